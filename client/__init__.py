@@ -1,0 +1,1 @@
+"""Trains, keeps, clones and speaks on the device that owns the voice."""

@@ -1,0 +1,1 @@
+"""Aggregates speaker-agnostic weights: rounds, differential privacy, checkpoints."""

@@ -1,0 +1,295 @@
+"""The recipe: one validated description that drives a simulation, a live federation and a local clone.
+
+A recipe is TOML, checked field by field; an unknown field or a wrong type is one clear sentence. Any
+field can be overridden by its dotted path (``federation.rounds=3``), on the command line with ``--set``
+and, for the arms that a simulation compares, in the recipe's own ``[arms.NAME]`` tables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared_models.errors import RecipeError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CorpusConfig(_Section):
+    """Which speakers take part, and how much of each."""
+
+    path: str = Field("embedded", description="'embedded' for the packaged voices, or a folder or CSV.")
+    layout: Literal["auto", "embedded", "csv", "folder", "ljspeech", "vctk", "libritts", "aishell3"] = Field(
+        "auto", description="How the corpus is laid out; 'auto' recognises it."
+    )
+    speakers: int | None = Field(None, ge=1, description="At most so many train speakers; all by default.")
+    test_speakers: int | None = Field(None, ge=1, description="At most so many unseen speakers.")
+    utterances: int | None = Field(None, ge=2, description="At most so many utterances a train speaker.")
+    min_seconds: float = Field(0.8, gt=0, description="Shorter recordings are left out (seconds).")
+    max_seconds: float = Field(14.0, gt=0, description="Longer recordings are left out (seconds).")
+
+
+class FeatureConfig(_Section):
+    """What is computed from audio. The mel itself is HiFi-GAN's and has no settings."""
+
+    trim_silence: bool = Field(True, description="Cut leading and trailing silence down to 50 ms.")
+    level_dbfs: float | None = Field(-24.0, description="Bring speech to this RMS level; null leaves it.")
+
+
+class ModelConfig(_Section):
+    """The FastSpeech 2 acoustic model. ``size`` sets every dimension that is left empty."""
+
+    size: Literal["tiny", "base", "large"] = Field("tiny", description="A named set of dimensions.")
+    hidden: int | None = Field(None, ge=8, description="H, width of encoder and decoder.")
+    encoder_layers: int | None = Field(None, ge=1)
+    decoder_layers: int | None = Field(None, ge=1)
+    heads: int | None = Field(None, ge=1)
+    filter: int | None = Field(None, ge=8, description="Width of the convolutional feed-forward layers.")
+    kernel: int | None = Field(None, ge=1, description="Kernel of the first feed-forward convolution (odd).")
+    postnet: bool | None = Field(None, description="A convolutional PostNet after the mel projection.")
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class SpeakerConfig(_Section):
+    """What conditions synthesis on a speaker, and which of it is personal."""
+
+    sources: tuple[Literal["table", "mel_style"], ...] = Field(
+        ("table", "mel_style"), description="Added up into one speaker embedding (E,)."
+    )
+    personal: Literal["vectors", "maps"] = Field(
+        "vectors",
+        description="'vectors': the CLN scale and shift vectors themselves, at most 5,000 numbers a voice; "
+        "'maps': the linear maps that make them from the embedding.",
+    )
+
+
+class AlignerConfig(_Section):
+    """How durations are found for recordings that come without an alignment."""
+
+    learn: Literal["auto", "always", "never"] = Field(
+        "auto", description="'auto' learns an aligner where a corpus brings no alignments."
+    )
+    warmup_rounds: int = Field(0, ge=0, description="First rounds that train the aligner alone.")
+    binarization_weight: float = Field(0.1, ge=0)
+    forward_sum_weight: float = Field(0.1, ge=0)
+
+
+class FederationConfig(_Section):
+    """The server's side of a round."""
+
+    algorithm: Literal["fedavg", "fedper", "fedrep", "full", "local", "centralised"] = Field(
+        "fedrep",
+        description="fedavg: shared set only; fedper: personal and shared together; fedrep: personal on the "
+        "support, then shared on the query; full: everything is sent (non-private baseline); local: nothing "
+        "is sent; centralised: the data is pooled (upper bound).",
+    )
+    rounds: int = Field(20, ge=1)
+    cohort: int = Field(8, ge=1, description="Expected number of clients a round.")
+    sampling: Literal["poisson", "fixed"] = Field(
+        "fixed", description="'poisson': every client by its own coin, as the central accountant assumes."
+    )
+    server_optimizer: Literal["fedavg", "fedavgm", "fedadam", "fedyogi"] = "fedadam"
+    server_lr: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="FedAvgM's momentum.")
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    tau: float = Field(1e-4, gt=0, description="Adaptivity of FedAdam and FedYogi (Reddi 2021).")
+    proximal_mu: float = Field(0.0, ge=0, description="FedProx: pull of the round's start on local steps.")
+
+
+class ClientConfig(_Section):
+    """The device's side of a round."""
+
+    inner_steps: int = Field(3, ge=0, description="Steps on the personal set, on support utterances.")
+    inner_lr: float = Field(0.02, gt=0, description="Adam on the personal set.")
+    outer_steps: int = Field(4, ge=1, description="Steps on the shared set, on query utterances.")
+    outer_lr: float = Field(1e-3, gt=0)
+    outer_optimizer: Literal["sgd", "adam"] = "adam"
+    gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of a local step.")
+    batch_size: int = Field(6, ge=1, description="Utterances a step.")
+    window_frames: int | None = Field(
+        256, ge=32, description="Decode at most so many frames of an utterance a step; null for all."
+    )
+    support_fraction: float = Field(0.4, gt=0, lt=1, description="Share of utterances in the inner loop.")
+
+
+class PrivacyConfig(_Section):
+    """User-level differential privacy of what is sent."""
+
+    mode: Literal["none", "central"] = "none"
+    epsilon: float | None = Field(None, gt=0, description="Target; the noise multiplier follows from it.")
+    delta: float = Field(1e-5, gt=0, lt=1)
+    noise_multiplier: float | None = Field(None, gt=0, description="Instead of epsilon.")
+    clipping_norm: float = Field(0.5, gt=0, description="C, over a user's whole update.")
+    population: int | None = Field(
+        None, ge=1, description="Users that the accountant assumes; the corpus's own by default."
+    )
+    noise_cohort: int | None = Field(
+        None,
+        ge=1,
+        description="The larger cohort whose noise is simulated (pfl-research's scaling); both are reported.",
+    )
+
+    @model_validator(mode="after")
+    def _one_target(self) -> PrivacyConfig:
+        if self.mode != "none" and (self.epsilon is None) == (self.noise_multiplier is None):
+            raise ValueError("give exactly one of epsilon and noise_multiplier")
+        return self
+
+
+class PersonalPrivacyConfig(_Section):
+    """Utterance-level DP-SGD of the personal set, on the device (inner loop and cloning)."""
+
+    enabled: bool = False
+    epsilon: float | None = Field(None, gt=0, description="Target for all personal training of a device.")
+    delta: float = Field(1e-3, gt=0, lt=1)
+    noise_multiplier: float | None = Field(None, gt=0)
+    clipping_norm: float = Field(1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _one_target(self) -> PersonalPrivacyConfig:
+        if self.enabled and (self.epsilon is None) == (self.noise_multiplier is None):
+            raise ValueError("give exactly one of epsilon and noise_multiplier")
+        return self
+
+
+class CloningConfig(_Section):
+    """How a newcomer's voice is cloned from a few utterances."""
+
+    support: int = Field(5, ge=1, description="Utterances to clone from.")
+    steps: int = Field(60, ge=0, description="Adaptation steps on the personal set; 0 is zero-shot.")
+    lr: float = Field(0.02, gt=0)
+
+
+class EvaluationConfig(_Section):
+    """What is measured on unseen speakers."""
+
+    speakers: int | None = Field(None, ge=1, description="At most so many; all by default.")
+    queries: int = Field(5, ge=1, description="Query utterances a speaker.")
+    metrics: tuple[Literal["similarity", "mcd", "f0", "wer"], ...] = ("similarity", "mcd", "f0", "wer")
+    every: int = Field(5, ge=1, description="Rounds between validation losses.")
+
+
+class EngineConfig(_Section):
+    """Where the clients of a simulation run."""
+
+    kind: Literal["process", "ray"] = "process"
+    workers: int | None = Field(None, ge=1, description="Worker processes; one a core by default.")
+    threads: int = Field(1, ge=1, description="Torch threads a client: part of what makes runs repeat.")
+
+
+class Recipe(_Section):
+    """Everything that determines a run."""
+
+    name: str = "unnamed"
+    description: str = ""
+    seed: int = 1
+    corpus: CorpusConfig = CorpusConfig()
+    features: FeatureConfig = FeatureConfig()
+    model: ModelConfig = ModelConfig()
+    speaker: SpeakerConfig = SpeakerConfig()
+    aligner: AlignerConfig = AlignerConfig()
+    federation: FederationConfig = FederationConfig()
+    client: ClientConfig = ClientConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    personal_privacy: PersonalPrivacyConfig = PersonalPrivacyConfig()
+    cloning: CloningConfig = CloningConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    engine: EngineConfig = EngineConfig()
+    arms: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Variants to compare: name, then dotted path = value."
+    )
+
+    @property
+    def digest(self) -> str:
+        """A hash of everything above: runs with equal digests and equal data give equal weights."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def override(self, changes: Mapping[str, Any]) -> Recipe:
+        """A copy with the fields at the given dotted paths replaced; raises :class:`RecipeError`."""
+        data = self.model_dump(mode="json")
+        for path, value in changes.items():
+            _assign(data, path, value)
+        return parse_recipe(data, where="override")
+
+    def arm(self, name: str) -> Recipe:
+        """The recipe of one arm, without the other arms."""
+        if name not in self.arms:
+            raise RecipeError(f"recipe '{self.name}' has no arm '{name}'; it has {', '.join(self.arms) or 'none'}")
+        chosen = self.override(self.arms[name])
+        return chosen.model_copy(update={"arms": {}})
+
+
+def parse_recipe(data: Mapping[str, Any], *, where: str) -> Recipe:
+    """Validate a recipe given as plain data; ``where`` names its source in the error."""
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_first_problem(error)}") from None
+    for name in recipe.arms:
+        try:
+            changed = recipe.model_dump(mode="json") | {"arms": {}}
+            for path, value in recipe.arms[name].items():
+                _assign(changed, path, value)
+            Recipe.model_validate(changed)
+        except ValidationError as error:
+            raise RecipeError(f"{where}: arm '{name}': {_first_problem(error)}") from None
+    return recipe
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file and apply ``a.b=c`` overrides (values in TOML's notation, or bare words)."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    recipe = parse_recipe(data, where=str(path))
+    return recipe.override(dict(parse_override(text) for text in overrides))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``a.b=c`` as a dotted path and a value: TOML's notation, or else the bare string."""
+    path, separator, value = text.partition("=")
+    if not separator or not path.strip():
+        raise RecipeError(f"--set takes path=value, as in federation.rounds=3, and not '{text}'")
+    try:
+        return path.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path.strip(), None if value.strip() in {"null", "none"} else value.strip()
+
+
+def recipe_from_json(text: str) -> Recipe:
+    """The recipe that a message or a run folder carries."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"the recipe is not valid JSON: {error}") from None
+    return parse_recipe(data, where="recipe")
+
+
+def _assign(data: dict[str, Any], path: str, value: Any) -> None:
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        child = data.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise RecipeError(f"'{path}' goes through '{parent}', which is a single value")
+        data = child
+    data[leaf] = value
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"]) or "the recipe"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown field '{field}'; `fedvoice simulate --explain` lists every field"
+    return f"'{field}': {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"

@@ -1,0 +1,58 @@
+"""The errors a user can act on.
+
+Each is raised where the fact is known, with a message of one sentence that says what is wrong, where,
+and how to mend it. The command line prints that sentence and exits with ``exit_code``; anything that is
+not a ``FedVoiceError`` is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class FedVoiceError(Exception):
+    """Base of every error that is the user's to mend, not ours."""
+
+    exit_code: int = 2
+
+
+class RecipeError(FedVoiceError):
+    """A recipe with an unknown field, a wrong type or values that contradict each other."""
+
+
+class CorpusError(FedVoiceError):
+    """A corpus that is missing, unreadable as a whole, or too small for what is asked of it."""
+
+
+class AudioError(FedVoiceError):
+    """One recording that cannot be read or used. Never ends a run: the recording is left out."""
+
+
+class TextError(FedVoiceError):
+    """Text that cannot be turned into phonemes, or a language without a phonemizer."""
+
+
+class PartitionError(FedVoiceError):
+    """A model with a tensor that is neither declared shared nor personal, or is declared both."""
+
+
+class WireError(FedVoiceError):
+    """A message that does not hold what the receiver agreed to: names, shapes, round, finiteness."""
+
+
+class CheckpointError(FedVoiceError):
+    """A checkpoint or voice profile that is truncated, or belongs to another model or recipe."""
+
+
+class PrivacyError(FedVoiceError):
+    """A privacy target that cannot be reached, or a mechanism used outside of what its proof covers."""
+
+
+class BudgetError(PrivacyError):
+    """A release that the device's privacy budget does not allow. Nothing was released."""
+
+
+class StorageError(FedVoiceError):
+    """A disk that is full or not writable. What was written before is intact."""
+
+
+class MissingExtraError(FedVoiceError):
+    """An optional package that the asked-for feature needs and that is not installed."""

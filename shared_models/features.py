@@ -1,0 +1,83 @@
+"""What is computed from one utterance, and a batch of it: the data that models see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One utterance as tensors. L phonemes, T frames (22,050 Hz, hop 256: 86.13 frames a second)."""
+
+    utterance_id: str
+    phonemes: Tensor
+    """``(L,)`` int64 ids of :mod:`shared_models.text.symbols`."""
+    mel: Tensor
+    """``(T, n_mels)`` float32 natural-log mel in HiFi-GAN's convention."""
+    log_f0: Tensor
+    """``(T,)`` float32 natural log of Hz, interpolated through unvoiced frames."""
+    voiced: Tensor
+    """``(T,)`` bool."""
+    energy: Tensor
+    """``(T,)`` float32 natural log of the L2 norm of the STFT magnitude."""
+    durations: Tensor | None = None
+    """``(L,)`` int64 frames a phoneme, summing to T; None where an aligner must find them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded utterances. B utterances, L and T the longest in the batch."""
+
+    phonemes: Tensor
+    """``(B, L)`` int64, padded with 0."""
+    phoneme_lengths: Tensor
+    """``(B,)`` int64."""
+    mel: Tensor
+    """``(B, T, n_mels)`` padded with 0."""
+    mel_lengths: Tensor
+    """``(B,)`` int64."""
+    log_f0: Tensor
+    """``(B, T)``."""
+    voiced: Tensor
+    """``(B, T)`` bool."""
+    energy: Tensor
+    """``(B, T)``."""
+    durations: Tensor | None
+    """``(B, L)`` int64, or None if any utterance lacks them."""
+    speakers: Tensor
+    """``(B,)`` int64 row of the voice table; all 0 on a device."""
+    reference: Tensor
+    """``(B, R, n_mels)`` another utterance of the same speaker, for the reference encoder."""
+    reference_lengths: Tensor
+    """``(B,)`` int64."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{k: v if v is None else v.to(device) for k, v in moved.items()})
+
+
+def collate(
+    items: Sequence[Features], references: Sequence[Tensor], speakers: Sequence[int] | None = None
+) -> Batch:
+    """Pad utterances into a :class:`Batch`; ``references`` are mels ``(R_i, n_mels)``, one an item."""
+    durations = [f.durations for f in items]
+    aligned = [d for d in durations if d is not None]
+    return Batch(
+        phonemes=pad_sequence([f.phonemes for f in items], batch_first=True),
+        phoneme_lengths=torch.tensor([len(f.phonemes) for f in items]),
+        mel=pad_sequence([f.mel for f in items], batch_first=True),
+        mel_lengths=torch.tensor([len(f.mel) for f in items]),
+        log_f0=pad_sequence([f.log_f0 for f in items], batch_first=True),
+        voiced=pad_sequence([f.voiced for f in items], batch_first=True),
+        energy=pad_sequence([f.energy for f in items], batch_first=True),
+        durations=pad_sequence(aligned, batch_first=True) if len(aligned) == len(items) else None,
+        speakers=torch.tensor(list(speakers) if speakers is not None else [0] * len(items)),
+        reference=pad_sequence(list(references), batch_first=True),
+        reference_lengths=torch.tensor([len(r) for r in references]),
+    )
