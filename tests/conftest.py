@@ -1,0 +1,35 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _corpus(variable: str, folder: str) -> Path:
+    path = Path(os.environ.get(variable, REPOSITORY.parent / "shared" / folder))
+    if not (path / "metadata.csv").is_file():
+        pytest.skip(f"SKIPPED FOR LACK OF DATA: no corpus at {path}; set {variable} to run this test")
+    return path
+
+
+@pytest.fixture(scope="session")
+def speech_path() -> Path:
+    """Real human speech (tests that use it carry the marker ``realspeech``)."""
+    return _corpus("FEDVOICE_SPEECH", "speech")
+
+
+@pytest.fixture(scope="session")
+def kokoro_path() -> Path:
+    """Clean synthetic speech in many voices (marker ``realspeech`` as well)."""
+    return _corpus("FEDVOICE_KOKORO", "kokoro")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
