@@ -1,0 +1,183 @@
+"""Phone alignments: Montreal Forced Aligner's TextGrid and our own ``.phones`` table.
+
+A ``.phones`` table has a line a phone, in order and without gaps: start in seconds, end in seconds and a
+symbol of :mod:`shared_models.text.symbols`, separated by tabs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from praatio import textgrid
+from praatio.utilities.errors import PraatioException
+from torch import Tensor
+
+from shared_models.audio.arpabet import arpabet_to_symbols
+from shared_models.audio.mel import HOP, SAMPLE_RATE
+from shared_models.audio.storage import write_bytes
+from shared_models.errors import AudioError
+from shared_models.text.symbols import SYMBOL_IDS
+
+SILENCE = "sil"
+SILENCE_LABELS = frozenset({"", "sil", "sp", "spn", "<eps>"})
+PHONE_TIER = "phones"
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A phone and when it sounds, in seconds from the start of the recording."""
+
+    start: float
+    end: float
+    symbol: str
+
+
+def read_alignment(path: Path) -> list[Phone]:
+    """Read a ``.TextGrid`` or a ``.phones`` file; the phones follow one another without gaps.
+
+    Silences next to each other become one. Raises :class:`AudioError` for a file that is missing,
+    malformed, unordered, or holds a label that the project has no symbol for.
+    """
+    read = _read_text_grid if path.suffix.lower() == ".textgrid" else _read_phones
+    try:
+        phones = read(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise AudioError(f"alignment {path} cannot be read ({error}); make it again or remove it") from error
+    return _without_gaps(phones, path)
+
+
+def write_phones(path: Path, phones: Sequence[Phone]) -> None:
+    """Write a ``.phones`` table; raises :class:`StorageError` where that is not possible."""
+    lines = (f"{phone.start:.6f}\t{phone.end:.6f}\t{phone.symbol}\n" for phone in phones)
+    write_bytes(path, "".join(lines).encode())
+
+
+def speech_bounds(phones: Sequence[Phone]) -> tuple[float, float]:
+    """Seconds where the first phone that is not silence starts, and where the last one ends."""
+    spoken = [phone for phone in phones if phone.symbol != SILENCE]
+    if not spoken:
+        raise AudioError("an alignment holds only silence")
+    return spoken[0].start, spoken[-1].end
+
+
+def symbols_and_durations(
+    phones: Sequence[Phone], first_sample: int, frames: int
+) -> tuple[list[str], Tensor]:
+    """The symbols of a cut of the recording and their frames ``(L,)`` int64, which sum to ``frames``.
+
+    The cut starts at ``first_sample`` (at 22,050 Hz). Boundaries are rounded, not durations, so that
+    rounding never adds up; the last phone takes the odd frame. The symbols start and end with a silence,
+    of no frames where the cut has none. Raises :class:`AudioError` where alignment and audio disagree by
+    more than that one frame.
+    """
+    kept = _edged_with_silence([p for p in phones if _frame(p.end, first_sample) >= 0])
+    bounds = [max(0, _frame(kept[0].start, first_sample))]
+    bounds += [min(frames, max(0, _frame(phone.end, first_sample))) for phone in kept]
+    bounds[0] = 0
+    missing = frames - bounds[-1]
+    if missing > 1:
+        raise AudioError(
+            f"an alignment ends {missing} frames before its audio does; align this recording again"
+        )
+    durations = torch.tensor(bounds).diff()
+    durations[-1] += missing
+    return [phone.symbol for phone in kept], durations
+
+
+def _frame(seconds: float, first_sample: int) -> int:
+    return round((seconds * SAMPLE_RATE - first_sample) / HOP)
+
+
+def _edged_with_silence(phones: list[Phone]) -> list[Phone]:
+    edged = list(phones)
+    if not edged or edged[0].symbol != SILENCE:
+        start = edged[0].start if edged else 0.0
+        edged.insert(0, Phone(start, start, SILENCE))
+    if edged[-1].symbol != SILENCE:
+        edged.append(Phone(edged[-1].end, edged[-1].end, SILENCE))
+    return edged
+
+
+def _read_phones(path: Path) -> list[Phone]:
+    phones = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        fields = line.split("\t")
+        try:
+            start, end, symbol = float(fields[0]), float(fields[1]), fields[2].strip()
+        except (ValueError, IndexError):
+            raise AudioError(
+                f"{path}, line {number}: expected start, end and phoneme separated by tabs, found '{line}'"
+            ) from None
+        if symbol not in SYMBOL_IDS:
+            raise AudioError(f"{path}, line {number}: '{symbol}' is not a phoneme of this project")
+        phones.append(Phone(start, end, symbol))
+    return phones
+
+
+def _read_text_grid(path: Path) -> list[Phone]:
+    try:
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
+        tier = next((t for n, t in zip(grid.tierNames, grid.tiers, strict=True) if _is_phone_tier(n)), None)
+    except (PraatioException, ValueError, IndexError, AttributeError) as error:
+        raise AudioError(f"{path} is not a TextGrid; export the alignment again or remove it") from error
+    if tier is None:
+        raise AudioError(
+            f"{path} has no tier '{PHONE_TIER}', only {', '.join(grid.tierNames)}; rename the phone tier"
+        )
+    phones = []
+    for start, end, label in tier.entries:
+        phones += _spread(start, end, _to_symbols(label.strip(), path))
+    return phones
+
+
+def _is_phone_tier(name: str) -> bool:
+    return name.lower() == PHONE_TIER or name.lower().endswith(f" - {PHONE_TIER}")
+
+
+def _to_symbols(label: str, path: Path) -> tuple[str, ...]:
+    if label.lower() in SILENCE_LABELS:
+        return (SILENCE,)
+    if label in SYMBOL_IDS:
+        return (label,)
+    symbols = arpabet_to_symbols(label)
+    if symbols is None:
+        raise AudioError(
+            f"{path}: '{label}' is neither ARPAbet nor a phoneme of this project; align with MFA's "
+            "english_us_arpa"
+        )
+    return symbols
+
+
+def _spread(start: float, end: float, symbols: tuple[str, ...]) -> list[Phone]:
+    """One phone's time for several symbols: marks such as stress, which come first, take none of it."""
+    marks = [Phone(start, start, symbol) for symbol in symbols[:-1]]
+    return [*marks, Phone(start, end, symbols[-1])]
+
+
+def _without_gaps(phones: Sequence[Phone], path: Path) -> list[Phone]:
+    """Fill gaps with silence, join neighbouring silences, and check the order."""
+    filled: list[Phone] = []
+    now = 0.0
+    for phone in phones:
+        if not (math.isfinite(phone.end) and phone.end >= phone.start >= now - 1e-3):
+            raise AudioError(
+                f"{path}: '{phone.symbol}' from {phone.start} to {phone.end} s is out of order; align again"
+            )
+        if phone.start > now + 1e-3:
+            _append(filled, Phone(now, phone.start, SILENCE))
+        _append(filled, Phone(now if not filled else filled[-1].end, phone.end, phone.symbol))
+        now = phone.end
+    if not filled:
+        raise AudioError(f"alignment {path} is empty; align this recording again")
+    return filled
+
+
+def _append(phones: list[Phone], phone: Phone) -> None:
+    if phones and phones[-1].symbol == SILENCE == phone.symbol:
+        phones[-1] = Phone(phones[-1].start, phone.end, SILENCE)
+    else:
+        phones.append(phone)

@@ -1,0 +1,173 @@
+"""Features on disk, found again by the content that they were computed from.
+
+The key hashes audio, text, language, alignment, settings and ``FEATURE_VERSION``, so that a renamed file
+hits, and a changed one, or a changed computation, misses. An entry that is damaged in any way is computed
+again: the cache can be deleted, copied or cut short at any time without harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from shared_models.audio.extraction import content_key, extract
+from shared_models.audio.storage import write_bytes
+from shared_models.config import FeatureConfig
+from shared_models.errors import AudioError, StorageError
+from shared_models.features import Features
+from shared_models.utterance import Utterance
+
+FEATURE_VERSION = "1"
+"""Raise it whenever the same recording would give other features: older entries are then left unused."""
+
+_DIGEST_BYTES = 16
+_TENSORS = ("phonemes", "mel", "log_f0", "voiced", "energy", "durations")
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureCache:
+    """Computed features under ``root``. Processes may share one: entries appear whole or not at all."""
+
+    root: Path
+
+    def get(self, utterance: Utterance, config: FeatureConfig) -> Features:
+        """The utterance's features, computed only if the cache lacks them.
+
+        Raises :class:`AudioError` for a recording that cannot be used and :class:`StorageError` for a
+        full disk.
+        """
+        path = self._path(utterance, config)
+        found = _read(path, utterance.utterance_id)
+        if found is not None:
+            return found
+        features = extract(utterance, config)
+        write_bytes(path, _pack(features))
+        return features
+
+    def find(self, utterance: Utterance, config: FeatureConfig) -> Features | None:
+        """The utterance's features if the cache holds them; raises :class:`AudioError` as :meth:`get`."""
+        return _read(self._path(utterance, config), utterance.utterance_id)
+
+    def _path(self, utterance: Utterance, config: FeatureConfig) -> Path:
+        try:
+            key = content_key(utterance, config, FEATURE_VERSION)
+        except OSError as error:
+            raise AudioError(
+                f"{error.filename} cannot be read ({error.strerror}); replace it or leave it out"
+            ) from error
+        return self.root / key[:2] / f"{key}.safetensors"
+
+
+def _pack(features: Features) -> bytes:
+    tensors = {name: getattr(features, name) for name in _TENSORS if getattr(features, name) is not None}
+    body = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    return body + _digest(body)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+
+
+def _read(path: Path, utterance_id: str) -> Features | None:
+    """The entry at ``path``; None if there is none, or if it is truncated or damaged."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if _digest(body) != digest:
+        return None
+    tensors: dict[str, Tensor] = load(body)
+    return Features(utterance_id=utterance_id, durations=tensors.pop("durations", None), **tensors)
+
+
+_FEWEST_FOR_WORKERS = 24  # starting a process costs about as much as extracting so many utterances
+
+
+def extract_all(
+    utterances: Sequence[Utterance],
+    config: FeatureConfig,
+    cache: FeatureCache,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, Features], list[tuple[str, str]]]:
+    """Features of many utterances by id, and ``(utterance_id, reason)`` of those that cannot be used.
+
+    What the cache lacks is computed by ``workers`` processes of one thread each. The order of the result
+    is that of ``utterances``, whatever the workers' order was. Raises :class:`StorageError` for a full
+    disk; damaged recordings never end the run.
+    """
+    found: dict[str, Features] = {}
+    problems: dict[str, str] = {}
+    missing: list[Utterance] = []
+    for utterance in utterances:
+        try:
+            features = cache.find(utterance, config)
+        except AudioError as error:
+            problems[utterance.utterance_id] = str(error)
+            continue
+        if features is None:
+            missing.append(utterance)
+        else:
+            found[utterance.utterance_id] = features
+    settled = len(utterances) - len(missing)
+    if progress is not None:
+        progress(settled, len(utterances))
+    spread = workers > 1 and len(missing) >= _FEWEST_FOR_WORKERS
+    compute = _in_processes(missing, config, cache, workers) if spread else _here(missing, config, cache)
+    for done, (utterance, outcome) in enumerate(compute, start=settled + 1):
+        if isinstance(outcome, Features):
+            found[utterance.utterance_id] = outcome
+        else:
+            problems[utterance.utterance_id] = outcome
+        if progress is not None:
+            progress(done, len(utterances))
+    order = [utterance.utterance_id for utterance in utterances]
+    return {i: found[i] for i in order if i in found}, [(i, problems[i]) for i in order if i in problems]
+
+
+def _here(
+    utterances: Sequence[Utterance], config: FeatureConfig, cache: FeatureCache
+) -> Iterator[tuple[Utterance, Features | str]]:
+    for utterance in utterances:
+        try:
+            yield utterance, cache.get(utterance, config)
+        except AudioError as error:
+            yield utterance, str(error)
+
+
+def _in_processes(
+    utterances: Sequence[Utterance], config: FeatureConfig, cache: FeatureCache, workers: int
+) -> Iterator[tuple[Utterance, Features | str]]:
+    """As :func:`_here`, by processes that write to the cache; results are read back from there."""
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        futures = {pool.submit(_fill, utterance, config, cache): utterance for utterance in utterances}
+        try:
+            for future in as_completed(futures):
+                utterance = futures[future]
+                try:
+                    reason = future.result()
+                except BrokenProcessPool:
+                    reason = f"{utterance.audio}: the process that read it died, perhaps for lack of memory"
+                yield utterance, reason if reason is not None else cache.get(utterance, config)
+        except StorageError:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _fill(utterance: Utterance, config: FeatureConfig, cache: FeatureCache) -> str | None:
+    """In a worker: compute into the cache; the reason if the recording cannot be used."""
+    try:
+        cache.get(utterance, config)
+    except AudioError as error:
+        return str(error)
+    return None
