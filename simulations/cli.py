@@ -1,0 +1,93 @@
+"""The console script ``fedvoice``.
+
+Commands live in ``simulations/commands/``, one file each, and import torch and Flower inside their
+functions, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+# Flower reports usage and looks for updates unless told otherwise, and reads both when it is imported.
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+
+import click
+import typer
+
+from shared_models.errors import FedVoiceError, StorageError
+from shared_models.files import explain_storage
+from simulations.commands import console, doctor
+from simulations.environment import package_version
+
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+app = typer.Typer(
+    name="fedvoice",
+    help="Clone voices without collecting them: federated, differentially private text-to-speech.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fedvoice {package_version('fedvoice')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; what is not the user's to mend keeps its traceback."""
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except FedVoiceError as error:
+        return _failed(error, error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as wanted:
+        wanted.show()
+        return wanted.exit_code
+    except click.ClickException as error:
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "fedvoice"
+        console.print_error(f"{error.format_message().rstrip('.')}; see {path} --help")
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt) as stop:
+        command = console.how_to_resume(stop)
+        console.notices().print(
+            f"stopped; resume with {command}" if command else "stopped", soft_wrap=True, highlight=False
+        )
+        return INTERRUPTED
+    except OSError as error:
+        explained = explain_storage(error, error.filename or "the output")
+        if explained is None:
+            raise
+        return _failed(explained, StorageError.exit_code, cause=error)
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run())
+
+
+def _failed(error: FedVoiceError, exit_code: int, cause: BaseException | None = None) -> int:
+    command = console.how_to_resume(cause or error)
+    console.print_error(f"{error}; resume with {command}" if command else str(error))
+    return exit_code
+
+
+if __name__ == "__main__":
+    main()

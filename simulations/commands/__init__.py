@@ -1,0 +1,1 @@
+"""The commands of ``fedvoice``, one file each; heavy imports wait inside functions, so --help is fast."""

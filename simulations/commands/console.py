@@ -1,0 +1,131 @@
+"""What the command line shows: progress on stderr, figures on stdout, errors as one line.
+
+Nothing else in FedVoice draws. Long loops take a callback ``(done, total)``; this turns it into a bar.
+Under ``--json``, or where stderr is no terminal, there are no bars.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from simulations.run_folder import finite
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")]
+ProgressCallback = Callable[[int, int], None]
+
+
+def output() -> Console:
+    """The console for figures and tables: stdout."""
+    return Console()
+
+
+def notices() -> Console:
+    """The console for progress and errors: stderr, so that stdout can be piped."""
+    return Console(stderr=True)
+
+
+def print_json(data: Any) -> None:
+    """Plain data on stdout; NaN and infinity, which JSON lacks, become null."""
+    sys.stdout.write(json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_error(message: str) -> None:
+    """One line on stderr, however wide the terminal is."""
+    line = " ".join(message.split())
+    notices().print(f"[bold red]error:[/bold red] {escape(line)}", soft_wrap=True, highlight=False)
+
+
+@contextlib.contextmanager
+def resumable(command: str) -> Iterator[None]:
+    """Say how to go on after whatever interrupts the block: ``command`` is shown with the error.
+
+    The command travels as a note on the exception, so that it survives any wrapping on its way up.
+    """
+    try:
+        yield
+    except BaseException as interruption:
+        interruption.add_note(f"{_NOTE}{command}")
+        raise
+
+
+def how_to_resume(error: BaseException) -> str | None:
+    """The command that :func:`resumable` attached to ``error`` or to what caused it."""
+    current: BaseException | None = error
+    while current is not None:
+        for note in getattr(current, "__notes__", ()):
+            if note.startswith(_NOTE):
+                return str(note.removeprefix(_NOTE))
+        current = current.__cause__ or current.__context__
+    return None
+
+
+@contextlib.contextmanager
+def steps_progress(title: str, *, quiet: bool = False) -> Iterator[ProgressCallback]:
+    """A bar for one long loop; yields the callback ``(done, total)`` that drives it."""
+    with _bars(quiet, TextColumn("[bold]{task.description}")) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+class RoundsProgress:
+    """The bars of a federated run: rounds with ε so far and time left, and the clients of this round."""
+
+    def __init__(self, bars: Progress, title: str, rounds: int) -> None:
+        self._bars = bars
+        self._rounds: TaskID = bars.add_task(title, total=rounds, figures="")
+        self._clients: TaskID = bars.add_task("  clients", total=None, figures="", visible=False)
+
+    def clients(self, done: int, total: int) -> None:
+        """So many clients of this round have answered: the callback of an engine."""
+        self._bars.update(self._clients, completed=done, total=total, visible=True)
+
+    def round(self, metrics: Mapping[str, Any]) -> None:
+        """A round has ended with these metrics (a line of ``metrics.jsonl``)."""
+        self._bars.update(self._rounds, completed=metrics["round"], figures=figures_of(metrics))
+
+
+@contextlib.contextmanager
+def rounds_progress(title: str, rounds: int, *, quiet: bool = False) -> Iterator[RoundsProgress]:
+    """Bars for a federated run of so many rounds."""
+    columns = (TextColumn("[bold]{task.description}"), TextColumn("[cyan]{task.fields[figures]}"))
+    with _bars(quiet, *columns) as bars:
+        yield RoundsProgress(bars, title, rounds)
+
+
+def figures_of(metrics: Mapping[str, Any]) -> str:
+    """The few numbers beside a bar: ``loss 0.812  validation 0.901  ε 3.20``; what is missing is left out."""
+    shown = (("loss", "train_loss", ".3f"), ("validation", "validation_loss", ".3f"), ("ε", "epsilon", ".2f"))
+    parts = []
+    for label, key, form in shown:
+        value = metrics.get(key)
+        if isinstance(value, int | float) and math.isfinite(value):
+            parts.append(f"{label} {value:{form}}")
+    return "  ".join(parts)
+
+
+_NOTE = "resume: "
+
+
+def _bars(quiet: bool, label: TextColumn, *figures: TextColumn) -> Progress:
+    console = notices()
+    return Progress(
+        label,
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        *figures,
+        TextColumn("[dim]left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    )

@@ -1,0 +1,191 @@
+"""``fedvoice doctor``: is this installation whole, and what can this machine do?"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from simulations.commands.console import JsonOption, output, print_json
+from simulations.environment import GIBIBYTE, machine_class, package_version
+
+OLDEST_PYTHON = (3, 11)
+NEEDED_DISK_GIB = 2.0
+SHOWN = ("torch", "torchaudio", "flwr", "opacus", "dp-accounting", "numpy", "soundfile", "ray")
+EXTRAS = {
+    "evaluation": (("moonshine_voice", "jiwer", "webrtcvad"), "pip install 'fedvoice[evaluation]'"),
+    "verifier": (("resemblyzer",), "pip install --no-deps resemblyzer==0.1.4"),
+    "espeak": (("espeakng_loader",), "pip install 'fedvoice[espeak]'"),
+}
+
+
+class Finding(TypedDict):
+    """One line of the examination; a ``problem`` makes the command fail, a ``hint`` does not."""
+
+    name: str
+    state: Literal["ok", "hint", "problem"]
+    detail: str
+
+
+def doctor(json_output: JsonOption = False) -> None:
+    """Examine this installation and machine, and run a one-second self-test."""
+    findings = examine()
+    healthy = all(finding["state"] != "problem" for finding in findings)
+    if json_output:
+        print_json(
+            {
+                "healthy": healthy,
+                "python": platform.python_version(),
+                "packages": {name: package_version(name) for name in SHOWN},
+                "machine": machine_class(),
+                "gpus": _gpus(),
+                "findings": findings,
+            }
+        )
+    else:
+        _show(findings, healthy)
+    raise typer.Exit(0 if healthy else 1)
+
+
+def examine() -> list[Finding]:
+    """All findings: versions, machine, disk, optional parts, self-test."""
+    return [
+        _python(),
+        *(_package(name) for name in SHOWN if name != "ray"),
+        _requirements(),
+        _machine(),
+        _disk(Path.cwd()),
+        *(_extra(name) for name in EXTRAS),
+        _tested("mel of a tone", _mel_of_a_tone),
+        _tested("phonemes of a word", _phonemes_of_a_word),
+    ]
+
+
+def unmet_requirements() -> list[str]:
+    """What FedVoice requires and this environment does not have, as ``name wanted, is version``."""
+    from packaging.requirements import Requirement
+
+    unmet = []
+    for text in metadata.requires("fedvoice") or []:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        version = package_version(wanted.name)
+        if version is None:
+            unmet.append(f"{wanted.name} is not installed")
+        elif not wanted.specifier.contains(version, prereleases=True):
+            unmet.append(f"{wanted.name} must be {wanted.specifier} and is {version}")
+    return unmet
+
+
+def _python() -> Finding:
+    new_enough = sys.version_info >= OLDEST_PYTHON
+    wanted = "" if new_enough else f"; FedVoice needs {'.'.join(map(str, OLDEST_PYTHON))} or newer"
+    return _finding("python", "ok" if new_enough else "problem", platform.python_version() + wanted)
+
+
+def _package(name: str) -> Finding:
+    version = package_version(name)
+    if version is None:
+        return _finding(name, "problem", "not installed: pip install -c constraints.txt -e .")
+    return _finding(name, "ok", version)
+
+
+def _requirements() -> Finding:
+    unmet = unmet_requirements()
+    if unmet:
+        advice = "pip install -c constraints.txt -e . mends this"
+        return _finding("compatibility", "problem", f"{'; '.join(unmet)}: {advice}")
+    return _finding("compatibility", "ok", "every required package is there in a version that fits")
+
+
+def _machine() -> Finding:
+    machine = machine_class()
+    gpus = ", ".join(_gpus()) or "no GPU; FedVoice's 'tiny' model needs none"
+    cores = f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
+    return _finding("machine", "ok", f"{cores}, {machine['memory_gib']} GiB memory, {gpus}")
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free / GIBIBYTE
+    if free < NEEDED_DISK_GIB:
+        return _finding("disk", "hint", f"{free:.1f} GiB free here; a run may need {NEEDED_DISK_GIB:.0f}")
+    return _finding("disk", "ok", f"{free:.0f} GiB free here")
+
+
+def _extra(name: str) -> Finding:
+    modules, remedy = EXTRAS[name]
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        return _finding(f"optional: {name}", "hint", f"without {', '.join(missing)}; to add: {remedy}")
+    return _finding(f"optional: {name}", "ok", ", ".join(modules))
+
+
+def _tested(name: str, test: Callable[[], str]) -> Finding:
+    started = time.perf_counter()
+    try:
+        detail = test()
+    except Exception as error:  # the point of a self-test: whatever breaks is the finding
+        return _finding(f"self-test: {name}", "problem", f"{type(error).__name__}: {error}")
+    return _finding(f"self-test: {name}", "ok", f"{detail} ({time.perf_counter() - started:.1f} s)")
+
+
+def _mel_of_a_tone() -> str:
+    import torch
+
+    from shared_models.audio.mel import SAMPLE_RATE, log_mel, mel_basis
+
+    frequency = 1000.0
+    seconds = torch.arange(SAMPLE_RATE // 4) / SAMPLE_RATE
+    loudest = int(log_mel(torch.sin(2 * math.pi * frequency * seconds)).mean(dim=0).argmax())
+    # The bin of the short-time spectrum that holds the tone, and the mel band that weighs it most.
+    holds = round(frequency / (SAMPLE_RATE / 2) * (mel_basis().shape[0] - 1))
+    expected = int(mel_basis()[holds].argmax())
+    if abs(loudest - expected) > 1:
+        raise ArithmeticError(f"a {frequency:.0f} Hz tone is loudest in band {loudest}, not {expected}")
+    return f"{frequency:.0f} Hz is loudest in band {loudest}"
+
+
+def _phonemes_of_a_word() -> str:
+    from shared_models.text.phonemes import phonemize
+
+    symbols = [symbol for symbol in phonemize("voice") if symbol != "sil"]
+    if not symbols:
+        raise ValueError("'voice' has no phonemes")
+    return f"'voice' is {' '.join(symbols)}"
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return [*names, "Apple GPU"] if torch.backends.mps.is_available() else names
+
+
+def _finding(name: str, state: Literal["ok", "hint", "problem"], detail: str) -> Finding:
+    return {"name": name, "state": state, "detail": detail}
+
+
+def _show(findings: list[Finding], healthy: bool) -> None:
+    marks: dict[str, Any] = {
+        "ok": "[green]ok[/]",
+        "hint": "[yellow]hint[/]",
+        "problem": "[bold red]problem[/]",
+    }
+    table = Table("", "", "", show_header=False, box=None, pad_edge=False)
+    for finding in findings:
+        table.add_row(marks[finding["state"]], finding["name"], escape(finding["detail"]))
+    screen = output()
+    screen.print(table)
+    screen.print("[bold green]healthy[/]" if healthy else "[bold red]needs mending: see above[/]")
