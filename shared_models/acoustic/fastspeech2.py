@@ -1,0 +1,220 @@
+"""FastSpeech 2 (arXiv 2006.04558) with AdaSpeech's conditional layer norm (arXiv 2103.00993).
+
+Phonemes -> encoder -> + speaker -> variance adaptor -> length regulator -> decoder -> mel (-> PostNet).
+The speaker comes in as a :class:`SpeakerCondition`: its embedding is added to the encoder's output, its
+scales and shifts are those of the decoder's last S norms, its prosody acts on the variance predictors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from shared_models.acoustic.aligner import AlignmentOutput
+from shared_models.acoustic.dimensions import Dimensions
+from shared_models.acoustic.length_regulator import phoneme_means, regulate
+from shared_models.acoustic.normalisation import (
+    ENERGY_SPREAD,
+    SEMITONE,
+    normalise_energy,
+    normalise_pitch,
+    restore_mel,
+)
+from shared_models.acoustic.positions import SinusoidalPositions
+from shared_models.acoustic.postnet import PostNet
+from shared_models.acoustic.sequences import take_window, valid_steps, window_starts
+from shared_models.acoustic.transformer import FFTBlock, Style, apply_norm, norm_layer, zero_padding
+from shared_models.acoustic.variance_adaptor import VarianceAdaptor, Variances, predicted_frames
+from shared_models.features import Batch
+from shared_models.partition import Owner
+from shared_models.speakers.condition import SpeakerCondition
+
+MOST_FRAMES = 172
+"""Longest predicted phoneme or pause: 2 s."""
+UNVOICED_WEIGHT = 1e-3
+"""Weight of an unvoiced frame in a phoneme's pitch: counts only where no frame is voiced."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcousticOutput:
+    """What teacher forcing gives, beside what it should have given. W frames decoded, of T."""
+
+    mel: Tensor
+    """``(B, W, n_mels)`` natural log, after the PostNet if there is one."""
+    mel_before_postnet: Tensor | None
+    """``(B, W, n_mels)``, or None without a PostNet."""
+    mel_target: Tensor
+    """``(B, W, n_mels)``: the same frames of the recording."""
+    frame_mask: Tensor
+    """``(B, W)`` bool."""
+    starts: Tensor
+    """``(B,)`` int64: first decoded frame of each utterance, 0 without a window."""
+    predicted: Variances
+    """Per phoneme ``(B, L)``: log(d + 1), and normalised pitch and energy."""
+    target: Variances
+    """The same from the recording."""
+    phoneme_mask: Tensor
+    """``(B, L)`` bool."""
+    durations: Tensor
+    """``(B, L)`` int64 frames, as used."""
+    alignment: AlignmentOutput | None
+    """Where the durations come from, if the aligner found them."""
+
+
+class AcousticModel(nn.Module):
+    """Phonemes and a speaker to a mel spectrogram."""
+
+    belongs_to = Owner.SHARED
+
+    def __init__(self, dimensions: Dimensions) -> None:
+        super().__init__()
+        d = dimensions
+        self.dimensions = d
+        self.embedding = nn.Embedding(d.vocabulary, d.hidden, padding_idx=0)
+        nn.init.normal_(self.embedding.weight, std=d.hidden**-0.5)
+        self.positions = SinusoidalPositions(d.hidden)
+        self.encoder = nn.ModuleList(
+            FFTBlock(d.hidden, d.heads, d.filter, d.kernel, d.dropout) for _ in range(d.encoder_layers)
+        )
+        self.speaker = nn.Linear(d.embedding, d.hidden, bias=False)
+        self.variance_adaptor = VarianceAdaptor(d.hidden, d.dropout)
+        # Of the decoder's 2 n + 1 norms, the last S are the speaker's.
+        plain = 2 * d.decoder_layers + 1 - d.sites
+        self.decoder = nn.ModuleList(
+            FFTBlock(d.hidden, d.heads, d.filter, d.kernel, d.dropout, (2 * i >= plain, 2 * i + 1 >= plain))
+            for i in range(d.decoder_layers)
+        )
+        self.final_norm = norm_layer(d.hidden, conditioned=True)
+        self.mel = nn.Linear(d.hidden, d.n_mels)
+        self.postnet = PostNet(d.n_mels, d.postnet, d.dropout) if d.postnet else None
+
+    def forward(
+        self,
+        batch: Batch,
+        durations: Tensor,
+        condition: SpeakerCondition,
+        *,
+        alignment: AlignmentOutput | None = None,
+        window: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> AcousticOutput:
+        """Teacher forcing with ``durations (B, L)``; decodes a random run of ``window`` frames at most.
+
+        ``generator`` draws the runs' starts: B numbers, and none without a window.
+        """
+        target = target_variances(batch, durations)
+        phoneme_mask = valid_steps(batch.phoneme_lengths, batch.phonemes.shape[1])
+        encoded = self.encode(batch.phonemes, phoneme_mask, condition)
+        enriched, predicted = self.variance_adaptor(
+            encoded, phoneme_mask, condition.prosody, target.pitch, target.energy
+        )
+        if window is None:
+            starts, lengths = torch.zeros_like(batch.mel_lengths), batch.mel_lengths
+        else:
+            starts = window_starts(batch.mel_lengths, window, generator)
+            lengths = batch.mel_lengths.clamp_max(window)
+        width = int(lengths.max())
+        before, after, frame_mask = self.decode(enriched, durations, starts, lengths, condition)
+        return AcousticOutput(
+            mel=after,
+            mel_before_postnet=before if self.postnet is not None else None,
+            mel_target=take_window(batch.mel, starts, width),
+            frame_mask=frame_mask,
+            starts=starts,
+            predicted=predicted,
+            target=target,
+            phoneme_mask=phoneme_mask,
+            durations=durations,
+            alignment=alignment,
+        )
+
+    def encode(self, phonemes: Tensor, mask: Tensor, condition: SpeakerCondition) -> Tensor:
+        """``phonemes (B, L)`` int64, ``mask (B, L)`` bool; to ``(B, L, H)``, the speaker added."""
+        padded = not bool(mask.all())
+        steps = torch.arange(phonemes.shape[1], device=phonemes.device)[None]
+        x = self.embedding(phonemes) * math.sqrt(self.dimensions.hidden) + self.positions(steps)
+        x = zero_padding(x, mask, padded)
+        for block in self.encoder:
+            x = block(x, mask, padded=padded)
+        return zero_padding(x + self.speaker(condition.embedding)[:, None], mask, padded)
+
+    def decode(
+        self,
+        enriched: Tensor,
+        durations: Tensor,
+        starts: Tensor,
+        lengths: Tensor,
+        condition: SpeakerCondition,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mel of ``lengths (B,)`` frames from ``starts (B,)`` on: before and after the PostNet, and the mask.
+
+        ``enriched (B, L, H)``, ``durations (B, L)`` int64; to ``(B, W, n_mels)`` twice and ``(B, W)`` bool,
+        with W the longest of ``lengths``.
+        """
+        mask = valid_steps(lengths, int(lengths.max()))
+        padded = not bool(mask.all())
+        frames = starts[:, None] + torch.arange(mask.shape[1], device=starts.device)
+        x = zero_padding(regulate(enriched, durations, frames) + self.positions(frames), mask, padded)
+        styles = self._styles(condition)
+        for index, block in enumerate(self.decoder):
+            x = block(x, mask, (styles[2 * index], styles[2 * index + 1]), padded=padded)
+        normalised = self.mel(apply_norm(self.final_norm, x, styles[-1]))
+        mel = restore_mel(normalised)
+        if self.postnet is None:
+            return mel, mel, mask
+        return mel, restore_mel(self.postnet(normalised, mask)), mask
+
+    def synthesize(
+        self,
+        phonemes: Tensor,
+        lengths: Tensor,
+        condition: SpeakerCondition,
+        *,
+        duration_scale: float = 1.0,
+        pitch_shift: float = 0.0,
+        energy_scale: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """``phonemes (B, L)`` int64, ``lengths (B,)`` to natural-log mel ``(B, T, n_mels)`` and its lengths.
+
+        ``duration_scale`` 2 speaks half as fast, ``pitch_shift`` is in semitones, ``energy_scale`` multiplies
+        the magnitude. Mel beyond an utterance's length is 0 and means nothing. Call it in ``eval()`` mode.
+        """
+        mask = valid_steps(lengths, phonemes.shape[1])
+        encoded = self.encode(phonemes, mask, condition)
+        enriched, predicted = self.variance_adaptor(
+            encoded,
+            mask,
+            condition.prosody,
+            pitch_shift=pitch_shift * SEMITONE,
+            energy_shift=math.log(energy_scale) / ENERGY_SPREAD,
+        )
+        silences = torch.tensor(self.dimensions.silences, device=phonemes.device)
+        least = (mask & ~torch.isin(phonemes, silences)).long()
+        durations = predicted_frames(predicted.log_duration, least, duration_scale, MOST_FRAMES)
+        frame_lengths = durations.sum(1)
+        starts = torch.zeros_like(frame_lengths)
+        _, mel, frame_mask = self.decode(enriched, durations, starts, frame_lengths, condition)
+        return zero_padding(mel, frame_mask), frame_lengths
+
+    def _styles(self, condition: SpeakerCondition) -> list[Style | None]:
+        """One entry a norm of the decoder, in order: None for the plain ones."""
+        sites = [
+            (condition.cln_scale[:, site], condition.cln_shift[:, site])
+            for site in range(self.dimensions.sites)
+        ]
+        plain: list[Style | None] = [None] * (2 * self.dimensions.decoder_layers + 1 - len(sites))
+        return plain + sites
+
+
+def target_variances(batch: Batch, durations: Tensor) -> Variances:
+    """What the recordings say of each phoneme ``(B, L)``: log(d + 1), mean normalised pitch and energy."""
+    heard = valid_steps(batch.mel_lengths, batch.mel.shape[1]).float()
+    voicing = heard * batch.voiced.float().clamp_min(UNVOICED_WEIGHT)
+    return Variances(
+        log_duration=torch.log1p(durations.float()),
+        pitch=phoneme_means(normalise_pitch(batch.log_f0), voicing, durations),
+        energy=phoneme_means(normalise_energy(batch.energy), heard, durations),
+    )

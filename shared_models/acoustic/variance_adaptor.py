@@ -1,0 +1,116 @@
+"""FastSpeech 2's variance adaptor (arXiv 2006.04558): duration, pitch and energy, phoneme by phoneme.
+
+Duration is predicted from the sequence as it comes; the pitch embedding is added, energy is predicted from
+that sum, and its embedding is added too. Pitch and energy are embedded as numbers by a convolution (as in
+StyleSpeech, arXiv 2106.03153) rather than by bins, whose edges would be statistics of private speech.
+
+A voice's prosody ``(B, 4)`` acts on what the shared predictors say: pitch register (shift) and range (log
+of a scale), energy shift, and speaking rate (shift of the log-duration). Four numbers that a few steps can
+learn, all 0 for the average voice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shared_models.acoustic.transformer import zero_padding
+from shared_models.partition import Owner
+
+PROSODY = 4
+"""P: pitch register, log pitch range, energy, log speaking rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variances:
+    """Per phoneme ``(B, L)``: log(frames + 1), and pitch and energy in normalised units."""
+
+    log_duration: Tensor
+    pitch: Tensor
+    energy: Tensor
+
+
+class VariancePredictor(nn.Module):
+    """[conv k3, ReLU, layer norm, dropout] twice, then one number a phoneme."""
+
+    belongs_to = Owner.SHARED
+
+    def __init__(self, hidden: int, dropout: float, kernel: int = 3) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(hidden, hidden, kernel, padding=kernel // 2) for _ in range(2)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(2))
+        self.output = nn.Linear(hidden, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``x (B, L, H)``, ``mask (B, L)`` bool, to ``(B, L)``."""
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = F.relu(convolution(zero_padding(x, mask).transpose(1, 2))).transpose(1, 2)
+            x = self.dropout(norm(x))
+        predicted: Tensor = self.output(x).squeeze(-1)
+        return predicted * mask
+
+
+class VarianceAdaptor(nn.Module):
+    """The three predictors and the embeddings of pitch and energy."""
+
+    belongs_to = Owner.SHARED
+
+    def __init__(self, hidden: int, dropout: float, kernel: int = 3) -> None:
+        super().__init__()
+        self.duration = VariancePredictor(hidden, dropout)
+        self.pitch = VariancePredictor(hidden, dropout)
+        self.energy = VariancePredictor(hidden, dropout)
+        self.pitch_embedding = nn.Conv1d(1, hidden, kernel, padding=kernel // 2)
+        self.energy_embedding = nn.Conv1d(1, hidden, kernel, padding=kernel // 2)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        prosody: Tensor,
+        pitch: Tensor | None = None,
+        energy: Tensor | None = None,
+        *,
+        pitch_shift: float = 0.0,
+        energy_shift: float = 0.0,
+    ) -> tuple[Tensor, Variances]:
+        """Enrich ``x (B, L, H)`` with pitch and energy; returns it and what was predicted.
+
+        ``mask (B, L)`` bool, ``prosody (B, P)``. True ``pitch`` and ``energy (B, L)`` are used where given
+        (teacher forcing), else the predictions plus the shifts (normalised units).
+        """
+        register, log_range, loudness, rate = prosody[:, :, None].unbind(1)
+        log_duration = (self.duration(x, mask) + rate) * mask
+        predicted_pitch = (register + log_range.exp() * self.pitch(x, mask)) * mask
+        x = x + self._embed(
+            self.pitch_embedding, predicted_pitch + pitch_shift if pitch is None else pitch, mask
+        )
+        predicted_energy = (loudness + self.energy(x, mask)) * mask
+        x = x + self._embed(
+            self.energy_embedding, predicted_energy + energy_shift if energy is None else energy, mask
+        )
+        return zero_padding(x, mask), Variances(log_duration, predicted_pitch, predicted_energy)
+
+    @staticmethod
+    def _embed(convolution: nn.Module, values: Tensor, mask: Tensor) -> Tensor:
+        embedded: Tensor = convolution((values * mask)[:, None])
+        return embedded.transpose(1, 2)
+
+
+def predicted_frames(log_duration: Tensor, least: Tensor, scale: float, most: int) -> Tensor:
+    """Whole frames ``(B, L)`` int64 from ``log(d + 1)``, times ``scale``, within ``[least, most]``.
+
+    ``least (B, L)`` int64. An utterance that would last no frame at all gets one, on its first phoneme.
+    """
+    # Clipped before exp, so that an untrained predictor gives long frames rather than infinities.
+    frames = ((log_duration.clamp_max(12.0).exp() - 1) * scale).round().clamp(0, most).long()
+    frames = torch.maximum(frames, least)
+    silent = frames.sum(1) == 0
+    frames[:, 0] += silent.long()
+    return frames
