@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from shared_models.audio.mel import FLOOR
@@ -12,4 +13,4 @@ def log_energy(spectrum: Tensor) -> Tensor:
 
     The paper's energy is the norm itself; its log is closer to loudness and to a normal distribution.
     """
-    return spectrum.norm(dim=-1).clamp(min=FLOOR).log()
+    return torch.linalg.vector_norm(spectrum, dim=-1).clamp(min=FLOOR).log()

@@ -64,8 +64,8 @@ class GriffinLim:
 def _overlap_add(frames: Tensor, window: Tensor) -> Tensor:
     """The wave ``(B, (T - 1) * HOP + N_FFT)`` closest to ``frames (B, T, N_FFT)`` under ``window``."""
     shifts = N_FFT // HOP
-    pieces = (frames * window).unflatten(-1, (shifts, HOP))
-    weights = window.square().unflatten(-1, (shifts, HOP))
+    pieces = (frames * window).reshape(*frames.shape[:-1], shifts, HOP)
+    weights = window.square().reshape(shifts, HOP)
     count = frames.shape[1]
     wave = frames.new_zeros(len(frames), count + shifts - 1, HOP)
     weight = frames.new_zeros(count + shifts - 1, HOP)
@@ -93,4 +93,5 @@ def magnitude_of_mel(mel: Tensor, iterations: int = 20) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _inverse() -> Tensor:
-    return torch.linalg.pinv(mel_basis().double()).float()
+    inverse: Tensor = torch.linalg.pinv(mel_basis().double()).float()
+    return inverse

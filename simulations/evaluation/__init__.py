@@ -1,0 +1,1 @@
+"""What a cloned voice is judged by: likeness, intelligibility, spectrum and intonation."""
