@@ -1,0 +1,145 @@
+"""What Gaussian releases cost together: composition of privacy loss distributions (PLD).
+
+Server and device count with the same code. Every figure is an upper bound: distributions are discretised
+pessimistically. Neighbours differ by one unit's presence (add or remove one).
+
+Sources: Koskela 2020 (arXiv 1906.03049); Meiser and Mohammadi 2018; Doroshenko 2022 ("Connect the dots",
+arXiv 2207.04380), as implemented by Google's dp-accounting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from scipy.optimize import brentq
+
+from shared_models.errors import PrivacyError
+
+SMALLEST_NOISE = 0.1
+LARGEST_NOISE = 10_000.0
+_FINEST, _COARSEST_POINTS, _POINTS = 1e-4, 50, 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class SampledGaussian:
+    """So many releases of a Gaussian mechanism on a Poisson sample of the units."""
+
+    noise_multiplier: float
+    """Standard deviation of the noise over the sensitivity of the sum."""
+    sampling_probability: float
+    """The chance of each unit to be in a release, by its own coin; 1 claims no amplification."""
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0):
+            raise PrivacyError(
+                f"a noise multiplier of {self.noise_multiplier} protects nobody: it must be above 0"
+            )
+        if not 0 < self.sampling_probability <= 1:
+            raise PrivacyError(
+                f"a sampling probability must be above 0 and at most 1, and is {self.sampling_probability}: "
+                "a cohort cannot be larger than the population"
+            )
+        if self.steps < 0:
+            raise PrivacyError(f"{self.steps} releases cannot be accounted for: a count is 0 or more")
+
+
+def epsilon_of(releases: Iterable[SampledGaussian], delta: float) -> float:
+    """The epsilon of all releases together at ``delta``; 0 for none, infinite where the bound is void."""
+    if not 0 < delta < 1:
+        raise PrivacyError(f"delta must lie between 0 and 1, and is {delta}: take well below 1 / population")
+    counts: Counter[tuple[float, float]] = Counter()
+    precision = 0.0
+    for release in releases:
+        if release.sampling_probability == 1:
+            # Full-batch Gaussians compose into one, exactly: precisions add.
+            precision += release.steps / release.noise_multiplier**2
+        elif release.steps:
+            counts[(release.noise_multiplier, release.sampling_probability)] += release.steps
+    if precision:
+        counts[(precision**-0.5, 1.0)] += 1
+    return _composed_epsilon(tuple(sorted(counts.items())), delta)
+
+
+def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: float, steps: int) -> float:
+    """The least noise multiplier, to four digits rounded up, with which ``steps`` releases cost at most ``epsilon``.
+
+    At least 0.1, below which no epsilon means anything. Raises :class:`PrivacyError` if not even a noise
+    multiplier of 10,000 is enough; the message says what would be reached.
+    """
+
+    def cost(noise_multiplier: float) -> float:
+        return epsilon_of([SampledGaussian(noise_multiplier, sampling_probability, steps)], delta)
+
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise PrivacyError(f"epsilon must be a finite number above 0, and is {epsilon}")
+    if steps < 1:
+        raise PrivacyError(
+            f"a noise multiplier for {steps} releases was asked for: there must be at least one"
+        )
+    if (nearest := cost(LARGEST_NOISE)) > epsilon:
+        raise PrivacyError(
+            f"epsilon {epsilon:g} at delta {delta:g} cannot be reached: even a noise multiplier of "
+            f"{LARGEST_NOISE:g} costs {nearest:.3g} over {steps} releases, so ask for more or for fewer rounds"
+        )
+    low = high = 1.0
+    while cost(high) > epsilon:
+        low, high = high, high * 2
+    while low == high or (cost(low) <= epsilon and low > SMALLEST_NOISE):
+        high, low = low, max(low / 2, SMALLEST_NOISE)
+    if cost(low) <= epsilon:
+        return low
+    # Bracketed as epsilon(low) > epsilon >= epsilon(high), and close to straight in logarithms.
+    root = brentq(
+        lambda log: math.log(cost(math.exp(log)) / epsilon), math.log(low), math.log(high), rtol=1e-5
+    )
+    answer = _four_digits_up(math.exp(root))
+    while cost(answer) > epsilon:
+        answer = _four_digits_up(answer * 1.0002)
+    return answer
+
+
+def _four_digits_up(value: float) -> float:
+    place = math.floor(math.log10(value)) - 3
+    return round(math.ceil(value / 10**place) * 10**place, -place)
+
+
+@lru_cache(maxsize=4096)
+def _composed_epsilon(counts: tuple[tuple[tuple[float, float], int], ...], delta: float) -> float:
+    if not counts:
+        return 0.0
+    interval = min(_interval(noise, probability) for (noise, probability), _ in counts)
+    interval = max(interval, *(_coarsest(noise, probability) for (noise, probability), _ in counts), 0.0)
+    total: Any = None
+    for (noise, probability), steps in counts:
+        part = _loss_distribution(noise, probability, interval)
+        part = part.self_compose(steps) if steps > 1 else part
+        total = part if total is None else total.compose(part)
+    return float(total.get_epsilon_for_delta(delta))
+
+
+@lru_cache(maxsize=32)
+def _loss_distribution(noise: float, probability: float, interval: float) -> Any:
+    from dp_accounting.pld import privacy_loss_distribution
+
+    return privacy_loss_distribution.from_gaussian_mechanism(
+        noise, value_discretization_interval=interval, sampling_prob=probability
+    )
+
+
+def _interval(noise: float, probability: float) -> float:
+    """The grid of losses: fine against the spread of one step's loss, so that many steps stay accurate."""
+    spread = probability * math.sqrt(math.expm1(min(1 / noise**2, 50.0)))
+    return 2.0 ** math.floor(math.log2(min(_FINEST, spread / _COARSEST_POINTS)))
+
+
+def _coarsest(noise: float, probability: float) -> float:
+    """The finest grid that keeps one step's distribution within 100,000 points."""
+    exponent = 1 / (2 * noise**2) + 10 / noise
+    largest = math.log1p(probability * math.expm1(min(exponent, 700.0))) + max(0.0, exponent - 700.0)
+    return 2.0 ** math.ceil(math.log2(largest / _POINTS))
