@@ -17,7 +17,8 @@ from praatio.utilities.errors import PraatioException
 from torch import Tensor
 
 from shared_models.audio.arpabet import arpabet_to_symbols
-from shared_models.audio.mel import HOP, SAMPLE_RATE
+from shared_models.audio.level import MARGIN_SECONDS
+from shared_models.audio.mel import FRAME_RATE, HOP, SAMPLE_RATE
 from shared_models.audio.storage import write_bytes
 from shared_models.errors import AudioError
 from shared_models.text.symbols import SYMBOL_IDS
@@ -25,6 +26,8 @@ from shared_models.text.symbols import SYMBOL_IDS
 SILENCE = "sil"
 SILENCE_LABELS = frozenset({"", "sil", "sp", "spn", "<eps>"})
 PHONE_TIER = "phones"
+
+_LONGEST_TAIL = math.ceil(MARGIN_SECONDS * FRAME_RATE) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +73,19 @@ def symbols_and_durations(
     """The symbols of a cut of the recording and their frames ``(L,)`` int64, which sum to ``frames``.
 
     The cut starts at ``first_sample`` (at 22,050 Hz). Boundaries are rounded, not durations, so that
-    rounding never adds up; the last phone takes the odd frame. The symbols start and end with a silence,
-    of no frames where the cut has none. Raises :class:`AudioError` where alignment and audio disagree by
-    more than that one frame.
+    rounding never adds up. The symbols start and end with a silence, of no frames where the cut has none;
+    the last one takes what the alignment leaves, at most the margin that trimming keeps. Raises
+    :class:`AudioError` where speech is aligned beyond the end of the audio or the audio goes on for longer.
     """
     kept = _edged_with_silence([p for p in phones if _frame(p.end, first_sample) >= 0])
-    bounds = [max(0, _frame(kept[0].start, first_sample))]
-    bounds += [min(frames, max(0, _frame(phone.end, first_sample))) for phone in kept]
-    bounds[0] = 0
-    missing = frames - bounds[-1]
-    if missing > 1:
+    ends = [_frame(phone.end, first_sample) for phone in kept]
+    spoken = max(end for end, phone in zip(ends, kept, strict=True) if phone.symbol != SILENCE)
+    if spoken > frames + 1 or ends[-1] < frames - _LONGEST_TAIL:
         raise AudioError(
-            f"an alignment ends {missing} frames before its audio does; align this recording again"
+            f"an alignment ends at frame {spoken} of an audio of {frames}; align this recording again"
         )
+    bounds = [0, *(min(frames, max(0, end)) for end in ends[:-1]), frames]
     durations = torch.tensor(bounds).diff()
-    durations[-1] += missing
     return [phone.symbol for phone in kept], durations
 
 

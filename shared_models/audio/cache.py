@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from shared_models.audio.extraction import content_key, extract
+from shared_models.audio.extraction import extract
 from shared_models.audio.storage import write_bytes
 from shared_models.config import FeatureConfig
 from shared_models.errors import AudioError, StorageError
@@ -59,12 +59,23 @@ class FeatureCache:
 
     def _path(self, utterance: Utterance, config: FeatureConfig) -> Path:
         try:
-            key = content_key(utterance, config, FEATURE_VERSION)
+            key = content_key(utterance, config)
         except OSError as error:
             raise AudioError(
                 f"{error.filename} cannot be read ({error.strerror}); replace it or leave it out"
             ) from error
         return self.root / key[:2] / f"{key}.safetensors"
+
+
+def content_key(utterance: Utterance, config: FeatureConfig) -> str:
+    """A hash of all that an utterance's features follow from, whatever its file is called."""
+    digest = hashlib.sha256()
+    alignment = utterance.alignment.read_bytes() if utterance.alignment is not None else b""
+    parts = (utterance.text, utterance.language, config.model_dump_json(), FEATURE_VERSION)
+    for part in (utterance.audio.read_bytes(), alignment, *(p.encode() for p in parts)):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _pack(features: Features) -> bytes:

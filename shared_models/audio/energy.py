@@ -13,4 +13,5 @@ def log_energy(spectrum: Tensor) -> Tensor:
 
     The paper's energy is the norm itself; its log is closer to loudness and to a normal distribution.
     """
-    return torch.linalg.vector_norm(spectrum, dim=-1).clamp(min=FLOOR).log()
+    norm: Tensor = torch.linalg.vector_norm(spectrum, dim=-1)
+    return norm.clamp(min=FLOOR).log()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,17 +76,6 @@ def load_speech(path: Path, config: FeatureConfig, phones: list[Phone] | None = 
             f"{SHORTEST_SECONDS} s are needed, so record it again or leave it out"
         )
     return Speech(wave[start:end], start)
-
-
-def content_key(utterance: Utterance, config: FeatureConfig, version: str) -> str:
-    """A hash of all that an utterance's features follow from, whatever its file is called."""
-    digest = hashlib.sha256()
-    alignment = utterance.alignment.read_bytes() if utterance.alignment is not None else b""
-    parts = (utterance.text, utterance.language, config.model_dump_json(), version)
-    for part in (utterance.audio.read_bytes(), alignment, *(p.encode() for p in parts)):
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def _aligned_span(phones: list[Phone], samples: int) -> tuple[int, int]:

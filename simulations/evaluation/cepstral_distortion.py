@@ -1,10 +1,10 @@
 """Mel-cepstral distortion (Kubichek 1993) between recordings of the same sentence.
 
-The cepstra are mel-cepstra: the DCT-II of the project's natural-log mel (80 Slaney mels of the magnitude up to
-8 kHz), scaled so that the log-mel is the sum of c_d cos(d w), which is what makes the distortion a difference
-of spectral envelopes in dB. Coefficients 1 to 13 count; c0, the loudness, does not. Frames are paired by
-dynamic time warping, so that speaking faster costs nothing by itself. Compare values of the same cepstra only:
-those of other tools (WORLD and SPTK mel-generalised cepstra, or MFCC with an orthonormal DCT) differ in scale.
+The cepstra are mel-cepstra: the DCT-II of the project's natural-log mel (80 Slaney mels of the magnitude up
+to 8 kHz), scaled so that the log-mel is the sum of c_d cos(d w), which is what makes the distortion a
+difference of spectral envelopes in dB. Coefficients 1 to 13 count; c0, the loudness, does not. Frames are
+paired by dynamic time warping, so that speaking faster costs nothing by itself. Compare values of the same
+cepstra only: those of other tools (WORLD and SPTK, or MFCC with an orthonormal DCT) differ in scale.
 """
 
 from __future__ import annotations

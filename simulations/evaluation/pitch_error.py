@@ -15,7 +15,7 @@ from simulations.evaluation.time_warping import pairwise_distances, warp
 
 @dataclass(frozen=True, slots=True)
 class PitchError:
-    """Differences over paired frames; all but the voicing error are NaN where no pair is voiced on both sides."""
+    """Differences over paired frames; NaN, but for the voicing error, where no pair is voiced in both."""
 
     rmse_hz: float
     rmse_cents: float
@@ -26,7 +26,7 @@ class PitchError:
 
 
 def pitch_error(first: Pitch, first_mel: Tensor, second: Pitch, second_mel: Tensor) -> PitchError:
-    """Compare pitch tracks ``(T1,)`` and ``(T2,)`` on frames that warping their mels ``(T, N_MELS)`` pairs."""
+    """Compare tracks ``(T1,)`` and ``(T2,)`` on the frames that warping their mels ``(T, N_MELS)`` pairs."""
     distances = pairwise_distances(mel_cepstra(first_mel), mel_cepstra(second_mel))
     return pitch_error_on_path(first, second, *warp(distances))
 
