@@ -94,12 +94,12 @@ class Accountant:
             )
         else:
             who = (
-                f"a fixed cohort of {self.cohort:g} out of {self.population:g} people, without amplification by "
-                "sampling, one person's update replaced by nothing"
+                f"a fixed cohort of {self.cohort:g} out of {self.population:g} people, without "
+                "amplification by sampling, one person's update replaced by nothing"
             )
         return (
-            f"epsilon {self.epsilon(delta):.3g} at delta {delta:g} for a person (all of their recordings), by the "
-            f"Gaussian mechanism with noise multiplier {self.noise_multiplier:g} over {self.rounds} rounds, "
+            f"epsilon {self.epsilon(delta):.3g} at delta {delta:g} for a person (all of their recordings), by "
+            f"the Gaussian mechanism with noise multiplier {self.noise_multiplier:g} over {self.rounds} rounds, "
             f"composed by privacy loss distributions, assuming {who}."
         )
 

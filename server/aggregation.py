@@ -39,7 +39,7 @@ class StreamingSum:
     weights can hold. Integer addition is associative and commutative, hence the order cannot matter.
 
     The cast is done in the float64 adder: ``x + 1.5 * 2**16`` has the wanted integer in its low bits on top
-    of the constant's own pattern, and the patterns are taken off together, modulo 2**64, when the sum is read.
+    of the constant's own pattern, and the patterns come off together, modulo 2**64, when the sum is read.
     """
 
     def __init__(self, size: int) -> None:
@@ -126,7 +126,8 @@ def validate_update(update: Tensor, size: int, clip: float | None) -> None:
         raise WireError(f"an update has norm {norm:.6g} where the round's clipping norm is {clip:g}")
     if norm > LARGEST_COORDINATE and (largest := float(flat.abs().max())) > LARGEST_COORDINATE:
         raise WireError(
-            f"an update moves a weight by {largest:.4g}, more than {LARGEST_COORDINATE:g}: that client's training diverged"
+            f"an update moves a weight by {largest:.4g}, more than {LARGEST_COORDINATE:g}: that client's "
+            "training diverged"
         )
 
 
@@ -141,4 +142,7 @@ def _quick_norm(flat: Tensor) -> float:
 
 
 def _wrong_length(found: int, expected: int) -> str:
-    return f"an update of {found} coordinates where the model has {expected}: both sides must use the same recipe"
+    return (
+        f"an update of {found} coordinates where the model has {expected}: both sides must use the same "
+        "recipe"
+    )

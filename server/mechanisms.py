@@ -52,8 +52,8 @@ class CentralGaussian:
                 )
         if self.noise_cohort is not None and self.noise_cohort < self.expected_cohort:
             raise PrivacyError(
-                f"a noise cohort of {self.noise_cohort:g} is smaller than the cohort of {self.expected_cohort:g} "
-                "that really takes part: leave it out, or name a larger one"
+                f"a noise cohort of {self.noise_cohort:g} is smaller than the cohort of "
+                f"{self.expected_cohort:g} that really takes part: leave it out, or name a larger one"
             )
 
     @property

@@ -22,7 +22,8 @@ from shared_models.errors import PrivacyError
 
 SMALLEST_NOISE = 0.1
 LARGEST_NOISE = 10_000.0
-_FINEST, _COARSEST_POINTS, _POINTS = 1e-4, 50, 100_000
+# How finely losses are discretised. Against grids many times finer these cost below 0.1% of epsilon.
+_CELLS_PER_SPREAD, _MOST_CELLS = 50, 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,9 @@ def epsilon_of(releases: Iterable[SampledGaussian], delta: float) -> float:
 
 
 def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: float, steps: int) -> float:
-    """The least noise multiplier, to four digits rounded up, with which ``steps`` releases cost at most ``epsilon``.
+    """The least noise multiplier with which ``steps`` releases cost at most ``epsilon``.
 
-    At least 0.1, below which no epsilon means anything. Raises :class:`PrivacyError` if not even a noise
+    Rounded up to four digits, and at least 0.1, below which no epsilon means anything. Raises :class:`PrivacyError` if not even a noise
     multiplier of 10,000 is enough; the message says what would be reached.
     """
 
@@ -85,7 +86,8 @@ def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: flo
     if (nearest := cost(LARGEST_NOISE)) > epsilon:
         raise PrivacyError(
             f"epsilon {epsilon:g} at delta {delta:g} cannot be reached: even a noise multiplier of "
-            f"{LARGEST_NOISE:g} costs {nearest:.3g} over {steps} releases, so ask for more or for fewer rounds"
+            f"{LARGEST_NOISE:g} costs {nearest:.3g} over {steps} releases, so ask for a larger epsilon or fewer "
+            "releases"
         )
     low = high = 1.0
     while cost(high) > epsilon:
@@ -106,7 +108,7 @@ def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: flo
 
 def _four_digits_up(value: float) -> float:
     place = math.floor(math.log10(value)) - 3
-    return round(math.ceil(value / 10**place) * 10**place, -place)
+    return round(math.ceil(value / 10.0**place) * 10.0**place, -place)
 
 
 @lru_cache(maxsize=4096)
@@ -114,7 +116,7 @@ def _composed_epsilon(counts: tuple[tuple[tuple[float, float], int], ...], delta
     if not counts:
         return 0.0
     interval = min(_interval(noise, probability) for (noise, probability), _ in counts)
-    interval = max(interval, *(_coarsest(noise, probability) for (noise, probability), _ in counts), 0.0)
+    interval = max(interval, *(_coarsest(noise, probability) for (noise, probability), _ in counts))
     total: Any = None
     for (noise, probability), steps in counts:
         part = _loss_distribution(noise, probability, interval)
@@ -135,11 +137,11 @@ def _loss_distribution(noise: float, probability: float, interval: float) -> Any
 def _interval(noise: float, probability: float) -> float:
     """The grid of losses: fine against the spread of one step's loss, so that many steps stay accurate."""
     spread = probability * math.sqrt(math.expm1(min(1 / noise**2, 50.0)))
-    return 2.0 ** math.floor(math.log2(min(_FINEST, spread / _COARSEST_POINTS)))
+    return 2.0 ** math.floor(math.log2(spread / _CELLS_PER_SPREAD))
 
 
 def _coarsest(noise: float, probability: float) -> float:
-    """The finest grid that keeps one step's distribution within 100,000 points."""
+    """The finest grid that keeps one step's distribution within 30,000 cells."""
     exponent = 1 / (2 * noise**2) + 10 / noise
     largest = math.log1p(probability * math.expm1(min(exponent, 700.0))) + max(0.0, exponent - 700.0)
-    return 2.0 ** math.ceil(math.log2(largest / _POINTS))
+    return 2.0 ** math.ceil(math.log2(largest / _MOST_CELLS))

@@ -69,6 +69,7 @@ def require_float32(update: Tensor) -> Tensor:
     """``update`` as a flat ``(D,)`` view without gradient. Raises :class:`WireError` if it is not float32."""
     if update.dtype != torch.float32:
         raise WireError(
-            f"an update of {update.dtype} cannot be clipped, noised or averaged: only float32 parameters may be shared"
+            f"an update of {update.dtype} cannot be clipped, noised or averaged: only float32 parameters "
+            "may be shared"
         )
     return update.detach().reshape(-1)

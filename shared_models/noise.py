@@ -22,7 +22,7 @@ from torch import Tensor
 
 
 def standard_normal(size: int, generator: torch.Generator | None) -> Tensor:
-    """``(size,)`` float64 draws of N(0, 1): from ``generator``, or from the operating system if it is None."""
+    """``(size,)`` float64 draws of N(0, 1): from ``generator``, or the operating system if it is None."""
     if generator is not None:
         return torch.randn(size, generator=generator, dtype=torch.float64)
     pairs = (size + 1) // 2
