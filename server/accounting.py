@@ -98,9 +98,9 @@ class Accountant:
                 "amplification by sampling, one person's update replaced by nothing"
             )
         return (
-            f"epsilon {self.epsilon(delta):.3g} at delta {delta:g} for a person (all of their recordings), by "
-            f"the Gaussian mechanism with noise multiplier {self.noise_multiplier:g} over {self.rounds} rounds, "
-            f"composed by privacy loss distributions, assuming {who}."
+            f"epsilon {self.epsilon(delta):.3g} at delta {delta:g} for a person (all of their recordings), "
+            f"by the Gaussian mechanism with noise multiplier {self.noise_multiplier:g} over {self.rounds} "
+            f"rounds, composed by privacy loss distributions, assuming {who}."
         )
 
     def _release(self, rounds: int) -> SampledGaussian:

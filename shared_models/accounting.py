@@ -23,7 +23,7 @@ from shared_models.errors import PrivacyError
 SMALLEST_NOISE = 0.1
 LARGEST_NOISE = 10_000.0
 # How finely losses are discretised. Against grids many times finer these cost below 0.1% of epsilon.
-_CELLS_PER_SPREAD, _MOST_CELLS = 50, 30_000
+_CELLS_PER_SPREAD, _MOST_CELLS, _WIDEST_CELL = 50, 30_000, 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,9 @@ def epsilon_of(releases: Iterable[SampledGaussian], delta: float) -> float:
 def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: float, steps: int) -> float:
     """The least noise multiplier with which ``steps`` releases cost at most ``epsilon``.
 
-    Rounded up to four digits, and at least 0.1, below which no epsilon means anything. Raises :class:`PrivacyError` if not even a noise
-    multiplier of 10,000 is enough; the message says what would be reached.
+    Rounded up to four digits, and at least 0.1, below which no epsilon means anything. Raises
+    :class:`PrivacyError` if not even a noise multiplier of 10,000 is enough; the message says what would be
+    reached.
     """
 
     def cost(noise_multiplier: float) -> float:
@@ -86,8 +87,8 @@ def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: flo
     if (nearest := cost(LARGEST_NOISE)) > epsilon:
         raise PrivacyError(
             f"epsilon {epsilon:g} at delta {delta:g} cannot be reached: even a noise multiplier of "
-            f"{LARGEST_NOISE:g} costs {nearest:.3g} over {steps} releases, so ask for a larger epsilon or fewer "
-            "releases"
+            f"{LARGEST_NOISE:g} costs {nearest:.3g} over {steps} releases, so allow more or "
+            "release less often"
         )
     low = high = 1.0
     while cost(high) > epsilon:
@@ -137,7 +138,7 @@ def _loss_distribution(noise: float, probability: float, interval: float) -> Any
 def _interval(noise: float, probability: float) -> float:
     """The grid of losses: fine against the spread of one step's loss, so that many steps stay accurate."""
     spread = probability * math.sqrt(math.expm1(min(1 / noise**2, 50.0)))
-    return 2.0 ** math.floor(math.log2(spread / _CELLS_PER_SPREAD))
+    return 2.0 ** math.floor(math.log2(min(_WIDEST_CELL, spread / _CELLS_PER_SPREAD)))
 
 
 def _coarsest(noise: float, probability: float) -> float:
