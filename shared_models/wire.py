@@ -95,8 +95,8 @@ def form_update(model: PartitionedModel[Any], start: Tensor, round_number: int) 
     _check_model(model)
     if start.shape != (model.partition.size,):
         raise WireError(
-            f"an update from {start.numel()} coordinates to this model's {model.partition.size} has no meaning: "
-            "start from the weights that the round sent"
+            f"an update from {start.numel()} coordinates to this model's {model.partition.size} has no "
+            "meaning: start from the weights that the round sent"
         )
     vector = model.shared_vector(out=outgoing_vector(model.partition.size)).sub_(start)
     return Update(model.partition.schema, round_number, vector)

@@ -1,0 +1,81 @@
+"""What the server's process and a worker say to each other; large arrays are only pointed at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a worker is told once, before its first task."""
+
+    client_app: str
+    """Where to import the ClientApp from: ``module:attribute``."""
+    run_id: int
+    clients: int
+    threads: int
+    """Torch threads."""
+    node_config: dict[str, Scalar] = field(default_factory=dict)
+    run_config: dict[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a buffer lies in its block (bytes)."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBlock:
+    """A block's file descriptor follows on the socket; ``closed`` are those not used any more."""
+
+    number: int
+    size: int
+    writable: bool
+    closed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One message for one client."""
+
+    number: int
+    partition: int
+    node_id: int
+    message: bytes
+    """Skeleton."""
+    block: int | None
+    places: tuple[Place, ...]
+    state: bytes | None
+    """The client's state within the run, from its last task."""
+    slot: int
+    """Block for the reply's arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The ClientApp was imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The ClientApp could not be imported."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A client's reply."""
+
+    number: int
+    reply: bytes
+    places: tuple[Place, ...]
+    slot_size: int
+    """The worker grows a slot that is too small."""
+    state: bytes | None
+    """None if the client left its state as it was."""

@@ -1,0 +1,344 @@
+"""Persistent worker processes, and the shared memory between them and the server's process.
+
+Weights are put into shared memory once, however many clients they go to. Every worker has a few slots for
+replies, and starts its next client only when one of them is free: memory does not grow with the cohort.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import send_handle
+
+from flwr.app import Message
+
+from shared_models.errors import FedVoiceError
+from simulations.engine.memory import SharedBlock, aligned
+from simulations.engine.orders import Done, Failed, OpenBlock, Place, Ready, Settings, Task
+from simulations.engine.packing import Buffer, pack
+
+_STARTS_ALLOWED = 3
+_CLOSING_SECONDS = 5.0
+# SIGINT is for the server's process, which then closes this one; it is ignored before the slow imports.
+_COMMAND = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "from simulations.engine.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+)
+
+
+@dataclass(slots=True)
+class Job:
+    """One message that a client is to answer."""
+
+    number: int
+    partition: int
+    message: Message
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A job's end. ``done`` is None if the worker died of it, for the reason given."""
+
+    job: Job
+    done: Done | None
+    buffers: list[Buffer] = field(default_factory=list)
+    """The reply's large arrays, valid until the outcome is released."""
+    reason: str = ""
+    slot: tuple[_Worker, int] | None = None
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    lifeline: int
+    slots: dict[int, SharedBlock]
+    free_slots: list[int]
+    known: set[int]
+    """Blocks whose descriptors it has."""
+    ready: bool = False
+    job: Job | None = None
+    slot: int = -1
+    reading: _Sent | None = None
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A block with the arrays of one or more messages."""
+
+    number: int
+    block: SharedBlock
+    buffers: list[Buffer] | None
+    """What it holds; the reference keeps their identities from being used again."""
+    places: tuple[Place, ...]
+    readers: int = 0
+
+
+class Workers:
+    """A fixed number of worker processes that answer jobs in any order."""
+
+    def __init__(
+        self, count: int, settings: Settings, environment: Mapping[str, str] | None = None, *, slots: int = 2
+    ) -> None:
+        self._settings = settings
+        self._environment = dict(environment or {})
+        self._slots = slots
+        self._numbers = 0
+        self._failed_starts = 0
+        self._queue: deque[Job] = deque()
+        self._sent: list[_Sent] = []
+        self._closed_blocks: list[int] = []
+        self._outcomes: deque[Outcome] = deque()
+        self._states: dict[int, bytes] = {}
+        self._workers = [self._start() for _ in range(count)]
+
+    @property
+    def process_ids(self) -> list[int]:
+        """The workers' process ids."""
+        return [worker.process.pid for worker in self._workers]
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue jobs; they start as workers become free."""
+        self._queue.extend(jobs)
+        self._dispatch()
+
+    def cancel(self, numbers: set[int]) -> None:
+        """Take jobs that have not started out of the queue."""
+        self._queue = deque(job for job in self._queue if job.number not in numbers)
+
+    def next_outcome(self, timeout: float | None) -> Outcome | None:
+        """The next job to end, or None if none does within ``timeout`` seconds (None: wait).
+
+        Raises :class:`FedVoiceError` if the workers cannot start.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._dispatch()
+        while not self._outcomes:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            by_connection = {worker.connection: worker for worker in self._workers}
+            arrived = wait(list(by_connection), left)
+            for connection in arrived:
+                self._listen(by_connection[connection])  # type: ignore[index]
+            self._dispatch()
+            if not arrived and deadline is not None and time.monotonic() >= deadline:
+                break
+        return self._outcomes.popleft() if self._outcomes else None
+
+    def release(self, outcome: Outcome) -> None:
+        """The outcome's buffers are not needed any more: their slot may be written to again."""
+        if outcome.slot is not None:
+            worker, slot = outcome.slot
+            outcome.slot = None
+            outcome.buffers = []
+            worker.free_slots.append(slot)
+            self._dispatch()
+
+    def close(self) -> None:
+        """End all workers."""
+        self._queue.clear()
+        for worker in self._workers:
+            self._hang_up(worker)
+        deadline = time.monotonic() + _CLOSING_SECONDS
+        for worker in self._workers:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+        self._workers.clear()
+        for sent in self._sent:
+            sent.block.close()
+        self._sent.clear()
+
+    def _start(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        lifeline_read, lifeline = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _COMMAND, str(theirs.fileno()), str(lifeline_read)],
+                pass_fds=(theirs.fileno(), lifeline_read),
+                stdin=subprocess.DEVNULL,
+                env=self._worker_environment(),
+            )
+        finally:
+            theirs.close()
+            os.close(lifeline_read)
+        connection: Connection = Connection(ours.detach())
+        worker = _Worker(process, connection, lifeline, {}, [], set())
+        with contextlib.suppress(OSError):
+            # A worker that is gone already shows when it is listened to.
+            connection.send(self._settings)
+        return worker
+
+    def _worker_environment(self) -> dict[str, str]:
+        threads = str(self._settings.threads)
+        return (
+            dict(os.environ)
+            | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+            | self._environment
+            | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        )
+
+    def _dispatch(self) -> None:
+        for worker in list(self._workers):
+            if self._queue and worker.ready and worker.job is None:
+                try:
+                    self._hand_over(worker)
+                except (BrokenPipeError, ConnectionResetError):
+                    # It was dead before it got the job, which another can do.
+                    if (job := self._take_job(worker)) is not None:
+                        self._queue.appendleft(job)
+                    self._replace(worker)
+
+    def _hand_over(self, worker: _Worker) -> None:
+        if not worker.free_slots:
+            if len(worker.slots) >= self._slots:
+                return
+            self._add_slot(worker)
+        job = self._queue.popleft()
+        worker.job, worker.slot = job, worker.free_slots.pop()
+        skeleton, buffers = pack(job.message)
+        sent = self._share(buffers) if buffers else None
+        if sent is not None and sent.number not in worker.known:
+            self._open(worker, sent.number, sent.block, writable=False)
+        worker.reading = sent
+        worker.connection.send(
+            Task(
+                number=job.number,
+                partition=job.partition,
+                node_id=job.message.metadata.dst_node_id,
+                message=skeleton,
+                block=sent.number if sent else None,
+                places=sent.places if sent else (),
+                state=self._states.get(job.partition),
+                slot=worker.slot,
+            )
+        )
+
+    def _open(self, worker: _Worker, number: int, block: SharedBlock, *, writable: bool) -> None:
+        gone = tuple(closed for closed in self._closed_blocks if closed in worker.known)
+        worker.connection.send(OpenBlock(number, block.size, writable, gone))
+        send_handle(worker.connection, block.descriptor, worker.process.pid)
+        worker.known.difference_update(gone)
+        worker.known.add(number)
+
+    def _add_slot(self, worker: _Worker) -> None:
+        number = self._number()
+        block = SharedBlock.create(0)
+        self._open(worker, number, block, writable=True)
+        worker.slots[number] = block
+        worker.free_slots.append(number)
+
+    def _share(self, buffers: list[Buffer]) -> _Sent:
+        for sent in self._sent:
+            if sent.buffers is not None and _same(sent.buffers, buffers):
+                sent.readers += 1
+                return sent
+        places, end = [], 0
+        for buffer in buffers:
+            size = memoryview(buffer).nbytes
+            places.append(Place(end, end + size))
+            end = aligned(end + size)
+        sent = self._idle_block(end)
+        view = sent.block.view()
+        for place, buffer in zip(places, buffers, strict=True):
+            view[place.start : place.stop] = memoryview(buffer).cast("B")
+        sent.buffers, sent.places, sent.readers = buffers, tuple(places), 1
+        return sent
+
+    def _idle_block(self, size: int) -> _Sent:
+        """A block that nobody reads from, used again if it is about the right size."""
+        idle = [sent for sent in self._sent if not sent.readers]
+        for sent in idle:
+            if size <= sent.block.size <= 2 * size:
+                return sent
+        for sent in idle:
+            self._sent.remove(sent)
+            self._closed_blocks.append(sent.number)
+            sent.block.close()
+        made = _Sent(self._number(), SharedBlock.create(size), None, ())
+        self._sent.append(made)
+        return made
+
+    def _listen(self, worker: _Worker) -> None:
+        try:
+            said = worker.connection.recv()
+        except (EOFError, OSError):
+            self._replace(worker)
+            return
+        match said:
+            case Ready():
+                worker.ready = True
+                self._failed_starts = 0
+            case Failed(reason=reason):
+                raise FedVoiceError(
+                    f"the ClientApp '{self._settings.client_app}' cannot be imported: {reason}"
+                )
+            case Done():
+                self._finish(worker, said)
+
+    def _finish(self, worker: _Worker, done: Done) -> None:
+        job = self._take_job(worker)
+        assert job is not None
+        if done.state is not None:
+            self._states[job.partition] = done.state
+        slot = worker.slots[worker.slot]
+        slot.adopt_size(done.slot_size)
+        view = slot.view()
+        outcome = Outcome(job, done, [view[place.start : place.stop] for place in done.places])
+        if outcome.buffers:
+            outcome.slot = (worker, worker.slot)
+        else:
+            worker.free_slots.append(worker.slot)
+        self._outcomes.append(outcome)
+
+    def _take_job(self, worker: _Worker) -> Job | None:
+        job, worker.job = worker.job, None
+        sent, worker.reading = worker.reading, None
+        if sent is not None:
+            sent.readers -= 1
+            if not sent.readers and not self._queue:
+                # The next round brings other weights; these need not be held on to.
+                sent.buffers = None
+        return job
+
+    def _replace(self, worker: _Worker) -> None:
+        self._hang_up(worker)
+        worker.process.kill()
+        code = worker.process.wait()
+        self._workers.remove(worker)
+        job = self._take_job(worker)
+        if job is not None:
+            ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+            reason = f"the client's worker process ended {ended}, as it does when memory runs out"
+            self._outcomes.append(Outcome(job, None, reason=reason))
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= _STARTS_ALLOWED:
+                raise FedVoiceError(
+                    f"worker processes ended with code {code} before they were ready, {_STARTS_ALLOWED} times in a row: "
+                    "free memory, or use fewer engine.workers"
+                )
+        self._workers.append(self._start())
+
+    def _hang_up(self, worker: _Worker) -> None:
+        worker.connection.close()
+        os.close(worker.lifeline)
+        for block in worker.slots.values():
+            block.close()
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+
+def _same(one: Sequence[Buffer], other: Sequence[Buffer]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
