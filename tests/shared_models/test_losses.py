@@ -1,0 +1,101 @@
+"""The losses: what they are the mean of, and that utterances do not meet in them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from synthetic_batches import batch_of, random_features, shake, small_model
+
+from shared_models.config import AlignerConfig
+from shared_models.losses import acoustic_loss, alignment_loss
+
+ITEMS = [random_features(9, 60, 1), random_features(5, 41, 2), random_features(12, 33, 3)]
+
+
+def test_they_are_means_within_each_utterance() -> None:
+    model = small_model().eval()
+    shake(model)
+    batch = batch_of(ITEMS)
+    output = model(batch)
+    losses = acoustic_loss(output, batch, per_utterance=True)
+    for row, item in enumerate(ITEMS):
+        frames, length = len(item.mel), len(item.phonemes)
+        assert item.durations is not None
+        mel = (output.mel[row, :frames].double() - item.mel.double()).abs().mean()
+        wanted = torch.log(item.durations.double() + 1)
+        duration = (output.predicted.log_duration[row, :length].double() - wanted).square().mean()
+        assert losses.mel[row].item() == pytest.approx(mel.item(), rel=1e-5)
+        assert losses.duration[row].item() == pytest.approx(duration.item(), rel=1e-5)
+        start, pitches = 0, []
+        for d in item.durations.tolist():
+            weight = item.voiced[start : start + d].double().clamp_min(1e-3)
+            pitch = (item.log_f0[start : start + d].double() - 5.075173815) / 0.4
+            pitches.append((weight * pitch).sum() / weight.sum())
+            start += d
+        expected = (output.predicted.pitch[row, :length].double() - torch.stack(pitches)).square().mean()
+        assert losses.pitch[row].item() == pytest.approx(expected.item(), rel=1e-4)
+    parts = losses.mel + losses.duration + losses.pitch + losses.energy
+    torch.testing.assert_close(losses.total, parts)
+    mean = acoustic_loss(output, batch)
+    assert mean.total.item() == pytest.approx(losses.total.mean().item())
+    assert mean.forward_sum is None
+    assert set(mean.items()) == {"total", "mel", "duration", "pitch", "energy"}
+
+
+@pytest.mark.parametrize("learn", ["auto", "always"])
+def test_an_utterance_s_loss_does_not_depend_on_the_others(learn: str) -> None:
+    model = small_model("large", aligner=AlignerConfig(learn=learn)).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        batch = batch_of(ITEMS)
+        together = acoustic_loss(model(batch), batch, per_utterance=True).total
+        for row, item in enumerate(ITEMS):
+            other = batch_of([random_features(14, 80, 8), item])
+            alone = acoustic_loss(model(other), other, per_utterance=True).total[1]
+            assert alone.item() == pytest.approx(together[row].item(), rel=1e-5)
+
+
+def test_a_phoneme_without_frames_has_no_pitch_to_miss() -> None:
+    model = small_model().eval()
+    batch = batch_of([ITEMS[1]])
+    assert batch.durations is not None
+    batch.durations[0, 1] += batch.durations[0, 2]
+    batch.durations[0, 2] = 0
+    output = model(batch)
+    before = acoustic_loss(output, batch).pitch
+    output.target.pitch[0, 2] = 1e6
+    assert torch.equal(before, acoustic_loss(output, batch).pitch)
+    output.target.pitch[0, 1] = 1e6
+    assert acoustic_loss(output, batch).pitch > 1e6
+
+
+def test_the_postnet_s_mel_and_the_one_before_it_both_count() -> None:
+    model = small_model("large").eval()
+    batch = batch_of(ITEMS)
+    output = model(batch)
+    assert output.mel_before_postnet is not None
+    whole = acoustic_loss(output, batch).mel
+    output.mel_before_postnet.data.copy_(output.mel_target)
+    after = acoustic_loss(output, batch).mel
+    output.mel.data.copy_(output.mel_target)
+    assert whole > after > acoustic_loss(output, batch).mel == 0
+
+
+def test_the_aligner_s_losses_join_with_the_recipe_s_weights() -> None:
+    model = small_model(aligner=AlignerConfig(learn="always")).eval()
+    batch = batch_of(ITEMS)
+    output = model(batch)
+    plain = AlignerConfig(forward_sum_weight=0, binarization_weight=0)
+    heavy = AlignerConfig(forward_sum_weight=2, binarization_weight=3)
+    assert output.alignment is not None
+    difference = (
+        acoustic_loss(output, batch, weights=heavy).total - acoustic_loss(output, batch, weights=plain).total
+    )
+    expected = 2 * output.alignment.forward_sum.mean() + 3 * output.alignment.binarization.mean()
+    torch.testing.assert_close(difference, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(alignment_loss(output.alignment, weights=heavy), expected)
+
+
+def test_an_output_of_another_batch_is_refused() -> None:
+    output = small_model()(batch_of(ITEMS))
+    with pytest.raises(ValueError, match="judged against a batch"):
+        acoustic_loss(output, batch_of(ITEMS[:1]))
