@@ -1,0 +1,189 @@
+"""DP-SGD on the personal set: what a voice's parameters tell about any one utterance is bounded.
+
+Source: Abadi 2016 (arXiv 1607.00133, Algorithm 1): Poisson-sampled utterances, each gradient clipped on its
+own, Gaussian noise on their sum, divided by the expected batch. Per-utterance gradients and clipping are
+Opacus's; sampling, noise and accounting are here, so that the accountant's assumptions are what is done.
+
+The unit is an utterance of this device's own recordings. The rest of the model must be frozen and must treat
+utterances alike whatever else is in the batch (no batch statistics, each loss from its own utterance alone).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from opacus import GradSampleModule
+from opacus.optimizers import DPOptimizer
+from torch import Tensor, nn
+
+from shared_models.accounting import SampledGaussian
+from shared_models.accounting import noise_multiplier_for as noise_multiplier_for_personal
+from shared_models.errors import PrivacyError
+from shared_models.noise import standard_normal, uniform
+
+__all__ = ["PersonalDP", "PrivateOptimizer", "dp_sgd_steps", "make_private", "noise_multiplier_for_personal"]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalDP:
+    """The settings of one private training."""
+
+    noise_multiplier: float
+    clipping_norm: float
+    """C: adding or removing one utterance moves a step's summed gradient by at most this much."""
+    utterances: int
+    """How many there are to train on."""
+    expected_batch: float
+    """Sampling probability times utterances: the fixed denominator of every step."""
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.utterances < 1:
+            raise PrivacyError("private personal training needs at least one utterance")
+        if not 0 < self.expected_batch <= self.utterances:
+            raise PrivacyError(
+                f"an expected batch of {self.expected_batch:g} cannot be drawn from {self.utterances} "
+                "utterances: lower client.batch_size"
+            )
+        if not self.clipping_norm > 0:
+            raise PrivacyError(f"the clipping norm must be above 0, and is {self.clipping_norm}")
+        _ = self.cost
+
+    @property
+    def sampling_probability(self) -> float:
+        """The chance of each utterance to be in a step, by its own coin."""
+        return self.expected_batch / self.utterances
+
+    @property
+    def cost(self) -> SampledGaussian:
+        """What the training spends, whether or not it is finished."""
+        return SampledGaussian(self.noise_multiplier, self.sampling_probability, self.steps)
+
+
+class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
+    """Opacus's optimizer with our noise, which in a live run comes from the operating system."""
+
+    def add_noise(self) -> None:
+        """Add N(0, (sigma C)^2) to each coordinate of the clipped sum, in float64."""
+        for parameter in self.params:
+            total = parameter.summed_grad
+            noise = standard_normal(total.numel(), self.generator).mul_(
+                self.noise_multiplier * self.max_grad_norm
+            )
+            parameter.grad = noise.view_as(total).add_(total).to(parameter.dtype).view_as(parameter)
+
+
+def make_private(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    noise_multiplier: float,
+    clipping_norm: float,
+    expected_batch: float,
+    generator: torch.Generator | None,
+) -> tuple[Any, PrivateOptimizer]:
+    """Record per-utterance gradients of ``module``'s layers, and wrap the optimizer of its parameters.
+
+    The hooks sit on the layers themselves, so a frozen model around ``module`` goes on calling it as it is.
+    ``generator`` is a simulation's; None draws from the operating system. Undo with
+    ``hooked.to_standard_module()``.
+    """
+    hooked = GradSampleModule(module, batch_first=True, loss_reduction="sum", strict=True)
+    private = PrivateOptimizer(
+        optimizer,
+        noise_multiplier=noise_multiplier,
+        max_grad_norm=clipping_norm,
+        expected_batch_size=expected_batch,
+        loss_reduction="mean",
+        generator=generator,
+    )
+    return hooked, private
+
+
+def dp_sgd_steps(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    per_utterance_loss: Callable[[list[int]], Tensor],
+    settings: PersonalDP,
+    *,
+    reserve: Callable[[SampledGaussian], object],
+    generator: torch.Generator | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SampledGaussian:
+    """Train ``module`` privately for ``settings.steps`` steps and return what was spent.
+
+    ``per_utterance_loss`` gets the indices of a step's utterances and returns their losses ``(b,)``, row by
+    row. It must look each of ``module``'s tables up once an utterance, with the batch first. ``reserve`` is
+    called with the whole cost before the first step (the ledger's :meth:`~client.ledger.Ledger.reserve`),
+    and what it raises stops the training before it starts. A step on which the coins choose nobody is
+    taken all the same, on noise alone. Raises :class:`PrivacyError` if the losses are not one an utterance,
+    or not finite.
+    """
+    _require_alone(module, optimizer)
+    cost = settings.cost
+    reserve(cost)
+    hooked, private = make_private(
+        module,
+        optimizer,
+        noise_multiplier=settings.noise_multiplier,
+        clipping_norm=settings.clipping_norm,
+        expected_batch=settings.expected_batch,
+        generator=generator,
+    )
+    try:
+        for step in range(settings.steps):
+            private.zero_grad()
+            coins = uniform(settings.utterances, generator) < settings.sampling_probability
+            _per_utterance_gradients(private, per_utterance_loss, coins.nonzero().flatten().tolist())
+            private.step()
+            if progress is not None:
+                progress(step + 1, settings.steps)
+    finally:
+        private.zero_grad()
+        hooked.to_standard_module()
+    return cost
+
+
+def _per_utterance_gradients(
+    private: PrivateOptimizer, per_utterance_loss: Callable[[list[int]], Tensor], chosen: list[int]
+) -> None:
+    if chosen:
+        losses = per_utterance_loss(chosen)
+        if losses.shape != (len(chosen),):
+            raise PrivacyError(
+                f"private training of {len(chosen)} utterances needs one loss each, and got "
+                f"{tuple(losses.shape)}"
+            )
+        if not bool(torch.isfinite(losses).all()):
+            raise PrivacyError("a loss is not finite in private training: lower the learning rate")
+        with warnings.catch_warnings():
+            # Tables are looked up by integers, which have no gradient: just what the hooks expect here.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            torch.autograd.backward(losses.sum())
+    for parameter in private.params:
+        found = getattr(parameter, "grad_sample", None)
+        if found is None:
+            # Nobody was chosen, or this table was not used: its part of the sum is nought, and is noised.
+            parameter.grad_sample = parameter.new_zeros((len(chosen), *parameter.shape))
+        elif len(found) != len(chosen):
+            raise PrivacyError(
+                f"{len(chosen)} utterances gave {len(found)} gradients of one table: look it up once "
+                "an utterance"
+            )
+        else:
+            # One utterance's NaN would else pass through clipping and undo the noise.
+            torch.nan_to_num_(found, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _require_alone(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    own = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not own or own != trained:
+        raise PrivacyError(
+            "private training covers exactly the personal module: the optimizer must hold its trainable "
+            "parameters, all of them and no others"
+        )
