@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 # Flower reports usage and looks for updates unless told otherwise, and reads both when it is imported.
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
@@ -17,6 +17,7 @@ os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
 import click
 import typer
+from typer.core import TyperGroup
 
 from shared_models.errors import FedVoiceError, StorageError
 from shared_models.files import explain_storage
@@ -25,8 +26,22 @@ from simulations.environment import package_version
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
+
+class StoppedError(Exception):
+    """Ctrl-C, carried past typer, which would end the program without a word."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise StoppedError from stop
+
+
 app = typer.Typer(
     name="fedvoice",
+    cls=_Commands,
     help="Clone voices without collecting them: federated, differentially private text-to-speech.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,7 +79,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "fedvoice"
         console.print_error(f"{error.format_message().rstrip('.')}; see {path} --help")
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt) as stop:
+    except (StoppedError, click.Abort) as stop:
         command = console.how_to_resume(stop)
         console.notices().print(
             f"stopped; resume with {command}" if command else "stopped", soft_wrap=True, highlight=False

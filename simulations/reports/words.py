@@ -96,7 +96,8 @@ def _private_entry(name: str, ledger: Mapping[str, Any], recipe: Recipe) -> Ledg
             f"This simulates a larger federation: the noise is what a cohort of {assumed:,} would bear, "
             f"scaled to the {simulated:,} that ran. The guarantee is the larger federation's."
         )
-    fallback = f"Each {unit} is protected by ({write_epsilon({'epsilon': ledger})}, {write_delta(ledger['delta'])})-DP."
+    bound = f"({write_epsilon({'epsilon': ledger})}, {write_delta(ledger['delta'])})"
+    fallback = f"Each {unit} is protected by {bound}-differential privacy."
     return LedgerEntry("private", str(ledger.get("statement") or fallback), tuple(facts), warning)
 
 
@@ -135,10 +136,8 @@ def _privacy_sentence(results: Mapping[str, Any], arm: str) -> str:
     ledger = results["arms"][arm].get("epsilon")
     if not ledger:
         return f"The arm '{arm}' is not differentially private (ε: none)."
-    return (
-        f"The arm '{arm}' spent ε = {write_epsilon({'epsilon': ledger})} at δ = {write_delta(ledger['delta'])} "
-        f"per {ledger.get('unit', 'person')}."
-    )
+    epsilon, delta = write_epsilon({"epsilon": ledger}), write_delta(ledger["delta"])
+    return f"The arm '{arm}' spent ε = {epsilon} at δ = {delta} per {ledger.get('unit', 'person')}."
 
 
 def _comparison_sentence(results: Mapping[str, Any], recipe: Recipe, arm: str) -> str:

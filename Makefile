@@ -1,0 +1,54 @@
+# make simulate   set up, then run the main job: the table and the report's path come last
+# make test       set up, then lint, types, import rules and all tests
+# make report     write the newest run's report anew          (RUN=runs/... for another)
+# make clean      remove the environment and all caches; runs are kept
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt Makefile | cksum | cut -d' ' -f1)
+# The first of these that is 3.11 or newer; PYTHON=... chooses another.
+CANDIDATES := python3.13 python3.12 python3.11 python3 python
+PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c \
+  'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+ARGUMENTS ?=
+RUN ?= $(shell ls -td runs/*/ 2>/dev/null | head -n 1)
+
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup simulate test lint report clean
+
+setup: $(STAMP)
+
+# Resemblyzer, the speaker verifier, declares webrtcvad, which needs a compiler; webrtcvad-wheels, in the
+# evaluation extra, is the same module as a wheel. Hence --no-deps, and librosa, which it needs, by name.
+$(STAMP):
+	@test -n "$(PYTHON)" || { echo "error: FedVoice needs Python 3.11 or newer; found none of:" \
+	  "$(CANDIDATES). Install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: FedVoice needs" \
+	  "Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" -V 2>&1)" >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual" \
+	  "environment; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[evaluation,espeak,test]' librosa
+	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4
+	@rm -f $(VENV)/.installed-* && touch $@
+
+simulate: setup
+	$(BIN)/fedvoice simulate $(ARGUMENTS)
+
+test: lint
+	$(BIN)/python -m pytest -q $(ARGUMENTS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+report: setup
+	@test -n "$(RUN)" || { echo "error: there is no run yet; make simulate makes one" >&2; exit 1; }
+	@$(BIN)/python -m simulations.reports "$(RUN)"
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
