@@ -1,0 +1,52 @@
+"""From text to phonemes: one entry point for every language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from shared_models.errors import TextError
+from shared_models.text.english import english_phones
+from shared_models.text.mandarin import mandarin_phones
+from shared_models.text.normalisation import normalise_english
+from shared_models.text.symbols import SILENCE, SILENT, SYMBOL_IDS
+from shared_models.text.tokens import split_tokens
+
+_ENGLISH = frozenset({"en", "en-us", "en-gb"})
+_MANDARIN = frozenset({"zh", "zh-cn", "cmn", "zh-hans"})
+
+
+def phonemize(text: str, language: str = "en") -> list[str]:
+    """``text`` as symbols of :mod:`shared_models.text.symbols`, silence at both ends.
+
+    "Hello, you." becomes ``sil h ɛ l ˈoʊ , j ˈu . sil``. English is US English whatever its region.
+    Raises :class:`TextError` where nothing in the text can be said, and for a language that no installed
+    phonemizer speaks.
+    """
+    if not text.strip():
+        raise TextError("there is no text to say; give at least one word")
+    phones = _phones(text, language.strip().lower().replace("_", "-"))
+    if not any(phone not in SILENT for phone in phones):
+        shown = text.strip()[:20]
+        raise TextError(f"nothing in {shown!r} can be said in language {language!r}; write it in words")
+    return [SILENCE, *phones, SILENCE]
+
+
+def encode(symbols: Sequence[str]) -> Tensor:
+    """Symbols as ids ``(L,)`` int64; raises :class:`TextError` for one that is not of this project."""
+    unknown = next((symbol for symbol in symbols if symbol not in SYMBOL_IDS), None)
+    if unknown is not None:
+        raise TextError(f"{unknown!r} is not a phoneme of this project; use those of text/symbols.py")
+    return torch.tensor([SYMBOL_IDS[symbol] for symbol in symbols], dtype=torch.int64)
+
+
+def _phones(text: str, language: str) -> list[str]:
+    if language in _ENGLISH:
+        return english_phones(split_tokens(normalise_english(text)))
+    if language in _MANDARIN:
+        return mandarin_phones(text)
+    from shared_models.text.espeak_phones import espeak_phones
+
+    return espeak_phones(text, language)
