@@ -16,14 +16,13 @@ from praatio import textgrid
 from praatio.utilities.errors import PraatioException
 from torch import Tensor
 
-from shared_models.audio.arpabet import arpabet_to_symbols
+from shared_models.audio.arpabet import arpabet_to_symbol
 from shared_models.audio.level import MARGIN_SECONDS
 from shared_models.audio.mel import FRAME_RATE, HOP, SAMPLE_RATE
 from shared_models.audio.storage import write_bytes
 from shared_models.errors import AudioError
-from shared_models.text.symbols import SYMBOL_IDS
+from shared_models.text.symbols import SILENCE, SILENT, SYMBOL_IDS
 
-SILENCE = "sil"
 SILENCE_LABELS = frozenset({"", "sil", "sp", "spn", "<eps>"})
 PHONE_TIER = "phones"
 
@@ -61,7 +60,7 @@ def write_phones(path: Path, phones: Sequence[Phone]) -> None:
 
 def speech_bounds(phones: Sequence[Phone]) -> tuple[float, float]:
     """Seconds where the first phone that is not silence starts, and where the last one ends."""
-    spoken = [phone for phone in phones if phone.symbol != SILENCE]
+    spoken = [phone for phone in phones if phone.symbol not in SILENT]
     if not spoken:
         raise AudioError("an alignment holds only silence")
     return spoken[0].start, spoken[-1].end
@@ -79,7 +78,7 @@ def symbols_and_durations(
     """
     kept = _edged_with_silence([p for p in phones if _frame(p.end, first_sample) >= 0])
     ends = [_frame(phone.end, first_sample) for phone in kept]
-    spoken = max(end for end, phone in zip(ends, kept, strict=True) if phone.symbol != SILENCE)
+    spoken = max(end for end, phone in zip(ends, kept, strict=True) if phone.symbol not in SILENT)
     if spoken > frames + 1 or ends[-1] < frames - _LONGEST_TAIL:
         raise AudioError(
             f"an alignment ends at frame {spoken} of an audio of {frames}; align this recording again"
@@ -129,34 +128,23 @@ def _read_text_grid(path: Path) -> list[Phone]:
         raise AudioError(
             f"{path} has no tier '{PHONE_TIER}', only {', '.join(grid.tierNames)}; rename the phone tier"
         )
-    phones = []
-    for start, end, label in tier.entries:
-        phones += _spread(start, end, _to_symbols(label.strip(), path))
-    return phones
+    return [Phone(start, end, _to_symbol(label.strip(), path)) for start, end, label in tier.entries]
 
 
 def _is_phone_tier(name: str) -> bool:
     return name.lower() == PHONE_TIER or name.lower().endswith(f" - {PHONE_TIER}")
 
 
-def _to_symbols(label: str, path: Path) -> tuple[str, ...]:
+def _to_symbol(label: str, path: Path) -> str:
     if label.lower() in SILENCE_LABELS:
-        return (SILENCE,)
-    if label in SYMBOL_IDS:
-        return (label,)
-    symbols = arpabet_to_symbols(label)
-    if symbols is None:
+        return SILENCE
+    symbol = label if label in SYMBOL_IDS else arpabet_to_symbol(label)
+    if symbol is None:
         raise AudioError(
             f"{path}: '{label}' is neither ARPAbet nor a phoneme of this project; align with MFA's "
             "english_us_arpa"
         )
-    return symbols
-
-
-def _spread(start: float, end: float, symbols: tuple[str, ...]) -> list[Phone]:
-    """One phone's time for several symbols: marks such as stress, which come first, take none of it."""
-    marks = [Phone(start, start, symbol) for symbol in symbols[:-1]]
-    return [*marks, Phone(start, end, symbols[-1])]
+    return symbol
 
 
 def _without_gaps(phones: Sequence[Phone], path: Path) -> list[Phone]:

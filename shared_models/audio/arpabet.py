@@ -15,16 +15,12 @@ _IPA = {
 _STRESS = {"0": "", "1": "ˈ", "2": "ˌ"}
 
 
-def arpabet_to_symbols(label: str) -> tuple[str, ...] | None:
-    """The symbols of a phone such as ``AH0`` or ``JH``, stress included; None for an unknown label."""
+def arpabet_to_symbol(label: str) -> str | None:
+    """The symbol of a phone such as ``AH0`` or ``JH``, stress included; None for an unknown label."""
     base, stress = (label[:-1], label[-1]) if label[-1:] in _STRESS else (label, "0")
-    base = base.upper()
-    if base not in _IPA:
+    if base.upper() not in _IPA:
         return None
-    # ARPAbet writes schwa as an unstressed AH.
-    ipa = "ə" if base == "AH" and label.endswith("0") else _IPA[base]
-    mark = _STRESS[stress]
-    for symbols in ((mark + ipa,), (mark, ipa), (ipa,)):
-        if all(symbol in SYMBOL_IDS for symbol in symbols):
-            return symbols
-    return None
+    if label.upper() == "AH0":  # ARPAbet's schwa
+        return "ə"
+    symbol = _STRESS[stress] + _IPA[base.upper()]
+    return symbol if symbol in SYMBOL_IDS else None

@@ -160,19 +160,22 @@ def _in_processes(
     utterances: Sequence[Utterance], config: FeatureConfig, cache: FeatureCache, workers: int
 ) -> Iterator[tuple[Utterance, Features | str]]:
     """As :func:`_here`, by processes that write to the cache; results are read back from there."""
+    abandoned: list[Utterance] = []
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         futures = {pool.submit(_fill, utterance, config, cache): utterance for utterance in utterances}
         try:
             for future in as_completed(futures):
-                utterance = futures[future]
                 try:
                     reason = future.result()
-                except BrokenProcessPool:
-                    reason = f"{utterance.audio}: the process that read it died, perhaps for lack of memory"
+                except BrokenProcessPool:  # a worker was killed, for lack of memory as a rule
+                    abandoned.append(futures[future])
+                    continue
+                utterance = futures[future]
                 yield utterance, reason if reason is not None else cache.get(utterance, config)
         except StorageError:
             pool.shutdown(cancel_futures=True)
             raise
+    yield from _here(abandoned, config, cache)
 
 
 def _fill(utterance: Utterance, config: FeatureConfig, cache: FeatureCache) -> str | None:

@@ -56,7 +56,8 @@ def test_overshoot_is_clamped(tmp_path: Path) -> None:
 
 
 def damaged_files(folder: Path) -> dict[str, Path]:
-    files = {name: folder / f"{name}.wav" for name in ("text", "empty", "no_samples", "silent", "nan", "missing")}
+    names = ("text", "empty", "no_samples", "silent", "nan", "missing")
+    files = {name: folder / f"{name}.wav" for name in names}
     files["text"].write_text("this is not a recording")
     files["empty"].touch()
     soundfile.write(files["no_samples"], np.zeros(0), 16000)
