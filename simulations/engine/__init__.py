@@ -6,8 +6,14 @@ Both run the same ServerApp against the same ClientApp: ``process`` in worker pr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+
+# Flower reads both when it is imported, here or in a process that we start: it reports no usage and looks for
+# no updates.
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
 from shared_models.config import EngineConfig
 from simulations.environment import usable_cores

@@ -12,9 +12,8 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-# Before Flower is imported below: it turns off usage reports.
-from simulations.engine import task_identity  # noqa: F401  # isort: skip
 from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
@@ -55,6 +54,8 @@ def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str,
         "MKL_NUM_THREADS": str(threads),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
+        # Clients see the devices that they would see in the other engine.
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         **(environment or {}),
     }
 
@@ -63,7 +64,7 @@ def _start_ray(workers: int, variables: Mapping[str, str], address: str | None) 
     import ray
 
     # Flower uses a Ray that is already there. Clients import FedVoice from where this process did.
-    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+    path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     where = {"address": address} if address else {"address": "local", "num_cpus": workers}
     ray.init(
         **where,

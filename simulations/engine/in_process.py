@@ -52,8 +52,11 @@ class InProcessGrid(Grid):
         slots: int = 2,
         progress: Progress | None = None,
     ) -> None:
-        """``client_app`` is where workers import the ClientApp from, ``module:attribute``; ``threads`` are torch's
-        in a worker; ``slots`` are the replies that a worker may have waiting for the server."""
+        """Start the workers.
+
+        ``client_app`` is where they import the ClientApp from, ``module:attribute``; ``threads`` are torch's
+        in a worker; ``slots`` are the replies that a worker may have waiting for the server.
+        """
         self._run = empty_run(run_id)
         self._clients = clients
         self._numbers = itertools.count(1)

@@ -57,7 +57,7 @@ class _Unpacker(pickle.Unpickler):
 
 
 def pack(value: Any) -> tuple[bytes, list[Buffer]]:
-    """The skeleton of a message, or of anything with records in it, and its large arrays' bytes, not copied."""
+    """The skeleton of a message, or of anything that holds records, and its large arrays' own bytes."""
     file = io.BytesIO()
     packer = _Packer(file, _LARGE)
     packer.dump(value)

@@ -7,12 +7,6 @@ to one minor version.
 
 from __future__ import annotations
 
-import os
-
-# Flower reads both when it is imported: no usage reports, no look for updates.
-os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
-os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
-
 from flwr.app import Message
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.supercore.run import Run

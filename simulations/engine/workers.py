@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import send_handle
+from pathlib import Path
 
 from flwr.app import Message
 
@@ -184,7 +185,7 @@ class Workers:
             dict(os.environ)
             | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
             | self._environment
-            | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+            | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
         )
 
     def _dispatch(self) -> None:
@@ -324,8 +325,8 @@ class Workers:
             self._failed_starts += 1
             if self._failed_starts >= _STARTS_ALLOWED:
                 raise FedVoiceError(
-                    f"worker processes ended with code {code} before they were ready, {_STARTS_ALLOWED} times in a row: "
-                    "free memory, or use fewer engine.workers"
+                    f"worker processes ended with code {code} before they were ready, "
+                    f"{_STARTS_ALLOWED} times in a row: free memory, or use fewer engine.workers"
                 )
         self._workers.append(self._start())
 

@@ -50,15 +50,15 @@ def count(message: Message, context: Context) -> Message:
     context.state["seen"] = seen
     answer = ConfigRecord(
         {"n": seen["n"], "process": os.getpid(), "threads": torch.get_num_threads()}
-        | {key: value for key, value in context.node_config.items()}
-        | {key: value for key, value in context.run_config.items()}
+        | dict(context.node_config)
+        | dict(context.run_config)
         | {"environment": os.environ.get("FEDVOICE_DEVICES", "")}
     )
     return Message(RecordDict({"answer": answer}), reply_to=message)
 
 
 @app.query("sleep")
-def sleep(message: Message, context: Context) -> Message:
+def sleep(message: Message, _: Context) -> Message:
     """Take the time that the message says."""
     time.sleep(float(message.content["config"]["seconds"]))
     return Message(RecordDict(), reply_to=message)
