@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from shared_models.errors import FedVoiceError, StorageError
 from shared_models.files import explain_storage
-from simulations.commands import console, doctor
+from simulations.commands import clone, console, doctor, simulate, speak
 from simulations.environment import package_version
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -48,6 +48,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(simulate.simulate)
+app.command()(clone.clone)
+app.command()(speak.speak)
 app.command()(doctor.doctor)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jinja2
@@ -19,8 +19,11 @@ from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
 from simulations.reports import charts, figures, words
+from simulations.reports.figures import results_table
 from simulations.reports.media import Clip, load_clip
 from simulations.run_folder import RunFolder
+
+__all__ = ["results_table", "write_report"]
 
 MEDIA_BUDGET = 9 << 20
 SPEAKERS_HEARD = 3
@@ -87,7 +90,7 @@ def write_report(run: RunFolder) -> Path:
         speakers=_speaker_tables(results),
         anchors=_anchor_rows(results.get("anchors") or {}),
         notes=results.get("notes") or [],
-        recipe_text=json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False),
+        recipe_text=_recipe_text(recipe),
         environment_rows=_environment_rows(environment),
     )
     write_atomically(run.report_path, page)
@@ -99,6 +102,13 @@ def _render(**content: Any) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(**content)
+
+
+def _recipe_text(recipe: Recipe) -> str:
+    """The resolved recipe without the way to the corpus: reports are passed on, and it names folders."""
+    data = recipe.model_dump(mode="json")
+    data["corpus"]["path"] = PurePath(data["corpus"]["path"]).name
+    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 def _summaries(results: Mapping[str, Any], recipe: Recipe) -> list[ArmSummary]:

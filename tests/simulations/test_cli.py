@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,12 @@ def test_help_answers_without_loading_what_is_heavy() -> None:
 
 def test_help_is_quick() -> None:
     def seconds() -> float:
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert fedvoice("--help").returncode == 0
-        return time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The best of three: other work on the machine only ever adds.
+    # Processor time, and the best of three: other work on the machine must not fail this.
     assert min(seconds() for _ in range(3)) < 1.5
 
 

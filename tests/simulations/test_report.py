@@ -135,6 +135,15 @@ def test_the_recipes_text_cannot_become_markup(text: str) -> None:
     assert "<script>alert" not in text
 
 
+def test_the_way_to_the_corpus_stays_out_of_the_report(tmp_path: Path) -> None:
+    recipe = fake_recipe().override({"corpus.path": "/disk/secret-place/my-speech"})
+    run = RunFolder.create(tmp_path / "run", recipe)
+    run.write_results({"recipe": "fake", "arms": {}, "anchors": {}, "notes": []})
+    text = write_report(run).read_text()
+    assert "my-speech" in text
+    assert "secret-place" not in text
+
+
 def test_missing_audio_is_said_and_not_fatal(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run")
     shutil.rmtree(run.arm("local").audio)
