@@ -78,6 +78,7 @@ def _full_batch(
     return PersonalDP(noise_multiplier, clipping_norm, utterances, expected_batch=utterances, steps=1)
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 def test_per_utterance_gradients_are_those_of_one_utterance_at_a_time() -> None:
     problem = Problem()
     expected = [problem.alone(index) for index in range(UTTERANCES)]
