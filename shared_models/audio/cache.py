@@ -1,8 +1,8 @@
 """Features on disk, found again by the content that they were computed from.
 
-The key hashes audio, text, language, alignment, settings and ``FEATURE_VERSION``, so that a renamed file
-hits, and a changed one, or a changed computation, misses. An entry that is damaged in any way is computed
-again: the cache can be deleted, copied or cut short at any time without harm.
+The key hashes audio, text, language, alignment, settings, the phonemizer's code and ``FEATURE_VERSION``, so
+that a renamed file hits, and a changed one, or a changed computation, misses. An entry that is damaged in
+any way is computed again: the cache can be deleted, copied or cut short at any time without harm.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from shared_models import text
 from shared_models.audio.extraction import extract
 from shared_models.audio.storage import write_bytes
 from shared_models.config import FeatureConfig
@@ -27,7 +29,7 @@ from shared_models.features import Features
 from shared_models.utterance import Utterance
 
 FEATURE_VERSION = "1"
-"""Raise it whenever the same recording would give other features: older entries are then left unused."""
+"""Raise it whenever the same recording would give another mel, pitch, energy or durations."""
 
 _DIGEST_BYTES = 16
 _TENSORS = ("phonemes", "mel", "log_f0", "voiced", "energy", "durations")
@@ -72,10 +74,19 @@ def content_key(utterance: Utterance, config: FeatureConfig) -> str:
     digest = hashlib.sha256()
     alignment = utterance.alignment.read_bytes() if utterance.alignment is not None else b""
     parts = (utterance.text, utterance.language, config.model_dump_json(), FEATURE_VERSION)
-    for part in (utterance.audio.read_bytes(), alignment, *(p.encode() for p in parts)):
+    for part in (utterance.audio.read_bytes(), alignment, _text_code(), *(p.encode() for p in parts)):
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _text_code() -> bytes:
+    """A digest of the text front end, whose every correction changes the phonemes of some sentence."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(text.__file__ or "").parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.digest()
 
 
 def _pack(features: Features) -> bytes:

@@ -106,6 +106,8 @@ def test_every_change_of_what_counts_is_another_key(
     keys.append(content_key(aligned, CONFIG))
     monkeypatch.setattr(cache_module, "FEATURE_VERSION", "another")
     keys.append(content_key(utterance, CONFIG))
+    monkeypatch.setattr(cache_module, "_text_code", lambda: b"another phonemizer")
+    keys.append(content_key(utterance, CONFIG))
     assert len(set(keys)) == len(keys)
 
 
