@@ -69,6 +69,10 @@ class SpeakerConfig(_Section):
         description="'vectors': the CLN scale and shift vectors themselves, at most 5,000 numbers a voice; "
         "'maps': the linear maps that make them from the embedding.",
     )
+    reference_frames: int = Field(160, ge=16, description="Longest reference that the encoder reads in training.")
+    reference_dropout: float = Field(
+        0.1, ge=0, lt=1, description="Share of training references left out, which teaches a voice of nobody."
+    )
 
 
 class AlignerConfig(_Section):
@@ -167,6 +171,9 @@ class CloningConfig(_Section):
     support: int = Field(5, ge=1, description="Utterances to clone from.")
     steps: int = Field(60, ge=0, description="Adaptation steps on the personal set; 0 is zero-shot.")
     lr: float = Field(0.02, gt=0)
+    local_steps: int = Field(
+        60, ge=1, description="Steps on the whole model where a device trains alone (algorithm 'local')."
+    )
 
 
 class EvaluationConfig(_Section):
@@ -176,6 +183,7 @@ class EvaluationConfig(_Section):
     queries: int = Field(5, ge=1, description="Query utterances a speaker.")
     metrics: tuple[Literal["similarity", "mcd", "f0", "wer"], ...] = ("similarity", "mcd", "f0", "wer")
     every: int = Field(5, ge=1, description="Rounds between validation losses.")
+    validation: int = Field(12, ge=1, description="Unseen utterances in the validation loss.")
 
 
 class EngineConfig(_Section):

@@ -1,0 +1,188 @@
+"""The device's Flower app: the one code path of simulations and live federations.
+
+It answers two messages. ``train`` carries the shared weights and the recipe, and the reply carries the
+update and nothing else: no metrics, no counts, no loss (what depends on the voice is either clipped and
+noised, or stays). ``query.hello`` says which partition this client holds, since Flower's node ids are
+random in every run.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from client.device import Device
+from client.private_adaptation import private_steps
+from client.training import InnerLoop, Material, VoicePartition, local_round
+from shared_models import wire
+from shared_models.acoustic import build_model
+from shared_models.audio.cache import FeatureCache
+from shared_models.clipping import clip
+from shared_models.config import FeatureConfig, Recipe, recipe_from_json
+from shared_models.errors import CorpusError
+from shared_models.features import Features
+from shared_models.partition import Partition, PartitionedModel
+from shared_models.utterance import Utterance
+
+DEVICES_VARIABLE = "FEDVOICE_DEVICES"
+
+app = ClientApp()
+
+
+@app.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """Say which partition this client is, so that the server can sample the same cohort in every engine."""
+    partition = int(context.node_config.get("partition-id", 0))
+    return Message(RecordDict({"hello": ConfigRecord({"partition": partition})}), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Train one round on this device's recordings and reply with the update of the shared set."""
+    header = dict(message.content["header"])
+    recipe = _recipe(str(header["recipe"]))
+    torch.set_num_threads(recipe.engine.threads)
+    device, simulated = _device(context)
+    model = _model(recipe.model_dump_json(include={"model", "speaker", "aligner", "seed", "federation"}), recipe)
+    weights = wire.decode(
+        header, message.content["shared"]["shared"].data, model.partition, kind="weights"
+    )
+    partition_id = int(context.node_config.get("partition-id", 0))
+    update = train_device(
+        model, weights.vector, device, recipe, weights.round, str(header["run"]), partition_id, simulated
+    )
+    if recipe.privacy.mode == "central":
+        clip(update.vector, recipe.privacy.clipping_norm, in_place=True)
+    reply_header, buffer = wire.encode(model, update)
+    shared = ArrayRecord({"shared": Array(wire.DTYPE, (model.partition.size,), wire.STYPE, buffer)})
+    return Message(RecordDict({"header": ConfigRecord(reply_header), "shared": shared}), reply_to=message)
+
+
+def train_device(
+    model: VoicePartition,
+    weights: torch.Tensor,
+    device: Device,
+    recipe: Recipe,
+    round_number: int,
+    run: str,
+    partition_id: int,
+    simulated: bool,
+) -> wire.Update:
+    """One round on one device's files: personal parameters from and to disk, losses to the owner's log.
+
+    ``simulated`` draws DP-SGD's noise from the recipe's seed, so that runs repeat; a real device's comes
+    from the operating system, since whoever sent the recipe knows its seed.
+    """
+    started = time.monotonic()
+    _put_personal(model, device.load_personal(run, round_number))
+    utterances = CachedFeatures(device.recordings, device.feature_cache, recipe.features)
+    material = Material.split(utterances, recipe.client.support_fraction)
+    inner = None
+    if recipe.personal_privacy.enabled:
+        inner = _private_inner_loop(model, device, recipe, round_number, run, simulated)
+    result = local_round(model, weights, material, recipe, round_number, partition_id, inner)
+    device.save_personal(run, round_number, model.personal_state())
+    device.log(
+        {"run": run, "round": round_number, "seconds": round(time.monotonic() - started, 3)} | result.losses
+    )
+    assert result.update is not None
+    return result.update
+
+
+def _private_inner_loop(
+    model: VoicePartition, device: Device, recipe: Recipe, round_number: int, run: str, simulated: bool
+) -> InnerLoop:
+    def loop(support: Sequence[Features], rng: torch.Generator) -> list[float]:
+        private_steps(
+            model, support, recipe, steps=recipe.client.inner_steps,
+            # At most so many, if the client is in every cohort.
+            total_steps=recipe.client.inner_steps * recipe.federation.rounds,
+            lr=recipe.client.inner_lr, ledger=device.ledger_path, purpose="inner loop", run=run,
+            round_number=round_number, generator=rng if simulated else None,
+        )  # fmt: skip
+        return []
+
+    return loop
+
+
+class CachedFeatures(Sequence[Features]):
+    """A device's features, each read from its cache when it is first asked for."""
+
+    def __init__(self, recordings: Sequence[Utterance], cache: Path, config: FeatureConfig) -> None:
+        self._recordings = recordings
+        self._cache = cache
+        self._config = config
+
+    def __len__(self) -> int:
+        return len(self._recordings)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        return _features(self._cache, self._recordings[index], self._config)
+
+
+@lru_cache(maxsize=1024)
+def _features(cache: Path, recording: Utterance, config: FeatureConfig) -> Features:
+    return FeatureCache(cache).get(recording, config)
+
+
+@lru_cache(maxsize=2)
+def _recipe(text: str) -> Recipe:
+    return recipe_from_json(text)
+
+
+@lru_cache(maxsize=1)
+def _model_for(key: str, share_everything: bool) -> VoicePartition:
+    recipe = recipe_from_json(key)
+    model = build_model(recipe)
+    return PartitionedModel(model, Partition.of(model, share_everything=share_everything))
+
+
+def _model(key: str, recipe: Recipe) -> VoicePartition:
+    return _model_for(key, recipe.federation.algorithm == "full")
+
+
+def _put_personal(model: VoicePartition, state: dict[str, torch.Tensor] | None) -> None:
+    if state is not None:
+        model.load_personal_state(state)
+        return
+    with torch.no_grad():
+        # A fresh voice: every offset zero, which is the voice of nobody.
+        for parameter in model.personal_parameters():
+            parameter.zero_()
+
+
+def _device(context: Context) -> tuple[Device, bool]:
+    """This client's device, and whether it is a simulated one (found by its place among others)."""
+    own = context.node_config.get("device") or context.run_config.get("device")
+    if own:
+        return Device.open(Path(str(own))), False
+    root = str(context.run_config.get("devices") or os.environ.get(DEVICES_VARIABLE, ""))
+    if not root:
+        raise CorpusError(
+            f"this client was given no recordings: set {DEVICES_VARIABLE}, or devices in the run config, to a folder "
+            "made by `fedvoice corpus devices`"
+        )
+    homes = _homes(root)
+    index = int(context.node_config["partition-id"])
+    if index >= len(homes):
+        raise CorpusError(
+            f"client {index} has no device in {root}, which holds {len(homes)}: start as many clients as devices"
+        )
+    return _open_device(homes[index]), True
+
+
+@lru_cache(maxsize=4)
+def _homes(root: str) -> list[Path]:
+    return sorted(path.parent for path in Path(root).glob("*/recordings.json"))
+
+
+@lru_cache(maxsize=256)
+def _open_device(home: Path) -> Device:
+    return Device.open(home)

@@ -1,0 +1,105 @@
+"""The base model that a device clones with and speaks with: published shared weights, and their recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from client.training import VoicePartition
+from shared_models.acoustic import build_model
+from shared_models.config import Recipe, recipe_from_json
+from shared_models.errors import CheckpointError
+from shared_models.files import write_atomically
+from shared_models.partition import Partition, PartitionedModel
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A model with a federation's shared weights in it and a fresh personal set."""
+
+    model: VoicePartition
+    recipe: Recipe
+    hash: str
+
+
+def load_base(path: Path, arm: str | None = None) -> BaseModel:
+    """Load a checkpoint file, or the newest one of a run folder (of one ``arm``, if it has several).
+
+    Raises :class:`CheckpointError` if there is none, or it is damaged, or not what its recipe makes.
+    """
+    file = path if path.is_file() else _newest(path, arm)
+    try:
+        with safe_open(file, framework="pt") as checkpoint:
+            header = checkpoint.metadata() or {}
+            weights = checkpoint.get_tensor("weights")
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"the checkpoint {file} cannot be read ({error}): it is truncated or damaged, so use another"
+        ) from None
+    if "recipe" not in header or "schema" not in header:
+        raise CheckpointError(f"{file} is not a FedVoice checkpoint: name a run folder or a file of its checkpoints/")
+    recipe = recipe_from_json(header["recipe"])
+    model = build_model(recipe)
+    # Full-model sharing publishes a personal set too; a newcomer starts from the shared one all the same.
+    partition = Partition.of(model, share_everything=recipe.federation.algorithm == "full")
+    if header["schema"] != partition.schema or weights.shape != (partition.size,):
+        raise CheckpointError(
+            f"the checkpoint {file} holds another model than its recipe makes (schema {header['schema']}, and "
+            f"{partition.schema} here): it was written by another version of FedVoice"
+        )
+    PartitionedModel(model, partition).load_shared_vector(weights)
+    model.eval()
+    base = PartitionedModel(model)
+    digest = hashlib.sha256(base.shared_vector().numpy().tobytes()).hexdigest()
+    private = recipe.override({"federation.algorithm": "fedrep"}) if partition.schema != base.partition.schema else recipe
+    return BaseModel(base, private, digest)
+
+
+def bases_folder() -> Path:
+    """Where this user's bases are kept by hash: ``$FEDVOICE_BASES``, or the user's data folder."""
+    chosen = os.environ.get("FEDVOICE_BASES")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "fedvoice" / "bases"
+
+
+def keep_base(base: BaseModel) -> Path:
+    """Keep the base under its hash, so that voices cloned on it still speak when its run is gone."""
+    path = bases_folder() / f"{base.hash}.safetensors"
+    if not path.exists():
+        weights = PartitionedModel(base.model.model).shared_vector()
+        header = {"recipe": base.recipe.model_dump_json(), "schema": base.model.partition.schema}
+        write_atomically(path, save({"weights": weights}, header))
+    return path
+
+
+def find_base(digest: str) -> BaseModel:
+    """The kept base with that hash; raises :class:`CheckpointError` if there is none."""
+    path = bases_folder() / f"{digest}.safetensors"
+    if not path.exists():
+        raise CheckpointError(
+            f"this voice was cloned on base {digest[:12]}, which is not in {bases_folder()}: name the run that it was "
+            "cloned on with --base"
+        )
+    return load_base(path)
+
+
+def _newest(run: Path, arm: str | None) -> Path:
+    pattern = f"arms/{arm or '*'}/checkpoints/round-*.safetensors"
+    found = sorted(run.glob(pattern)) or sorted(run.glob("round-*.safetensors"))
+    if not found:
+        wanted = f"arm '{arm}' of {run}" if arm else str(run)
+        raise CheckpointError(f"{wanted} has no checkpoint: name a run folder, or a checkpoint file, that has one")
+    arms = {file.parent.parent.name for file in found}
+    if arm is None and len(arms) > 1:
+        # The federated one is what a run is for; the others are there to compare it with.
+        preferred = [name for name in ("federated_dp", "federated") if name in arms]
+        if not preferred:
+            raise CheckpointError(f"{run} has the arms {', '.join(sorted(arms))}: choose one with --arm")
+        found = [file for file in found if file.parent.parent.name == preferred[0]]
+    return found[-1]

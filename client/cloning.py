@@ -1,0 +1,137 @@
+"""Cloning: a newcomer's voice from a few utterances, on the device, without any server.
+
+Zero-shot, the reference encoder reads the support and that is all. Adapted, the personal set (embedding,
+CLN scales and shifts, prosody) is then trained on the support with everything shared frozen: step 3 of a
+round, alone. Either way the outcome is one :class:`SpeakerCondition` in serving form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from client.private_adaptation import private_steps
+from client.training import VoicePartition, personal_steps
+from shared_models.config import Recipe
+from shared_models.errors import CorpusError
+from shared_models.features import Features
+from shared_models.seeds import derive_seed, generator
+from shared_models.speakers.condition import SpeakerCondition
+
+
+@dataclass(frozen=True, slots=True)
+class ClonedVoice:
+    """A voice, and what is guaranteed of the recordings that it was made from."""
+
+    condition: SpeakerCondition
+    privacy: dict[str, Any] | None = None
+
+
+def clone(
+    model: VoicePartition,
+    support: Sequence[Features],
+    recipe: Recipe,
+    ledger: Path,
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> ClonedVoice:
+    """Clone a voice as the recipe says: zero-shot (no steps), adapted, or adapted by DP-SGD."""
+    if recipe.personal_privacy.enabled:
+        return adapt_privately(model, support, recipe, ledger, on_step=on_step)
+    if recipe.cloning.steps == 0:
+        return ClonedVoice(zero_shot(model, support))
+    return ClonedVoice(adapt(model, support, recipe, on_step=on_step))
+
+
+def adapt_privately(
+    model: VoicePartition,
+    support: Sequence[Features],
+    recipe: Recipe,
+    ledger: Path,
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+    rng: torch.Generator | None = None,
+) -> ClonedVoice:
+    """Train a fresh personal set by DP-SGD, without references; the cost goes into ``ledger`` first.
+
+    ``rng`` is a simulation's; None draws the noise from the operating system.
+    """
+    forget_voice(model)
+    model.model.train()
+    steps = recipe.cloning.steps
+    spent = private_steps(
+        model, support, recipe, steps=steps, total_steps=steps, lr=recipe.cloning.lr, ledger=ledger,
+        purpose="cloning", run="clone", round_number=0, generator=rng, on_step=on_step,
+    )  # fmt: skip
+    return ClonedVoice(condition_alone(model), spent)
+
+
+def voice_of_nobody(model: VoicePartition) -> SpeakerCondition:
+    """The base model's own voice: no reference, no personal offsets. What a clone is compared with."""
+    forget_voice(model)
+    return condition_alone(model)
+
+
+@torch.no_grad()
+def condition_alone(model: VoicePartition) -> SpeakerCondition:
+    """The condition of the model's personal parameters, with no reference."""
+    model.model.eval()
+    n_mels = model.model.dimensions.n_mels
+    return model.model.condition_of(torch.zeros(1).long(), torch.zeros(1, 0, n_mels), torch.zeros(1).long())
+
+
+def zero_shot(model: VoicePartition, support: Sequence[Features]) -> SpeakerCondition:
+    """The voice that the reference encoder hears in the support (mean over utterances), untrained."""
+    forget_voice(model)
+    return condition_on(model, support)
+
+
+def adapt(
+    model: VoicePartition,
+    support: Sequence[Features],
+    recipe: Recipe,
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> SpeakerCondition:
+    """Train a fresh personal set on the support for ``recipe.cloning.steps`` steps."""
+    if len(support) < 2:
+        raise CorpusError(
+            f"cloning needs at least 2 usable utterances and was given {len(support)}: record five or more"
+        )
+    forget_voice(model)
+    model.model.train()
+    # Every support utterance is heard as a reference: there is nobody to fall back on.
+    heard = recipe.override({"speaker.reference_dropout": 0.0})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(recipe.seed, "cloning dropout"))
+        personal_steps(
+            model, support, heard, generator(recipe.seed, "cloning"),
+            steps=recipe.cloning.steps, lr=recipe.cloning.lr, on_step=on_step,
+        )  # fmt: skip
+    return condition_on(model, support)
+
+
+@torch.no_grad()
+def condition_on(model: VoicePartition, support: Sequence[Features]) -> SpeakerCondition:
+    """The condition of the model's voice with the support as references, averaged over utterances.
+
+    The maps from embedding to scales and shifts are affine, so the mean of the conditions is the condition
+    of the mean embedding.
+    """
+    model.model.eval()
+    references = [features.mel for features in support]
+    lengths = torch.tensor([len(mel) for mel in references])
+    rows = torch.zeros(len(references)).long()
+    return model.model.condition_of(rows, pad_sequence(references, batch_first=True), lengths).mean()
+
+
+@torch.no_grad()
+def forget_voice(model: VoicePartition) -> None:
+    """Set the personal set back to a newcomer's: every offset zero."""
+    for parameter in model.personal_parameters():
+        parameter.zero_()

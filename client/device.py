@@ -1,0 +1,122 @@
+"""The device's home: its recordings, its personal parameters, its training log. None of it is ever sent.
+
+::
+
+    <home>/recordings.json            what was recorded, and where (audio is not copied)
+    <home>/personal/<run>/            personal parameters after each round, and those a run started from
+    <home>/ledger.sqlite              privacy spent
+    <home>/training.jsonl             losses, for the owner's eyes
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from shared_models.errors import CorpusError
+from shared_models.files import write_atomically
+from shared_models.utterance import Utterance
+
+_PERSONAL_VERSIONS_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One participant's files. Several runs may use the same home, one after another."""
+
+    home: Path
+    speaker: str
+    recordings: tuple[Utterance, ...]
+    feature_cache: Path
+
+    @classmethod
+    def create(
+        cls, home: Path, speaker: str, recordings: Sequence[Utterance], feature_cache: Path
+    ) -> Device:
+        """Set a home up (again); personal parameters and ledger already there are kept."""
+        described = [
+            asdict(u) | {"audio": str(u.audio), "alignment": u.alignment and str(u.alignment)} for u in recordings
+        ]
+        home.mkdir(parents=True, exist_ok=True)
+        content = {"speaker": speaker, "feature_cache": str(feature_cache), "recordings": described}
+        write_atomically(home / "recordings.json", json.dumps(content).encode())
+        return cls(home, speaker, tuple(recordings), feature_cache)
+
+    @classmethod
+    def open(cls, home: Path) -> Device:
+        """Open a home. Raises :class:`CorpusError` if there is none."""
+        try:
+            content = json.loads((home / "recordings.json").read_text())
+        except (OSError, json.JSONDecodeError):
+            raise CorpusError(
+                f"{home} is not a device's home (no readable recordings.json): make it with `fedvoice corpus devices`"
+            ) from None
+        recordings = tuple(_utterance(described) for described in content["recordings"])
+        return cls(home, content["speaker"], recordings, Path(content["feature_cache"]))
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where the device's privacy ledger is kept."""
+        return self.home / "ledger.sqlite"
+
+    def load_personal(self, run: str, before_round: int) -> dict[str, Tensor] | None:
+        """The personal parameters to start round ``before_round`` of ``run`` with; None for a fresh device.
+
+        A round that is trained again after a crash starts from the same parameters as the first time. A
+        new run starts where the device's previous run ended.
+        """
+        rounds = [r for r in self._saved_rounds(run) if r < before_round]
+        if rounds:
+            return _load(self._personal_file(run, max(rounds)))
+        start = self.home / "personal" / run / "start.safetensors"
+        if not start.exists() and not self._saved_rounds(run):
+            self._adopt_previous(run, start)
+        return _load(start)
+
+    def save_personal(self, run: str, round_number: int, state: dict[str, Tensor]) -> None:
+        """Keep the personal parameters as they are after ``round_number``."""
+        write_atomically(self._personal_file(run, round_number), save(state))
+        earlier = sorted(r for r in self._saved_rounds(run) if r <= round_number)
+        for old in earlier[:-_PERSONAL_VERSIONS_KEPT]:
+            self._personal_file(run, old).unlink(missing_ok=True)
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append one line to the owner's training log."""
+        with (self.home / "training.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+
+    def _personal_file(self, run: str, round_number: int) -> Path:
+        return self.home / "personal" / run / f"round-{round_number:05d}.safetensors"
+
+    def _saved_rounds(self, run: str) -> list[int]:
+        folder = self.home / "personal" / run
+        return [int(path.stem.removeprefix("round-")) for path in folder.glob("round-*.safetensors")]
+
+    def _adopt_previous(self, run: str, start: Path) -> None:
+        others = [p for p in (self.home / "personal").glob("*/round-*.safetensors") if p.parent.name != run]
+        if not others:
+            return
+        newest = max(others, key=lambda path: (path.stat().st_mtime_ns, path.name))
+        write_atomically(start, newest.read_bytes())
+
+
+def _load(path: Path) -> dict[str, Tensor] | None:
+    try:
+        return dict(load_file(path)) if path.exists() else None
+    except SafetensorError:
+        raise CorpusError(
+            f"the personal parameters in {path} are damaged: delete the file to go on from the round before"
+        ) from None
+
+
+def _utterance(described: dict[str, Any]) -> Utterance:
+    alignment = described.pop("alignment")
+    audio = Path(described.pop("audio"))
+    return Utterance(**described, audio=audio, alignment=Path(alignment) if alignment else None)

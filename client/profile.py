@@ -1,0 +1,90 @@
+"""A voice profile: one small file with all that synthesis needs of a voice, and nothing else.
+
+It holds AdaSpeech's serving form, the embedding and the CLN scale and shift vectors (at most 5,000
+numbers), as safetensors with a versioned header that names the base model by hash. It is never a pickle,
+and it holds no audio, no text and no reference recording.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from shared_models.errors import CheckpointError
+from shared_models.files import write_atomically
+from shared_models.speakers.condition import SpeakerCondition
+
+FORMAT = "fedvoice-profile-1"
+_TENSORS = ("embedding", "cln_scale", "cln_shift", "prosody")
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceProfile:
+    """One cloned voice."""
+
+    condition: SpeakerCondition
+    """One row."""
+    base: str
+    """Hash of the shared weights that it was cloned on, the only ones that it speaks with."""
+    name: str
+    privacy: dict[str, Any] | None = None
+    """What DP-SGD guarantees of the support utterances; None if the voice was cloned without it."""
+
+    @property
+    def size(self) -> int:
+        """Numbers in the profile."""
+        return sum(getattr(self.condition, name).numel() for name in _TENSORS)
+
+
+def save_profile(path: Path, profile: VoiceProfile) -> None:
+    """Write a profile. Raises StorageError on a full disk."""
+    header = {
+        "format": FORMAT,
+        "base": profile.base,
+        "name": profile.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "privacy": json.dumps(profile.privacy),
+    }
+    tensors = {name: getattr(profile.condition, name).detach().contiguous() for name in _TENSORS}
+    write_atomically(path, save(tensors, header))
+
+
+def profile_base(path: Path) -> str:
+    """The hash of the base that a profile speaks with. Raises :class:`CheckpointError`."""
+    return _read(path)[0]["base"]
+
+
+def load_profile(path: Path, *, base: str) -> VoiceProfile:
+    """Read a profile that was cloned on the model with the hash ``base``.
+
+    Raises :class:`CheckpointError` if it is missing, damaged, of another format or bound to another base.
+    """
+    header, tensors = _read(path)
+    if header["base"] != base:
+        raise CheckpointError(
+            f"the voice in {path} was cloned on base {header['base'][:12]} and this base is {base[:12]}: "
+            "speak with the run that it was cloned on, or clone it again"
+        )
+    condition = SpeakerCondition(*(tensors[name] for name in _TENSORS))
+    return VoiceProfile(condition, header["base"], header["name"], json.loads(header["privacy"]))
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"the voice profile {path} cannot be read ({error}): clone the voice again") from None
+    if header.get("format") != FORMAT or set(tensors) != set(_TENSORS):
+        raise CheckpointError(
+            f"{path} is not a voice profile of this version ({FORMAT}, and it says {header.get('format')!r})"
+        )
+    return header, tensors

@@ -1,0 +1,110 @@
+"""Checkpoints of a federation: after every round, everything the next one needs.
+
+One safetensors file a round: the shared weights as one flat vector, the server optimizer's moments, and
+in its header the round, the partition's schema, the recipe and the accountant's state. Written to a
+temporary name, synced and renamed, so that a file with a round's name is always whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from shared_models.errors import CheckpointError
+from shared_models.files import write_atomically
+
+FORMAT = "fedvoice-checkpoint-1"
+_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state of a federation after ``round``."""
+
+    round: int
+    weights: Tensor
+    """``(D,)`` float32, the shared set."""
+    schema: str
+    """Which model the weights are of (:attr:`shared_models.partition.Partition.schema`)."""
+    recipe: str
+    """The resolved recipe as JSON."""
+    optimizer: dict[str, Tensor] = field(default_factory=dict)
+    accountant: dict[str, Any] | None = None
+
+    @property
+    def base_hash(self) -> str:
+        """The identity of these weights, to which voice profiles are bound."""
+        return weights_hash(self.weights)
+
+
+def weights_hash(weights: Tensor) -> str:
+    """SHA-256 of a shared vector ``(D,)``."""
+    return hashlib.sha256(weights.detach().contiguous().numpy().tobytes()).hexdigest()
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint and drop all but the newest two. Raises StorageError on a full disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {
+        "format": FORMAT,
+        "round": str(checkpoint.round),
+        "schema": checkpoint.schema,
+        "recipe": checkpoint.recipe,
+        "accountant": json.dumps(checkpoint.accountant),
+    }
+    tensors = {"weights": checkpoint.weights} | {f"optimizer.{k}": v for k, v in checkpoint.optimizer.items()}
+    path = folder / f"round-{checkpoint.round:05d}.safetensors"
+    write_atomically(path, save(tensors, header))
+    for old in sorted(folder.glob("round-*.safetensors"))[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(path: Path, *, schema: str | None = None) -> Checkpoint:
+    """Read one checkpoint. Raises :class:`CheckpointError` if it is damaged or of another model."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be read ({error}): it is truncated or damaged, so use the one before it"
+        ) from None
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a FedVoice checkpoint")
+    if schema is not None and header["schema"] != schema:
+        raise CheckpointError(
+            f"the checkpoint {path} holds another model (schema {header['schema']}, this recipe makes {schema}): "
+            "use the recipe that it was trained with"
+        )
+    moments = {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
+    return Checkpoint(
+        round=int(header["round"]),
+        weights=tensors["weights"],
+        schema=header["schema"],
+        recipe=header["recipe"],
+        optimizer=moments,
+        accountant=json.loads(header["accountant"]),
+    )
+
+
+def latest_checkpoint(folder: Path, *, schema: str | None = None) -> Checkpoint | None:
+    """The newest whole checkpoint in ``folder``; None if there is none at all.
+
+    Goes back to the one before if the newest is damaged. Raises :class:`CheckpointError` if all are.
+    """
+    paths = sorted(folder.glob("round-*.safetensors"), reverse=True)
+    for path in paths:
+        try:
+            return load_checkpoint(path, schema=schema)
+        except CheckpointError:
+            if path == paths[-1]:
+                raise
+    return None

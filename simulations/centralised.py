@@ -1,0 +1,133 @@
+"""Centralised training: the recordings pooled in one place. The upper bound that a federation is held to.
+
+The same model, losses, batches and number of steps as the federated arm; only that every step sees several
+speakers, and that one optimizer lives through all of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from client.app import CachedFeatures
+from client.training import crop_reference
+from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from shared_models.acoustic import build_model
+from shared_models.config import Recipe
+from shared_models.features import Batch, Features, collate
+from shared_models.losses import acoustic_loss, alignment_loss
+from shared_models.partition import PartitionedModel
+from shared_models.seeds import derive_seed, generator
+from simulations.preparation import Prepared
+
+
+def train_centralised(
+    recipe: Recipe,
+    data: Prepared,
+    folder: Path,
+    on_round: Callable[[int, float, float, Tensor], None] | None = None,
+) -> Tensor:
+    """Train as many steps as the federation's clients would take together; the shared weights ``(D,)``.
+
+    ``on_round(round, loss, update_norm, weights)`` after every round's worth of steps, each of which is also
+    a checkpoint to go on from.
+    """
+    torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
+    speakers = [CachedFeatures(u, data.cache, recipe.features) for u in data.train.values()]
+    model = build_model(recipe, voices=len(speakers))
+    partitioned = PartitionedModel(model)
+    optimizer = torch.optim.Adam(
+        [
+            {"params": partitioned.shared_parameters(), "lr": recipe.client.outer_lr},
+            {"params": partitioned.personal_parameters(), "lr": recipe.client.inner_lr},
+        ],
+        betas=(0.9, 0.99),
+        fused=True,
+    )
+    done = _restore(partitioned, optimizer, folder)
+    model.train()
+    before = partitioned.shared_vector()
+    for number in range(done + 1, recipe.federation.rounds + 1):
+        loss = _one_round(partitioned, optimizer, speakers, recipe, number)
+        weights = partitioned.shared_vector()
+        _save(partitioned, optimizer, folder, recipe, number)
+        if on_round is not None:
+            on_round(number, loss, float((weights - before).norm()), weights)
+        before = weights
+    return before
+
+
+def _one_round(
+    model: PartitionedModel,  # type: ignore[type-arg]
+    optimizer: torch.optim.Optimizer,
+    speakers: Sequence[Sequence[Features]],
+    recipe: Recipe,
+    number: int,
+) -> float:
+    """One round's worth of steps: cohort times outer steps. The mean loss."""
+    rng = generator(recipe.seed, "centralised", number)
+    steps = recipe.federation.cohort * recipe.client.outer_steps
+    trained = [*model.shared_parameters(), *model.personal_parameters()]
+    losses = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(recipe.seed, "centralised dropout", number))
+        for _ in range(steps):
+            batch = _mixed_batch(speakers, recipe, rng)
+            if number <= recipe.aligner.warmup_rounds:
+                loss = alignment_loss(model.model.align(batch), weights=recipe.aligner)
+            else:
+                output = model.model(batch, window=recipe.client.window_frames, generator=rng)
+                loss = acoustic_loss(output, batch, weights=recipe.aligner).total
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, recipe.client.gradient_clip)
+            optimizer.step()
+            losses.append(float(loss))
+    return sum(losses) / len(losses)
+
+
+def _mixed_batch(speakers: Sequence[Sequence[Features]], recipe: Recipe, rng: torch.Generator) -> Batch:
+    rows = torch.randint(len(speakers), (recipe.client.batch_size,), generator=rng).tolist()
+    items, references = [], []
+    for row in rows:
+        order = torch.randperm(len(speakers[row]), generator=rng)[:2].tolist()
+        items.append(speakers[row][order[0]])
+        references.append(crop_reference(speakers[row][order[-1]].mel, recipe, rng))
+    return collate(items, references, rows)
+
+
+def _save(
+    model: PartitionedModel,  # type: ignore[type-arg]
+    optimizer: torch.optim.Optimizer,
+    folder: Path,
+    recipe: Recipe,
+    number: int,
+) -> None:
+    extra = {f"personal.{name}": value for name, value in model.personal_state().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        extra |= {f"moments.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+    checkpoint = Checkpoint(
+        number, model.shared_vector(), model.partition.schema, recipe.model_dump_json(), optimizer=extra
+    )
+    save_checkpoint(folder, checkpoint)
+
+
+def _restore(model: PartitionedModel, optimizer: torch.optim.Optimizer, folder: Path) -> int:  # type: ignore[type-arg]
+    checkpoint = latest_checkpoint(folder, schema=model.partition.schema)
+    if checkpoint is None:
+        return 0
+    model.load_shared_vector(checkpoint.weights)
+    saved = checkpoint.optimizer
+    prefix = "personal."
+    model.load_personal_state({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in saved.items():
+        if name.startswith("moments."):
+            _, index, moment = name.split(".")
+            state.setdefault(int(index), {})[moment] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return checkpoint.round

@@ -1,0 +1,100 @@
+"""``fedvoice clone``: a voice from a few utterances, on this machine, without any server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from simulations.commands import console
+
+
+def clone(
+    recordings: Annotated[Path, typer.Argument(help="Folder or CSV with five or more utterances and their text.")],
+    base: Annotated[Path, typer.Option(help="Run folder or checkpoint to clone on.")],
+    arm: Annotated[str | None, typer.Option(help="Arm of the run; federated_dp or federated by default.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Profile file; NAME.voice.safetensors by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the voice; the folder's by default.")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="Adaptation steps; the base recipe's by default.")] = None,
+    zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Only listen; train nothing.")] = False,
+    epsilon: Annotated[
+        float | None, typer.Option(min=0.01, help="Adapt by DP-SGD, with at most this epsilon an utterance.")
+    ] = None,
+    delta: Annotated[float, typer.Option(help="The delta of that guarantee.")] = 1e-3,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Clone a voice: writes a profile of at most 5,000 numbers, bound to its base, and says what cloning changed.
+
+    Examples:
+
+        fedvoice clone my-recordings/ --base runs/default-20261121-140000 --output me.voice.safetensors
+
+        fedvoice clone my-recordings/ --base runs/real --zero-shot
+
+        fedvoice clone my-recordings/ --base runs/real --epsilon 8
+    """
+    from client.base_model import keep_base, load_base
+    from client.enrollment import enroll
+    from client.profile import VoiceProfile, save_profile
+    from simulations.evaluation.before_and_after import compare_voices
+
+    loaded = load_base(base, arm)
+    changes: dict[str, Any] = {} if steps is None else {"cloning.steps": steps}
+    if epsilon is not None:
+        changes |= {
+            "personal_privacy.enabled": True,
+            "personal_privacy.epsilon": epsilon,
+            "personal_privacy.noise_multiplier": None,
+            "personal_privacy.delta": delta,
+        }
+    recipe = loaded.recipe.override(changes)
+    title = name or recordings.resolve().stem
+    with console.steps_progress("listening", quiet=as_json) as listened:
+        support, problems = enroll(recordings, recipe, listened)
+    with console.steps_progress("adapting", quiet=as_json) as adapted:
+        voice = _clone(loaded.model, support, recipe, zero_shot, adapted)
+    keep_base(loaded)
+    profile = VoiceProfile(voice.condition, loaded.hash, title, voice.privacy)
+    path = output or Path(f"{title}.voice.safetensors")
+    save_profile(path, profile)
+    figures = {"name": title, "utterances": len(support), "left_out": problems}
+    figures |= compare_voices(loaded.model, support, voice.condition)
+    figures |= {"profile": str(path), "numbers": profile.size, "bytes": path.stat().st_size, "privacy": voice.privacy}
+    if as_json:
+        console.print_json(figures)
+        return
+    _show(figures)
+
+
+def _clone(model: Any, support: Any, recipe: Any, zero_shot: bool, on_step: Any) -> Any:
+    from client.base_model import bases_folder
+    from client.cloning import ClonedVoice, clone
+    from client.cloning import zero_shot as listen
+
+    if zero_shot:
+        return ClonedVoice(listen(model, support))
+    # One ledger for this user: every private cloning composes with those before it.
+    return clone(model, support, recipe, bases_folder().parent / "ledger.sqlite", on_step=on_step)
+
+
+def _show(figures: dict[str, Any]) -> None:
+    table = Table("", "before", "after", title=f"{figures['name']}: {figures['utterances']} utterances")
+    for label, key, form in (("mel error (L1, natural log)", "mel", ".3f"), ("pitch error", "pitch", ".3f"),
+                             ("speaker similarity", "similarity", ".3f")):  # fmt: skip
+        if f"{key}_before" in figures:
+            table.add_row(label, f"{figures[f'{key}_before']:{form}}", f"{figures[f'{key}_after']:{form}}")
+    out = console.output()
+    out.print(table)
+    for problem in figures["left_out"]:
+        out.print(f"[yellow]left out:[/yellow] {problem}", soft_wrap=True)
+    privacy = figures["privacy"]
+    if privacy:
+        out.print(
+            f"privacy: epsilon {privacy['epsilon']:.2f} at delta {privacy['delta']:g} for each {privacy['unit']}; "
+            f"{privacy['mechanism']}", soft_wrap=True,
+        )  # fmt: skip
+    else:
+        out.print("privacy: none; the profile may reveal what it was cloned from, so treat it like a recording")
+    out.print(f"{figures['profile']}: {figures['numbers']} numbers, {figures['bytes']} bytes", soft_wrap=True)

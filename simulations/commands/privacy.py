@@ -1,0 +1,229 @@
+"""``fedvoice privacy plan``: what a privacy target costs, before anybody trains."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shared_models.errors import PrivacyError
+from simulations.commands.console import JsonOption, output, print_json
+
+app = typer.Typer(help="Plan differential privacy: noise, epsilon, and what is left of the signal.")
+
+LARGER_COHORTS = (1, 2, 5, 10, 100)
+TINY_COORDINATES = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One setting of central user-level privacy and what follows from it."""
+
+    population: int
+    cohort: int
+    rounds: int
+    target_epsilon: float
+    epsilon: float
+    """What is spent: at most the target."""
+    delta: float
+    noise_multiplier: float
+    sampling_probability: float
+    clipping_norm: float
+    coordinates: int
+    noise_per_coordinate: float
+    """Standard deviation of the noise on each coordinate of the mean update."""
+    signal_to_noise: float
+    """Norm of the mean update over the norm of its noise, if every update has the full norm C and all agree."""
+
+
+def make_plan(
+    *,
+    population: int,
+    cohort: int,
+    rounds: int,
+    epsilon: float,
+    delta: float,
+    clipping_norm: float,
+    coordinates: int,
+) -> Plan:
+    """The least noise for a target, and the signal that it leaves.
+
+    The signal is the best case: the mean of updates that are all of norm C and all point one way has norm C,
+    against noise of expected norm ``sqrt(D) * sigma * C / cohort``. C cancels. Raises :class:`PrivacyError`.
+    """
+    from server.accounting import epsilon as epsilon_of_rounds
+    from server.accounting import noise_multiplier_for
+    from server.mechanisms import CentralGaussian
+
+    if cohort > population:
+        raise PrivacyError(
+            f"a cohort of {cohort} cannot be drawn from a population of {population}: lower --cohort or raise "
+            "--population"
+        )
+    probability = cohort / population
+    noise_multiplier = noise_multiplier_for(epsilon, delta, probability, rounds)
+    mechanism = CentralGaussian(clipping_norm, noise_multiplier, cohort)
+    return Plan(
+        population=population,
+        cohort=cohort,
+        rounds=rounds,
+        target_epsilon=epsilon,
+        epsilon=epsilon_of_rounds(noise_multiplier, probability, rounds, delta),
+        delta=delta,
+        noise_multiplier=noise_multiplier,
+        sampling_probability=probability,
+        clipping_norm=clipping_norm,
+        coordinates=coordinates,
+        noise_per_coordinate=mechanism.noise_on_mean,
+        signal_to_noise=clipping_norm / (coordinates**0.5 * mechanism.noise_on_mean),
+    )
+
+
+def larger_cohorts(chosen: Plan) -> list[Plan]:
+    """The same target with cohorts up to 100 times larger, as far as the population goes."""
+    return [
+        _with_cohort(chosen, chosen.cohort * factor)
+        for factor in LARGER_COHORTS
+        if chosen.cohort * factor <= chosen.population
+    ]
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps ``plan`` a subcommand of its own, however few there are."""
+
+
+@app.command()
+def plan(
+    population: Annotated[int, typer.Option(min=1, help="People who may take part.")],
+    cohort: Annotated[
+        int, typer.Option(min=1, help="Expected people a round, each chosen by their own coin.")
+    ],
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")],
+    epsilon: Annotated[float, typer.Option(help="The target, for a person, over all rounds.")],
+    delta: Annotated[float, typer.Option(help="Well below 1 / population.")],
+    clipping_norm: Annotated[float, typer.Option(help="C, the norm that an update is clipped to.")] = 0.5,
+    coordinates: Annotated[
+        int, typer.Option(min=1, help="D, how many numbers are shared.")
+    ] = TINY_COORDINATES,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw epsilon over rounds and signal over cohorts (PNG).")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Find the noise for a target epsilon, and what it leaves of the signal."""
+    chosen = make_plan(
+        population=population,
+        cohort=cohort,
+        rounds=rounds,
+        epsilon=epsilon,
+        delta=delta,
+        clipping_norm=clipping_norm,
+        coordinates=coordinates,
+    )
+    larger = larger_cohorts(chosen)
+    if plot is not None:
+        draw(chosen, larger, plot)
+    if json_output:
+        rows = [
+            {key: getattr(row, key) for key in ("cohort", "noise_multiplier", "signal_to_noise")}
+            for row in larger
+        ]
+        print_json(asdict(chosen) | {"unit": "person", "larger_cohorts": rows, "notes": _notes(chosen)})
+    else:
+        _show(chosen, larger, plot)
+
+
+def draw(chosen: Plan, larger: list[Plan], path: Path) -> None:
+    """Two panels: epsilon over the rounds, and signal to noise over the cohort. Raises on an unwritable path."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from server.accounting import epsilon as epsilon_of_rounds
+
+    marks = sorted({max(1, round(chosen.rounds * part / 16)) for part in range(1, 17)})
+    spent = [
+        epsilon_of_rounds(chosen.noise_multiplier, chosen.sampling_probability, number, chosen.delta)
+        for number in marks
+    ]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    left.plot(marks, spent, marker="o", markersize=3)
+    left.axhline(chosen.target_epsilon, color="tab:red", linestyle="--", linewidth=1, label="target")
+    left.set(xlabel="rounds", ylabel=f"epsilon (person, delta {chosen.delta:g})", ylim=(0, None))
+    left.legend()
+    right.plot([row.cohort for row in larger], [row.signal_to_noise for row in larger], marker="o")
+    right.axhline(1.0, color="tab:gray", linestyle="--", linewidth=1, label="signal = noise")
+    right.set(xlabel="cohort", ylabel="signal to noise, best case", xscale="log", yscale="log")
+    right.legend()
+    figure.suptitle(
+        f"{chosen.cohort} of {chosen.population} people a round, noise multiplier {chosen.noise_multiplier:g}, "
+        f"{chosen.coordinates:,} coordinates"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def _with_cohort(chosen: Plan, cohort: int) -> Plan:
+    if cohort == chosen.cohort:
+        return chosen
+    return make_plan(
+        population=chosen.population,
+        cohort=cohort,
+        rounds=chosen.rounds,
+        epsilon=chosen.target_epsilon,
+        delta=chosen.delta,
+        clipping_norm=chosen.clipping_norm,
+        coordinates=chosen.coordinates,
+    )
+
+
+def _notes(chosen: Plan) -> list[str]:
+    notes = [
+        "signal to noise is the best case: every update has the full clipping norm and all point the same way",
+        "epsilon holds for Poisson sampling; a fixed cohort is accounted for without amplification",
+    ]
+    if chosen.delta >= 1 / chosen.population:
+        notes.append(
+            f"delta {chosen.delta:g} is not below 1 / population: it would allow to publish one person outright"
+        )
+    return notes
+
+
+def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
+    from rich.table import Table
+
+    screen = output()
+    figures: dict[str, Any] = {
+        "population": f"{chosen.population:,} people",
+        "cohort": f"{chosen.cohort:,} expected a round, by Poisson sampling",
+        "sampling probability": f"{chosen.sampling_probability:.4g}",
+        "rounds": f"{chosen.rounds:,}",
+        "noise multiplier": f"{chosen.noise_multiplier:g}",
+        "epsilon": f"{chosen.epsilon:.4g} at delta {chosen.delta:g}, for a person, over all rounds (PLD)",
+        "clipping norm": f"{chosen.clipping_norm:g}",
+        "noise on the mean": f"{chosen.noise_per_coordinate:.3g} a coordinate",
+        "signal to noise": f"{chosen.signal_to_noise:.3g} over {chosen.coordinates:,} coordinates",
+    }
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in figures.items():
+        table.add_row(f"[bold]{name}", value)
+    screen.print(table)
+    bought = Table(title="The same epsilon with a larger cohort", title_justify="left")
+    for heading in ("cohort", "noise multiplier", "noise a coordinate", "signal to noise"):
+        bought.add_column(heading, justify="right")
+    for row in larger:
+        bought.add_row(
+            f"{row.cohort:,}",
+            f"{row.noise_multiplier:g}",
+            f"{row.noise_per_coordinate:.3g}",
+            f"{row.signal_to_noise:.3g}",
+        )
+    screen.print(bought)
+    for note in _notes(chosen):
+        screen.print(f"[dim]{note}.")
+    if plot is not None:
+        screen.print(f"plot: {plot}", soft_wrap=True)

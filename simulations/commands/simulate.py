@@ -1,0 +1,128 @@
+"""``fedvoice simulate``: a federation of many speakers on this machine, start to report."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from simulations.commands import console
+
+
+def simulate(
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a .toml file.")] = "default",
+    corpus: Annotated[str | None, typer.Option(help="A folder or CSV instead of the recipe's corpus.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one field, as federation.rounds=3; repeatable.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="process, or ray (Flower's own).")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="A Ray cluster's address, with --engine ray.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-TIME by default.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="List every field of a recipe, and stop.")] = False,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Train one TTS model across many simulated devices, clone unseen speakers with it, and write a report.
+
+    Examples:
+
+        fedvoice simulate
+
+        fedvoice simulate --recipe real --corpus ../shared/speech
+
+        fedvoice simulate --set federation.rounds=3 --set corpus.speakers=8
+
+        fedvoice simulate --resume runs/default-20261121-140000
+    """
+    from shared_models.errors import RecipeError
+    from simulations.recipes import find_recipe
+    from simulations.run_folder import RunFolder, default_run_path
+
+    if explain:
+        _explain(as_json)
+        return
+    changes = list(override or [])
+    if corpus is not None:
+        changes.append(f"corpus.path={str(Path(corpus).resolve()) if corpus != 'embedded' else corpus}")
+    if engine is not None:
+        changes.append(f"engine.kind={engine}")
+    if resume is not None:
+        if changes or recipe != "default":
+            raise RecipeError("--resume goes on with the run's own recipe: leave --recipe, --corpus, --set and --engine")
+        run = RunFolder.open(resume)
+        chosen = run.recipe()
+    else:
+        chosen = find_recipe(recipe, changes)
+        run = RunFolder.create(output or default_run_path(chosen.name), chosen)
+    _run(run, chosen, ray_address, as_json)
+
+
+def _run(run: Any, recipe: Any, ray_address: str | None, as_json: bool) -> None:
+    from simulations.reports.report import results_table
+    from simulations.simulate import simulate as run_simulation
+
+    with console.resumable(f"fedvoice simulate --resume {run.path}"), _Bars(as_json) as bars:
+        results = run_simulation(run, recipe, bars, ray_address=ray_address)
+    if as_json:
+        console.print_json(results | {"run": str(run.path), "report": str(run.report_path)})
+        return
+    console.output().print(results_table(results))
+    console.output().print(f"report: {run.report_path}", soft_wrap=True, highlight=False)
+
+
+class _Bars:
+    """Draws a simulation's progress: one bar a stage or arm, each replaced by a line when it ends."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def stage(self, title: str) -> Callable[[int, int], None]:
+        """See :class:`simulations.simulate.Progress`."""
+        self._begin(title)
+        return self._open.enter_context(console.steps_progress(title, quiet=self._quiet))
+
+    def arm(self, name: str, rounds: int) -> Callable[[dict[str, Any]], None]:
+        """See :class:`simulations.simulate.Progress`."""
+        self._begin(name)
+        return self._open.enter_context(console.rounds_progress(name, rounds, quiet=self._quiet)).round
+
+    def _begin(self, title: str) -> None:
+        self._open.close()
+        if not self._quiet:
+            console.notices().print(f"[dim]{title} ...[/dim]", highlight=False)
+
+
+def _explain(as_json: bool) -> None:
+    rows = list(_fields())
+    if as_json:
+        console.print_json([{"field": f, "default": d, "meaning": m} for f, d, m in rows])
+        return
+    table = Table("field", "default", "meaning", title="Fields of a recipe")
+    for row in rows:
+        table.add_row(*row)
+    console.output().print(table)
+
+
+def _fields() -> Iterator[tuple[str, str, str]]:
+    from pydantic import BaseModel
+
+    from shared_models.config import Recipe
+
+    for name, field in Recipe.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if not isinstance(default, BaseModel):
+            yield name, repr(default), field.description or ""
+            continue
+        for inner, described in type(default).model_fields.items():
+            yield f"{name}.{inner}", repr(getattr(default, inner)), described.description or ""

@@ -1,0 +1,168 @@
+"""What cloning achieves on one unseen speaker: cloned from the support, judged on the query.
+
+Several ways of speaking the query texts are compared with the speaker's own recordings of them: ``before``
+(the voice of nobody), ``zero_shot`` (the reference encoder alone), ``after`` (adapted), and as anchors the
+real recordings, straight (``real``) and through the vocoder (``copy``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from client.cloning import adapt, voice_of_nobody, zero_shot
+from client.local_only import train_alone
+from client.training import VoicePartition
+from shared_models.audio.cache import FeatureCache
+from shared_models.audio.extraction import load_speech
+from shared_models.audio.mel import SAMPLE_RATE, log_mel
+from shared_models.audio.pitch import Pitch, track_pitch
+from shared_models.audio.reading import Wave, write_audio
+from shared_models.config import Recipe
+from shared_models.errors import AudioError
+from shared_models.features import Features
+from shared_models.speakers.condition import SpeakerCondition
+from shared_models.utterance import Utterance
+from shared_models.vocoders import build_vocoder
+from simulations.evaluation.cepstral_distortion import cepstral_distortion
+from simulations.evaluation.pitch_error import pitch_error
+from simulations.evaluation.recognition import error_rates, load_moonshine
+from simulations.evaluation.similarity import Embedding, centroid, load_d_vector, similarity
+
+WAYS = ("before", "zero_shot", "after")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One sentence as it came out one way."""
+
+    text: str
+    wave: Wave
+    mel: Tensor
+    """``(T, n_mels)``."""
+
+
+def clone_and_speak(
+    model: VoicePartition, recipe: Recipe, support: Sequence[Features], queries: Sequence[tuple[str, Tensor]]
+) -> dict[str, list[Clip]]:
+    """The query texts ``(text, phonemes (L,))`` as spoken before and after cloning from ``support``."""
+    if recipe.federation.algorithm == "local":
+        return {"after": speak(model, train_alone(model, support, recipe), queries)}
+    conditions = {"before": voice_of_nobody(model), "zero_shot": zero_shot(model, support)}
+    clips = {way: speak(model, condition, queries) for way, condition in conditions.items()}
+    return clips | {"after": speak(model, adapt(model, support, recipe), queries)}
+
+
+@torch.no_grad()
+def speak(
+    model: VoicePartition, condition: SpeakerCondition, queries: Sequence[tuple[str, Tensor]]
+) -> list[Clip]:
+    """Synthesise every query in one voice."""
+    vocoder = build_vocoder("griffin_lim")
+    model.model.eval()
+    clips = []
+    for text, phonemes in queries:
+        mel, _ = model.model.synthesize(phonemes[None], torch.tensor([len(phonemes)]), condition)
+        clips.append(Clip(text, vocoder(mel[0]).numpy(), mel[0]))
+    return clips
+
+
+def real_clips(recordings: Sequence[Utterance], recipe: Recipe, cache: Path) -> dict[str, list[Clip]]:
+    """The speaker's own recordings: ``real``, and ``copy`` through mel and vocoder."""
+    vocoder = build_vocoder("griffin_lim")
+    features = [FeatureCache(cache).get(u, recipe.features) for u in recordings]
+    real = [
+        Clip(u.text, load_speech(u.audio, recipe.features).wave, f.mel)
+        for u, f in zip(recordings, features, strict=True)
+    ]
+    return {"real": real, "copy": [Clip(c.text, vocoder(c.mel).numpy(), c.mel) for c in real]}
+
+
+def embeddings(clips: Sequence[Clip]) -> list[Embedding | None]:
+    """The verifier's embedding of each clip; None for one too silent to have a voice."""
+    verifier = load_d_vector()
+    found: list[Embedding | None] = []
+    for clip in clips:
+        try:
+            found.append(verifier.embed(clip.wave, SAMPLE_RATE))
+        except AudioError:
+            found.append(None)
+    return found
+
+
+def measure(
+    clips: Sequence[Clip], real: Sequence[Clip], targets: Mapping[str, Embedding], speaker: str, recipe: Recipe
+) -> dict[str, float]:
+    """Means over one speaker's clips; ``targets`` are the voices of all unseen speakers by name.
+
+    ``similarity`` is to the speaker's own voice, ``similarity_wrong_speaker`` the mean to everybody else's.
+    """
+    measures: dict[str, Callable[[], dict[str, float]]] = {
+        "similarity": lambda: _similarities(embeddings(clips), targets, speaker),
+        "mcd": lambda: {"mcd": _mean(cepstral_distortion(c.mel, r.mel) for c, r in zip(clips, real, strict=True))},
+        "f0": lambda: _pitch_errors(clips, real),
+        "wer": lambda: _error_rates(clips),
+    }
+    found: dict[str, float] = {}
+    for name in recipe.evaluation.metrics:
+        found |= measures[name]()
+    return found
+
+
+def _similarities(
+    heard: Sequence[Embedding | None], targets: Mapping[str, Embedding], speaker: str
+) -> dict[str, float]:
+    # A clip without a voice resembles nobody.
+    own = [similarity(e, targets[speaker]) if e is not None else 0.0 for e in heard]
+    others = [name for name in targets if name != speaker]
+    wrong = [similarity(e, targets[name]) if e is not None else 0.0 for e in heard for name in others]
+    return {"similarity": _mean(own), "similarity_wrong_speaker": _mean(wrong)}
+
+
+def _pitch_errors(clips: Sequence[Clip], real: Sequence[Clip]) -> dict[str, float]:
+    errors = [
+        pitch_error(_pitch(clip), log_mel(_tensor(clip)), _pitch(own), log_mel(_tensor(own)))
+        for clip, own in zip(clips, real, strict=True)
+    ]
+    return {"f0_rmse": _mean(e.rmse_hz for e in errors), "f0_rmse_cents": _mean(e.rmse_cents for e in errors)}
+
+
+def _error_rates(clips: Sequence[Clip]) -> dict[str, float]:
+    recogniser = load_moonshine()
+    heard = [recogniser.transcribe(clip.wave, SAMPLE_RATE) for clip in clips]
+    rates = error_rates([clip.text for clip in clips], heard)
+    return {"wer": rates.wer, "cer": rates.cer}
+
+
+def voice_of(clips: Sequence[Clip]) -> Embedding:
+    """The centroid of a speaker's real clips: what clones are compared with."""
+    return centroid([e for e in embeddings(clips) if e is not None])
+
+
+def save_clips(clips: Mapping[str, Sequence[Clip]], folder: Path, speaker: str) -> dict[str, str]:
+    """Write the first clip of every way; file names by way."""
+    names = {}
+    for way, spoken in clips.items():
+        names[way] = f"{speaker}-{way}.wav"
+        write_audio(folder / names[way], spoken[0].wave, SAMPLE_RATE)
+    return names
+
+
+def _pitch(clip: Clip) -> Pitch:
+    return track_pitch(_tensor(clip))
+
+
+def _tensor(clip: Clip) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(clip.wave))
+
+
+def _mean(values: Any) -> float:
+    known: NDArray[np.float64] = np.asarray([v for v in values if not np.isnan(v)], dtype=np.float64)
+    return float(known.mean()) if len(known) else float("nan")

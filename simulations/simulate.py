@@ -1,0 +1,200 @@
+"""A whole simulation: prepare the corpus, run every arm, clone unseen speakers with each, write the report.
+
+Every part leaves its outcome in the run folder before the next begins, and looks there first: started again
+on the same folder, it goes on where it was interrupted and ends with the same weights and figures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from client.app import DEVICES_VARIABLE
+from server.accounting import accountant_for
+from server.app import make_app, plan_for
+from server.rounds import FederationPlan, RoundReport
+from shared_models.config import Recipe
+from simulations.centralised import train_centralised
+from simulations.engine import run_federation
+from simulations.evaluation.comparison import compare_arms
+from simulations.preparation import Prepared, make_devices, prepare
+from simulations.reports.report import write_report
+from simulations.run_folder import ArmFolder, RunFolder, ScalarLog
+from simulations.validation import Validation, training_loss_of_round
+
+DEFAULT_ARM = "federated"
+
+
+class Progress(Protocol):
+    """What a simulation tells whoever watches."""
+
+    def stage(self, title: str) -> Callable[[int, int], None]:
+        """A long piece of work begins; the callback takes ``(done, total)``."""
+
+    def arm(self, name: str, rounds: int) -> Callable[[dict[str, Any]], None]:
+        """An arm begins; the callback takes each round's metrics."""
+
+
+def simulate(
+    run: RunFolder, recipe: Recipe, progress: Progress, *, cache: Path | None = None, ray_address: str | None = None
+) -> dict[str, Any]:
+    """Run (or go on with) a simulation in ``run`` and return its results."""
+    started = time.monotonic()
+    data = prepare(recipe, cache, progress.stage("features"))
+    arms = {name: _arm_recipe(data.recipe, name) for name in (recipe.arms or {DEFAULT_ARM: {}})}
+    outcomes = {name: run_arm(run, name, arm, data, progress, ray_address) for name, arm in arms.items()}
+    judged = compare_arms(
+        {name: (arm, run.arm(name).path) for name, arm in arms.items()},
+        data, run.path / "anchors", progress.stage("cloning unseen speakers"),
+    )  # fmt: skip
+    for name in arms:
+        judged["arms"][name] = outcomes[name] | _paths_within_run(judged["arms"][name], name)
+    results = {"recipe": recipe.name, **judged, "speakers": len(data.train), "unseen_speakers": len(data.test),
+               "left_out": len(data.left_out), "seconds": round(time.monotonic() - started, 1),
+               "notes": _notes(data)}  # fmt: skip
+    run.write_results(results)
+    run.rebuild_tensorboard()
+    write_report(run)
+    return results
+
+
+def run_arm(
+    run: RunFolder, name: str, recipe: Recipe, data: Prepared, progress: Progress, ray_address: str | None = None
+) -> dict[str, Any]:
+    """Train one arm to its last round; what the results say of it beside the clones."""
+    folder = run.arm(name)
+    plan = plan_for(recipe, folder.checkpoints, f"{recipe.name}-{name}", len(data.train), seeded_noise=True)
+    outcome: dict[str, Any] = {"algorithm": recipe.federation.algorithm, "description": _describe(recipe, plan)}
+    if recipe.federation.algorithm != "local":
+        watch = _Watch(folder, recipe, data, progress.arm(name, recipe.federation.rounds), run.tensorboard_path / name)
+        with watch.scalars:
+            if recipe.federation.algorithm == "centralised":
+                train_centralised(recipe, data, folder.checkpoints, watch.centralised_round)
+            else:
+                _federate(plan, data, folder, watch, ray_address)
+        metrics = folder.metrics()
+        outcome["seconds"] = round(sum(m["seconds"] for m in metrics), 1)
+        outcome["validation_loss"] = next(
+            (m["validation_loss"] for m in reversed(metrics) if m["validation_loss"] is not None), None
+        )
+    if recipe.federation.algorithm not in {"local", "centralised"}:
+        outcome["bytes_per_client_round"] = 2 * 4 * plan.partition.size
+        outcome["coordinates"] = plan.partition.size
+    return outcome | {"epsilon": privacy_statement(recipe, plan)}
+
+
+def privacy_statement(recipe: Recipe, plan: FederationPlan) -> dict[str, Any] | None:
+    """What the whole run costs in privacy, with everything that the number assumes."""
+    accountant = accountant_for(recipe, plan.clients)
+    if accountant is None:
+        return None
+    accountant.step(recipe.federation.rounds)
+    return {
+        "epsilon": accountant.epsilon(recipe.privacy.delta),
+        "delta": recipe.privacy.delta,
+        "noise_multiplier": accountant.noise_multiplier,
+        "clipping_norm": recipe.privacy.clipping_norm,
+        "sampling_probability": accountant.sampling_probability,
+        "rounds": recipe.federation.rounds,
+        "unit": "person",
+        "assumed_cohort": accountant.cohort,
+        "assumed_population": accountant.population,
+        "simulated_cohort": recipe.federation.cohort,
+        "simulated_population": plan.clients,
+        "statement": accountant.describe(recipe.privacy.delta),
+    }
+
+
+def _federate(
+    plan: FederationPlan, data: Prepared, folder: ArmFolder, watch: _Watch, ray_address: str | None
+) -> None:
+    devices = make_devices(folder.devices.resolve(), data.train, data.cache)
+    run_federation(
+        make_app(plan, watch.federated_round),
+        engine=plan.recipe.engine,
+        clients=plan.clients,
+        environment={DEVICES_VARIABLE: str(devices)},
+        ray_address=ray_address,
+    )
+
+
+class _Watch:
+    """Writes a round's metrics down, with the losses that only a simulation may look at."""
+
+    def __init__(
+        self, folder: ArmFolder, recipe: Recipe, data: Prepared, tell: Callable[[dict[str, Any]], None], scalars: Path
+    ) -> None:
+        self._folder = folder
+        self._recipe = recipe
+        self._validation = Validation(recipe, data)
+        self._tell = tell
+        earlier = folder.metrics()
+        self.scalars = ScalarLog(scalars, earlier)
+        self._run = f"{recipe.name}-{folder.name}"
+        self._started = time.monotonic()
+        for metrics in earlier:
+            tell(metrics)
+
+    def federated_round(self, report: RoundReport, weights: Tensor) -> None:
+        loss = training_loss_of_round(self._folder.devices, self._run, report.round)
+        self._write(report.round, weights, report.seconds, loss, report.update_norm,
+                    {"epsilon": report.epsilon, "clients": report.clients, "dropped": report.dropped})  # fmt: skip
+
+    def centralised_round(self, number: int, loss: float, update_norm: float, weights: Tensor) -> None:
+        seconds = time.monotonic() - self._started
+        self._write(number, weights, seconds, loss, update_norm, {"epsilon": None, "clients": None})
+        self._started = time.monotonic()
+
+    def _write(
+        self, number: int, weights: Tensor, seconds: float, loss: float, update_norm: float, more: dict[str, Any]
+    ) -> None:
+        due = number % self._recipe.evaluation.every == 0 or number in {1, self._recipe.federation.rounds}
+        metrics = {
+            "round": number,
+            "train_loss": loss,
+            "validation_loss": self._validation.loss(weights) if due else None,
+            "seconds": round(seconds, 3),
+            "update_norm": update_norm,
+            **more,
+        }
+        self._folder.append(metrics)
+        self.scalars.add(metrics)
+        self._tell(metrics)
+
+
+def _arm_recipe(recipe: Recipe, name: str) -> Recipe:
+    return recipe.arm(name) if recipe.arms else recipe
+
+
+def _paths_within_run(judged: dict[str, Any], arm: str) -> dict[str, Any]:
+    """File names relative to the run folder rather than to the arm's."""
+    for speaker in judged["speakers"]:
+        speaker["audio"] = {way: f"arms/{arm}/{path}" for way, path in speaker["audio"].items()}
+        speaker["mel_plot"] = f"arms/{arm}/{speaker['mel_plot']}"
+    return judged
+
+
+def _describe(recipe: Recipe, plan: FederationPlan) -> str:
+    federation = recipe.federation
+    match federation.algorithm:
+        case "centralised":
+            return f"all recordings pooled, {federation.rounds * federation.cohort * recipe.client.outer_steps} steps"
+        case "local":
+            return f"the whole model on the support alone, {recipe.cloning.local_steps} steps"
+        case algorithm:
+            sent = "everything" if algorithm == "full" else "the shared set"
+            return (
+                f"{algorithm}: {plan.clients} devices, about {federation.cohort} a round, {federation.rounds} rounds, "
+                f"{sent} sent"
+            )
+
+
+def _notes(data: Prepared) -> list[str]:
+    notes = [f"{name} left out: {reason}" for name, reason in data.left_out[:50]]
+    if data.recipe.aligner.learn == "always":
+        notes.append("Durations were learnt by the unsupervised aligner; the corpus brings no alignments.")
+    return notes
