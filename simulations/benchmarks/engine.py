@@ -137,5 +137,7 @@ def as_json(comparison: Comparison) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    kind, *numbers, folder = sys.argv[1:]
-    _run_one("ray" if kind == "ray" else "process", *(int(number) for number in numbers), Path(folder))
+    kind, client_count, size, round_count, folder = sys.argv[1:]
+    _run_one(
+        "ray" if kind == "ray" else "process", int(client_count), int(size), int(round_count), Path(folder)
+    )

@@ -7,6 +7,7 @@ depends on every weight. Constant arrays would be sent once and flatter an engin
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
@@ -44,13 +45,13 @@ def hello(message: Message, context: Context) -> Message:
 @app.train()
 def answer(message: Message, context: Context) -> Message:
     """Reply with noise and a little of the weights, without training."""
-    header = dict(message.content["header"])
+    header, buffer = pieces(message.content)
     model = _model(int(header["size"]))
-    weights = wire.decode(header, message.content["shared"]["shared"].data, model.partition, kind="weights")
+    weights = wire.decode(header, buffer, model.partition, kind="weights")
     vector = wire.outgoing_vector(model.partition.size)
     _fill(vector, weights.vector, derive_seed(weights.round, int(context.node_config["partition-id"])))
-    reply_header, buffer = wire.encode(model, wire.Update(model.partition.schema, weights.round, vector))
-    return Message(content(reply_header, buffer), reply_to=message)
+    update = wire.Update(model.partition.schema, weights.round, vector)
+    return Message(content(*wire.encode(model, update)), reply_to=message)
 
 
 def content(header: wire.Header, buffer: wire.Buffer) -> RecordDict:
@@ -61,6 +62,11 @@ def content(header: wire.Header, buffer: wire.Buffer) -> RecordDict:
     shared = ArrayRecord()
     shared["shared"] = array
     return RecordDict({"header": ConfigRecord(dict(header)), "shared": shared})
+
+
+def pieces(records: RecordDict) -> tuple[dict[str, Any], wire.Buffer]:
+    """Header and buffer that a message carries."""
+    return dict(records.config_records["header"]), records.array_records["shared"]["shared"].data
 
 
 def _fill(out: Tensor, weights: Tensor, seed: int) -> None:

@@ -16,7 +16,7 @@ from shared_models import wire
 from shared_models.errors import FedVoiceError
 from shared_models.partition import Partition
 from shared_models.seeds import generator
-from simulations.benchmarks.idle_clients import Unformed, content
+from simulations.benchmarks.idle_clients import Unformed, content, pieces
 
 CLIENT_APP = "simulations.benchmarks.idle_clients:app"
 _JOIN_SECONDS = 300.0
@@ -60,9 +60,8 @@ def _round(grid: Grid, partition: Partition, weights: Tensor, number: int, nodes
     for reply in replies(grid, messages, _REPLY_SECONDS):
         if reply.has_error():
             raise FedVoiceError(f"a client of the benchmark failed: {reply.error.reason}")
-        data = reply.content["shared"]["shared"].data  # type: ignore[index, union-attr]
-        header = dict(reply.content["header"])  # type: ignore[arg-type]
-        update = wire.decode(header, data, partition, kind="update", round=number)
+        header, buffer = pieces(reply.content)
+        update = wire.decode(header, buffer, partition, kind="update", round=number)
         validate_update(update.vector, partition.size, None)
         total.add(update.vector)
     if total.count != len(nodes):
