@@ -84,22 +84,22 @@ def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: flo
         raise PrivacyError(
             f"a noise multiplier for {steps} releases was asked for: there must be at least one"
         )
-    if (nearest := cost(LARGEST_NOISE)) > epsilon:
-        raise PrivacyError(
-            f"epsilon {epsilon:g} at delta {delta:g} cannot be reached: even a noise multiplier of "
-            f"{LARGEST_NOISE:g} costs {nearest:.3g} over {steps} releases, so allow more or "
-            "release less often"
-        )
     low = high = 1.0
     while cost(high) > epsilon:
-        low, high = high, high * 2
+        if high == LARGEST_NOISE:
+            raise PrivacyError(
+                f"epsilon {epsilon:g} at delta {delta:g} cannot be reached: even a noise multiplier of "
+                f"{LARGEST_NOISE:g} costs {cost(high):.3g} over {steps} releases, so allow more or "
+                "release less often"
+            )
+        low, high = high, min(2 * high, LARGEST_NOISE)
     while low == high or (cost(low) <= epsilon and low > SMALLEST_NOISE):
         high, low = low, max(low / 2, SMALLEST_NOISE)
     if cost(low) <= epsilon:
         return low
     # Bracketed as epsilon(low) > epsilon >= epsilon(high), and close to straight in logarithms.
     root = brentq(
-        lambda log: math.log(cost(math.exp(log)) / epsilon), math.log(low), math.log(high), rtol=1e-5
+        lambda log: math.log(cost(math.exp(log)) / epsilon), math.log(low), math.log(high), xtol=1e-4
     )
     answer = _four_digits_up(math.exp(root))
     while cost(answer) > epsilon:

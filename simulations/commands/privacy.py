@@ -13,7 +13,7 @@ from simulations.commands.console import JsonOption, output, print_json
 
 app = typer.Typer(help="Plan differential privacy: noise, epsilon, and what is left of the signal.")
 
-LARGER_COHORTS = (1, 2, 5, 10, 100)
+LARGER_COHORTS = (1, 2, 5, 10, 50)
 TINY_COORDINATES = 2_000_000
 
 
@@ -35,7 +35,7 @@ class Plan:
     noise_per_coordinate: float
     """Standard deviation of the noise on each coordinate of the mean update."""
     signal_to_noise: float
-    """Norm of the mean update over the norm of its noise, if every update has the full norm C and all agree."""
+    """Norm of the mean update over the norm of its noise, if all updates have norm C and agree."""
 
 
 def make_plan(
@@ -59,8 +59,8 @@ def make_plan(
 
     if cohort > population:
         raise PrivacyError(
-            f"a cohort of {cohort} cannot be drawn from a population of {population}: lower --cohort or raise "
-            "--population"
+            f"a cohort of {cohort} cannot be drawn from a population of {population}: lower --cohort or "
+            "raise --population"
         )
     probability = cohort / population
     noise_multiplier = noise_multiplier_for(epsilon, delta, probability, rounds)
@@ -82,7 +82,7 @@ def make_plan(
 
 
 def larger_cohorts(chosen: Plan) -> list[Plan]:
-    """The same target with cohorts up to 100 times larger, as far as the population goes."""
+    """The same target with cohorts up to 50 times larger, as far as the population goes."""
     return [
         _with_cohort(chosen, chosen.cohort * factor)
         for factor in LARGER_COHORTS
@@ -137,7 +137,7 @@ def plan(
 
 
 def draw(chosen: Plan, larger: list[Plan], path: Path) -> None:
-    """Two panels: epsilon over the rounds, and signal to noise over the cohort. Raises on an unwritable path."""
+    """Two panels: epsilon over the rounds, and signal to noise over the cohort."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -160,8 +160,8 @@ def draw(chosen: Plan, larger: list[Plan], path: Path) -> None:
     right.set(xlabel="cohort", ylabel="signal to noise, best case", xscale="log", yscale="log")
     right.legend()
     figure.suptitle(
-        f"{chosen.cohort} of {chosen.population} people a round, noise multiplier {chosen.noise_multiplier:g}, "
-        f"{chosen.coordinates:,} coordinates"
+        f"{chosen.cohort} of {chosen.population} people a round, noise multiplier "
+        f"{chosen.noise_multiplier:g}, {chosen.coordinates:,} coordinates"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
@@ -183,12 +183,13 @@ def _with_cohort(chosen: Plan, cohort: int) -> Plan:
 
 def _notes(chosen: Plan) -> list[str]:
     notes = [
-        "signal to noise is the best case: every update has the full clipping norm and all point the same way",
+        "signal to noise is the best case: all updates have the full clipping norm and point the same way",
         "epsilon holds for Poisson sampling; a fixed cohort is accounted for without amplification",
     ]
     if chosen.delta >= 1 / chosen.population:
         notes.append(
-            f"delta {chosen.delta:g} is not below 1 / population: it would allow to publish one person outright"
+            f"delta {chosen.delta:g} is not below 1 / population: it would allow to publish one person "
+            "outright"
         )
     return notes
 
