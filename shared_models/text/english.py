@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -127,7 +128,7 @@ def _lexicon() -> _Lexicon:
                     by_role.setdefault((word, role.removeprefix("gruut:")), phonemes)
     except sqlite3.Error as error:
         raise TextError(
-            f"the English dictionary {path} cannot be read ({error}); run: pip install --force-reinstall gruut"
+            f"the English dictionary {path} cannot be read ({error}); reinstall the package gruut-lang-en"
         ) from error
     homographs = {word for word, _ in by_role} - {"a", "the"}
     return _Lexicon(usual, by_role, frozenset(homographs))
@@ -150,6 +151,4 @@ def _grapheme_model() -> _Tagger:
 
 
 def _data() -> Path:
-    import gruut_lang_en
-
-    return Path(gruut_lang_en.get_lang_dir())
+    return Path(str(files("gruut_lang_en")))

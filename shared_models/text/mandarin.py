@@ -11,7 +11,7 @@ from re import Match
 
 from shared_models.text.characters import canonical, join_pauses
 from shared_models.text.english import english_phones
-from shared_models.text.normalisation import normalise_english
+from shared_models.text.normalisation import Spoken, normalise_english
 from shared_models.text.numbers import han_cardinal, han_decimal, han_digits
 from shared_models.text.symbols import PAUSES, TONES
 from shared_models.text.tokens import split_tokens
@@ -98,7 +98,16 @@ def _han_phones(characters: str) -> list[str]:
         tone_sandhi=True,
         errors="ignore",
     )
-    return [phone for syllable in syllables for phone in pinyin_phones(syllable)]
+    return [phone for syllable in _third_tones(syllables) for phone in pinyin_phones(syllable)]
+
+
+def _third_tones(syllables: list[str]) -> list[str]:
+    """A third tone before another one becomes a second: 老虎 is ``lao2 hu3``. In a row: all but the last."""
+    following = [*syllables[1:], ""]
+    return [
+        syllable[:-1] + "2" if syllable.endswith("3") and after.endswith("3") else syllable
+        for syllable, after in zip(syllables, following, strict=True)
+    ]
 
 
 def _clock(match: Match[str]) -> str:
@@ -118,10 +127,15 @@ def _plain_number(match: Match[str]) -> str:
     return han_digits(text) if re.fullmatch(r"\d{7,}", text) else han_decimal(text)
 
 
+def _date(match: Match[str]) -> str:
+    month, day = han_cardinal(int(match[2])), han_cardinal(int(match[3]))
+    return f"{han_digits(match[1])}年{month}月{day}日"
+
+
 _N = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
-_RULES = [
+_RULES: list[tuple[re.Pattern[str], Spoken]] = [
     (re.compile(r"(\d{4})(?=年)"), lambda m: han_digits(m[1])),
-    (re.compile(r"\b(\d{4})-(\d{1,2})-(\d{1,2})\b"), lambda m: _date(m)),
+    (re.compile(r"\b(\d{4})-(\d{1,2})-(\d{1,2})\b"), _date),
     (re.compile(r"(?<!\d)([01]?\d|2[0-3])[:,]([0-5]\d)(?!\d)"), _clock),
     (re.compile(rf"[¥￥] ?({_N})"), lambda m: f"{han_decimal(m[1])}元"),
     (re.compile(rf"\$ ?({_N})"), lambda m: f"{han_decimal(m[1])}美元"),
@@ -129,11 +143,6 @@ _RULES = [
     (re.compile(r"(\d+)/(\d+)"), lambda m: f"{han_cardinal(int(m[2]))}分之{han_cardinal(int(m[1]))}"),
     (re.compile(r"(?<![\d\w])-(?=\d)"), "负"),
     (re.compile(r"(?<=\d) ?[-~] ?(?=\d)"), "到"),
-    (re.compile(r"(?<!\d)2(?=[个位只条年天次种张本件块])"), "两"),
+    (re.compile(r"(?<![\d第])2(?=[个位只条年天次种张本件块])"), "两"),
     (re.compile(_N), _plain_number),
 ]
-
-
-def _date(match: Match[str]) -> str:
-    month, day = han_cardinal(int(match[2])), han_cardinal(int(match[3]))
-    return f"{han_digits(match[1])}年{month}月{day}日"

@@ -15,7 +15,20 @@ from shared_models.text.characters import canonical, join_pauses, without_accent
 from shared_models.text.numbers import cardinal, decimal, ordinal, plural, year
 
 _N = r"\d{1,3}(?:,\d{3})+|\d+"
-_MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 _CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "£": ("pound", "pounds", "penny", "pence"),
@@ -193,8 +206,8 @@ def _roman_value(text: str) -> int:
     return sum(-v if v < max(values[i:]) else v for i, v in enumerate(values))
 
 
-_Spoken: TypeAlias = str | Callable[[Match[str]], str]
-_RULES: list[tuple[re.Pattern[str], _Spoken]] = [
+Spoken: TypeAlias = str | Callable[[Match[str]], str]
+_RULES: list[tuple[re.Pattern[str], Spoken]] = [
     (re.compile(r"(?:https?://|ftp://|www\.)\S+|\b[\w.+-]+@[\w-]+\.[\w.]+\b"), _web),
     (re.compile(r"\b[\w-]+\.(?:com|org|net|edu|gov|io)\b(?:/\S*)?", re.IGNORECASE), _web),
     (re.compile(r"\b[eE]\.g\."), "for example"),
