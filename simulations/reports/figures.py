@@ -2,7 +2,8 @@
 
 ``results.json`` is ``{"recipe", "arms": {NAME: {"description", "epsilon", "metrics", "speakers", "seconds",
 "bytes_per_client_round"}}, "anchors", "notes"}``. A metric is ``{"mean", "low", "high", "n"}`` (interval
-over speakers), a bare number, or null; whatever is missing is shown as a dash.
+over speakers), a bare number, or null; whatever is missing is shown as a dash. An anchor is a metric, or an
+object of several.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ METRICS = (
     Metric("mcd", "Mel-cepstral distortion", "dB", 2, -1),
     Metric("wer", "Word error rate", "", 1, -1, percent=True),
     Metric("cer", "Character error rate", "", 1, -1, percent=True),
-    Metric("f0_rmse", "F0 RMSE", "cents", 0, -1),
+    Metric("f0_rmse", "F0 RMSE", "Hz", 1, -1),
+    Metric("f0_rmse_cents", "F0 RMSE", "cents", 0, -1),
     Metric("validation_loss", "Validation loss", "", 3, -1),
 )
 STAGES = {
     "before": "before cloning",
+    "zero_shot": "zero-shot",
     "after": "after cloning",
     "wrong_speaker": "wrong speaker",
     "real": "real",
@@ -84,6 +87,26 @@ def estimate(value: Any) -> Interval | None:
     return None if mean is None else Interval(mean, mean, mean)
 
 
+def arm_estimate(arm: Mapping[str, Any], key: str) -> Interval | None:
+    """An arm's metric. The wrong-speaker baseline is that of the cloned voice, where both are there."""
+    metrics = arm.get("metrics") or {}
+    for name in (key, f"{key}_after") if key.endswith("wrong_speaker") else (key,):
+        found = estimate(metrics.get(name, arm.get(name)))
+        if found is not None:
+            return found
+    return None
+
+
+def anchor_similarity(results: Mapping[str, Any], *names: str) -> Interval | None:
+    """What real speech scores: the first of the named anchors that there is, bare or with other metrics."""
+    for name in names:
+        value = (results.get("anchors") or {}).get(name)
+        found = estimate(value.get("similarity", value) if isinstance(value, Mapping) else value)
+        if found is not None:
+            return found
+    return None
+
+
 def grouped_rows(results: Mapping[str, Any]) -> list[tuple[Metric, list[Row]]]:
     """The table: every metric and, in reading order, each stage of it that at least one arm measured."""
     arms = list(results["arms"].values())
@@ -92,7 +115,7 @@ def grouped_rows(results: Mapping[str, Any]) -> list[tuple[Metric, list[Row]]]:
         rows = []
         for stage in ("", *STAGES):
             key = f"{metric.key}_{stage}" if stage else metric.key
-            values = [estimate(arm["metrics"].get(key)) for arm in arms]
+            values = [arm_estimate(arm, key) for arm in arms]
             if any(value is not None for value in values):
                 rows.append(Row(metric, stage, tuple(_cell(metric, value) for value in values)))
         if rows:
@@ -172,7 +195,8 @@ _SHORT = {
     "mcd": "MCD (dB)",
     "wer": "WER",
     "cer": "CER",
-    "f0_rmse": "F0 RMSE (cents)",
+    "f0_rmse": "F0 RMSE (Hz)",
+    "f0_rmse_cents": "F0 RMSE (cents)",
     "validation_loss": "validation loss",
 }
 

@@ -27,7 +27,10 @@ __all__ = ["results_table", "write_report"]
 
 MEDIA_BUDGET = 9 << 20
 SPEAKERS_HEARD = 3
-ANCHORS = {"same_speaker_real": "same person, real", "different_speaker_real": "different people, real"}
+ANCHORS = {
+    "same person, real": ("same_speaker_real", "real"),
+    "different people, real": ("different_speaker_real",),
+}
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
@@ -131,14 +134,11 @@ def _similarity_chart(results: Mapping[str, Any]) -> Markup | None:
     rows = []
     stages = (("wrong", "wrong_speaker"), ("before", "before"), ("after", "after"))
     for slot, (name, arm) in enumerate(results["arms"].items()):
-        found = [
-            (kind, figures.estimate(arm["metrics"].get(f"similarity_{stage}"))) for kind, stage in stages
-        ]
+        found = [(kind, figures.arm_estimate(arm, f"similarity_{stage}")) for kind, stage in stages]
         marks = tuple((kind, mark) for kind, mark in found if mark is not None)
         if marks:
             rows.append(charts.IntervalRow(name, slot, marks))
-    anchors = results.get("anchors") or {}
-    known = [(label, figures.estimate(anchors.get(key))) for key, label in ANCHORS.items()]
+    known = [(label, figures.anchor_similarity(results, *keys)) for label, keys in ANCHORS.items()]
     lines = [(label, mark.mean) for label, mark in known if mark is not None]
     return charts.interval_chart("Speaker similarity", rows, lines) if rows else None
 
@@ -226,7 +226,7 @@ def _speaker_tables(results: Mapping[str, Any]) -> list[tuple[str, list[str], li
 def _anchor_rows(anchors: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for key, value in anchors.items():
-        label = ANCHORS.get(key, key.replace("_", " "))
+        label = next((label for label, keys in ANCHORS.items() if key in keys), key.replace("_", " "))
         if figures.estimate(value) is not None:
             rows.append((f"{label}: similarity", _plain(value)))
         elif isinstance(value, Mapping):

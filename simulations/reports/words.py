@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shared_models.config import Recipe
-from simulations.reports.figures import estimate, write_delta, write_epsilon
+from simulations.reports.figures import arm_estimate, write_delta, write_epsilon
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,9 @@ def _people(count: Any) -> str:
 
 
 def _cloning_sentence(results: Mapping[str, Any], recipe: Recipe, arm: str) -> str:
-    metrics = results["arms"][arm]["metrics"]
-    before, after = estimate(metrics.get("similarity_before")), estimate(metrics.get("similarity_after"))
+    before, after = (
+        arm_estimate(results["arms"][arm], f"similarity_{stage}") for stage in ("before", "after")
+    )
     support = recipe.cloning.support
     start = f"Cloned from {support} recording{'s' if support != 1 else ''}"
     if before is None or after is None:
@@ -141,8 +142,8 @@ def _privacy_sentence(results: Mapping[str, Any], arm: str) -> str:
 
 
 def _comparison_sentence(results: Mapping[str, Any], recipe: Recipe, arm: str) -> str:
-    metrics = results["arms"][arm]["metrics"]
-    after, wrong = (estimate(metrics.get(f"similarity_{stage}")) for stage in ("after", "wrong_speaker"))
+    shown = results["arms"][arm]
+    after, wrong = (arm_estimate(shown, f"similarity_{stage}") for stage in ("after", "wrong_speaker"))
     if after is None:
         return ""
     clauses = []
@@ -153,7 +154,7 @@ def _comparison_sentence(results: Mapping[str, Any], recipe: Recipe, arm: str) -
         clauses.append(f"{where} the wrong-speaker baseline of {wrong.mean:.2f}")
     pooled = next((name for name in results["arms"] if algorithm_of(recipe, name) == "centralised"), None)
     if pooled is not None and pooled != arm:
-        bound = estimate(results["arms"][pooled]["metrics"].get("similarity_after"))
+        bound = arm_estimate(results["arms"][pooled], "similarity_after")
         if bound is not None:
             distance = after.mean - bound.mean
             side = "above" if distance > 0 else "below"

@@ -77,8 +77,8 @@ def fake_results() -> dict[str, Any]:
         "arms": {name: _arm(name, place) for place, name in enumerate(ARMS)},
         "anchors": {
             "copy_synthesis": {"similarity": interval(0.88, 0.02), "mcd": interval(3.1, 0.2), "wer": 0.06},
-            "same_speaker_real": interval(0.86, 0.01),
-            "different_speaker_real": interval(0.55, 0.01),
+            "real": {"similarity": interval(0.86, 0.01), "wer": interval(0.05, 0.01)},
+            "different_speaker_real": {"similarity": interval(0.55, 0.01)},
         },
         "notes": ["Waveforms come from Griffin-Lim, which costs similarity and naturalness in every arm."],
     }
@@ -107,18 +107,21 @@ def _arm(name: str, place: int) -> dict[str, Any]:
         "epsilon": dp if name == "federated-dp" else None,
         "metrics": {
             "similarity_before": interval(0.604 - 0.01 * place, 0.018),
+            "similarity_zero_shot": interval(0.633 - 0.01 * place, 0.02),
             "similarity_after": interval(after, 0.02),
-            "similarity_wrong_speaker": interval(0.561, 0.012),
-            "similarity_real": interval(0.86, 0.01),
+            "similarity_wrong_speaker_before": interval(0.55, 0.012),
+            "similarity_wrong_speaker_after": interval(0.561, 0.012),
             "mcd_before": interval(8.3, 0.4),
             "mcd_after": interval(6.9 + 0.2 * place, 0.3),
             "wer_before": interval(0.142, 0.03),
             "wer_after": interval(0.131, 0.03),
             "cer_after": interval(0.061, 0.02),
-            "f0_rmse_before": interval(310, 40),
-            "f0_rmse_after": interval(244, 32),
-            "validation_loss": 0.9 + 0.15 * place,
+            "f0_rmse_before": interval(31.2, 4),
+            "f0_rmse_after": interval(22.7, 3),
+            "f0_rmse_cents_before": interval(310, 40),
+            "f0_rmse_cents_after": interval(244, 32),
         },
+        "validation_loss": 0.9 + 0.15 * place,
         "speakers": [
             {
                 "speaker": speaker,

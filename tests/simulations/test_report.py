@@ -84,6 +84,10 @@ def test_every_part_is_there(text: str) -> None:
     sections = {f"#{attributes['id']}" for attributes in page.all("section")}
     assert anchors == sections == {"#comparison", "#curves", "#privacy", "#listen", "#recipe", "#environment"}
     labels = [attributes.get("aria-label") or "" for attributes in page.all("svg")]
+    similarity = next(label for label in labels if label.startswith("Speaker similarity"))
+    assert "wrong 0.561" in similarity
+    assert "same person, real 0.86" in text
+    assert "different people, real 0.55" in text
     for start in ("Speaker similarity", "Training loss", "Validation loss", "ε spent"):
         assert sum(label.startswith(start) for label in labels) == 1, start
     for arm in ARMS:
@@ -94,7 +98,19 @@ def test_every_part_is_there(text: str) -> None:
 
 
 def test_the_table_holds_means_and_intervals(text: str) -> None:
-    for figure in ("0.741", "0.721–0.761", "0.604", "0.561", "8.30", "14.2%", "244", "7.0 MiB", "1 min 43 s"):
+    for figure in (
+        "0.741",
+        "0.721–0.761",
+        "0.604",
+        "0.561",
+        "8.30",
+        "14.2%",
+        "244",
+        "22.7",
+        "1.050",
+        "7.0 MiB",
+        "1 min 43 s",
+    ):
         assert figure in text, figure
 
 
@@ -149,7 +165,7 @@ def test_missing_audio_is_said_and_not_fatal(tmp_path: Path) -> None:
     shutil.rmtree(run.arm("local").audio)
     (run.path / "audio" / f"{SPEAKERS[0]}-real.wav").write_bytes(b"damaged")
     text = write_report(run).read_text()
-    assert "not kept" in text
+    assert "no recording" in text
     assert len(Page(text).all("audio")) == SPEAKERS_HEARD * (1 + 2 * (len(ARMS) - 1)) - 1
 
 
