@@ -92,6 +92,8 @@ def make_private(
     ``generator`` is a simulation's; None draws from the operating system. Undo with
     ``hooked.to_standard_module()``.
     """
+    # Opacus records nothing of a module in evaluation mode; tables behave alike in both.
+    module.train()
     hooked = GradSampleModule(module, batch_first=True, loss_reduction="sum", strict=True)
     private = PrivateOptimizer(
         optimizer,
@@ -126,6 +128,7 @@ def dp_sgd_steps(
     _require_alone(module, optimizer)
     cost = settings.cost
     reserve(cost)
+    was_training = module.training
     hooked, private = make_private(
         module,
         optimizer,
@@ -145,6 +148,7 @@ def dp_sgd_steps(
     finally:
         private.zero_grad()
         hooked.to_standard_module()
+        module.train(was_training)
     return cost
 
 

@@ -169,6 +169,13 @@ def test_the_coins_are_each_utterances_own_and_of_the_stated_probability() -> No
     assert len(set(sizes)) > 3  # a fixed batch would have one size
 
 
+def test_a_module_in_evaluation_mode_is_trained_alike_and_left_in_it() -> None:
+    problem = Problem()
+    problem.tables.eval()
+    assert torch.equal(_movement(problem, _full_batch(0.7)), _movement(Problem(), _full_batch(0.7)))
+    assert not problem.tables.training
+
+
 def test_it_repeats_with_a_seed_and_does_not_without() -> None:
     settings = PersonalDP(1.0, 1.0, UTTERANCES, expected_batch=2, steps=3)
     assert torch.equal(_movement(Problem(), settings, seed=4), _movement(Problem(), settings, seed=4))
