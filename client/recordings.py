@@ -36,7 +36,7 @@ _COLUMNS = {
     "alignment": ("alignment",),
 }
 _SPLITS: dict[str, Split] = {"train": "train", "training": "train", "": "train"} | dict.fromkeys(
-    ("test", "dev", "valid", "validation", "eval"), cast(Split, "test")
+    ("test", "dev", "valid", "validation", "eval"), "test"
 )
 _ROLES = ("train", "support", "query")
 
@@ -199,7 +199,8 @@ def _csv_rows(table: Path) -> Iterator[_Row]:
     header = next(iter(_lines(table)), "")
     delimiter = Counter(c for c in header if c in ",\t;|").most_common(1)
     reader = csv.reader(_lines(table), delimiter=delimiter[0][0] if delimiter else ",")
-    columns, width = {}, 0
+    columns: dict[str, int] = {}
+    width = 0
     try:
         for fields in reader:
             where = f"{table}, line {reader.line_num}"

@@ -1,0 +1,167 @@
+"""``fedvoice corpus``: look at a corpus, or make a synthetic one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from simulations.commands.console import JsonOption, output, print_json, steps_progress
+
+if TYPE_CHECKING:
+    from shared_models.utterance import Utterance
+    from simulations.corpora.inspect import Finding, Inspection
+
+app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or make a synthetic one.")
+
+SHOWN = 20
+"""Findings that the table shows; --all and --json show every one."""
+
+PathArgument = Annotated[str, typer.Argument(help="'embedded', a folder, or a CSV file.")]
+LayoutOption = Annotated[
+    str,
+    typer.Option(help="csv, folder, ljspeech, vctk, libritts, aishell3, embedded, or auto."),
+]
+
+
+@app.command(epilog="Example: fedvoice corpus inspect recordings/ --max-seconds 20 --json")
+def inspect(
+    path: PathArgument = "embedded",
+    layout: LayoutOption = "auto",
+    min_seconds: Annotated[float, typer.Option(help="Shorter recordings are left out.", min=0.0)] = 0.8,
+    max_seconds: Annotated[float, typer.Option(help="Longer recordings are left out.", min=0.0)] = 14.0,
+    every: Annotated[bool, typer.Option("--all", help="Show every problem.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Read every recording and print speakers, hours, rates, and what is wrong with which file."""
+    from simulations.corpora.inspect import inspect as look
+
+    config = _config(path, layout, min_seconds=min_seconds, max_seconds=max_seconds)
+    with steps_progress("reading", quiet=json) as progress:
+        found = look(path, config, progress)
+    if json:
+        print_json(_figures(found))
+    else:
+        _show(found, len(found.findings) if every else SHOWN)
+
+
+@app.command("list", epilog="Example: fedvoice corpus list embedded --json")
+def list_speakers(
+    path: PathArgument = "embedded", layout: LayoutOption = "auto", json: JsonOption = False
+) -> None:
+    """List the speakers that a run would use, with split, utterances and minutes."""
+    from simulations.corpora import open_corpus
+
+    corpus = open_corpus(_config(path, layout))
+    speakers = [
+        {"speaker": s, "split": u[0].split, "utterances": len(u), "minutes": _minutes(u)}
+        for split in ("train", "test")
+        for s, u in corpus.speakers(split).items()
+    ]
+    if json:
+        print_json({"path": path, "speakers": speakers})
+        return
+    table = Table("speaker", "split", "utterances", "minutes", title=escape(str(path)))
+    for row in speakers:
+        table.add_row(escape(str(row["speaker"])), *(str(row[k]) for k in ("split", "utterances", "minutes")))
+    output().print(table)
+
+
+@app.command(epilog="Example: fedvoice corpus espeak synthetic/ --speakers 20 --utterances 30")
+def espeak(
+    out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    speakers: Annotated[int, typer.Option(help="How many speakers.", min=1)] = 50,
+    utterances: Annotated[int, typer.Option(help="How many utterances each.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="Other sentences and pitches for another seed.")] = 0,
+    wav: Annotated[bool, typer.Option("--wav", help="Write WAV, not FLAC.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make synthetic speakers with exact phoneme times (needs the extra 'espeak')."""
+    from simulations.corpora.espeak import make_corpus
+
+    with steps_progress("speaking", quiet=json) as progress:
+        table = make_corpus(
+            out, speakers, utterances, seed=seed, suffix=".wav" if wav else ".flac", progress=progress
+        )
+    if json:
+        print_json({"path": str(table), "speakers": speakers, "utterances": speakers * utterances})
+    else:
+        output().print(
+            f"{speakers} speakers, {speakers * utterances} utterances: {table}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _config(path: str, layout: str, **limits: float) -> Any:
+    from pydantic import ValidationError
+
+    from shared_models.config import CorpusConfig
+    from shared_models.errors import CorpusError
+
+    try:
+        return CorpusConfig.model_validate({"path": path, "layout": layout, **limits})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise CorpusError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}; see --help") from error
+
+
+def _figures(found: Inspection) -> dict[str, Any]:
+    return {
+        "path": str(found.root),
+        "speakers": len({u.speaker_id for u in found.usable}),
+        "utterances": len(found.usable),
+        "hours": round(found.hours, 4),
+        "sample_rates": found.rates,
+        "splits": {split: _of_split(found, split) for split in ("train", "test")},
+        "left_out": len({f.path for f in found.findings if f.left_out}),
+        "problems": [
+            {"path": str(f.path), "kind": f.kind, "detail": f.detail, "left_out": f.left_out}
+            for f in found.findings
+        ],
+    }
+
+
+def _of_split(found: Inspection, split: str) -> dict[str, Any]:
+    utterances = [u for u in found.usable if u.split == split]
+    return {
+        "speakers": len({u.speaker_id for u in utterances}),
+        "utterances": len(utterances),
+        "hours": round(sum(u.seconds or 0.0 for u in utterances) / 3600, 4),
+    }
+
+
+def _show(found: Inspection, shown: int) -> None:
+    screen = output()
+    table = Table("split", "speakers", "utterances", "hours", title=escape(str(found.root)))
+    for split in ("train", "test"):
+        figures = _of_split(found, split)
+        table.add_row(split, str(figures["speakers"]), str(figures["utterances"]), f"{figures['hours']:.2f}")
+    screen.print(table)
+    screen.print("sample rates: " + ", ".join(f"{rate} Hz ({n} files)" for rate, n in found.rates.items()))
+    if not found.findings:
+        screen.print("no problems")
+        return
+    counts = Counter(f.kind for f in found.findings)
+    screen.print("problems: " + ", ".join(f"{kind} {n}" for kind, n in counts.most_common()))
+    screen.print(_problems(found.findings[:shown], found.root))
+    if len(found.findings) > shown:
+        screen.print(f"... and {len(found.findings) - shown} more: --all shows them")
+
+
+def _problems(findings: tuple[Finding, ...], root: Path) -> Table:
+    table = Table("file", "problem", "detail", "in a run")
+    for finding in findings:
+        inside = finding.path.is_relative_to(root)
+        path = finding.path.relative_to(root) if inside else finding.path
+        fate = "[red]left out[/]" if finding.left_out else "used"
+        table.add_row(escape(str(path)), finding.kind, escape(finding.detail), fate)
+    return table
+
+
+def _minutes(utterances: list[Utterance]) -> float:
+    return round(sum(u.seconds or 0.0 for u in utterances) / 60, 2)
