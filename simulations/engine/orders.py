@@ -1,4 +1,4 @@
-"""What the server's process and a worker say to each other; large arrays are only pointed at."""
+"""What the server's process, the nursery and the workers say; large arrays are only pointed at."""
 
 from __future__ import annotations
 
@@ -66,6 +66,33 @@ class Failed:
     """The ClientApp could not be imported."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bear:
+    """To the nursery: fork a worker; its socket and its lifeline follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """The worker was forked."""
+
+    process: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reap:
+    """To the nursery: wait for a worker's end, and kill it if it takes longer than ``patience`` seconds."""
+
+    process: int
+    patience: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """How the worker ended."""
+
+    code: int
 
 
 @dataclass(frozen=True, slots=True)

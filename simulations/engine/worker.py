@@ -1,4 +1,4 @@
-"""A worker process: imports the ClientApp once, then runs one client after another on it.
+"""A worker process: runs one client after another on the ClientApp.
 
 It ends when the server's process does, however that ends: the socket closes, and so does the lifeline,
 which is watched while a client trains.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
+import random
 import threading
 import traceback
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -22,29 +23,26 @@ from flwr.clientapp import ClientApp
 from shared_models import wire
 from shared_models.errors import FedVoiceError
 from simulations.engine.memory import SharedBlock, aligned
-from simulations.engine.orders import Done, Failed, OpenBlock, Place, Ready, Settings, Task
+from simulations.engine.orders import Done, OpenBlock, Place, Settings, Task
 from simulations.engine.packing import Buffer, pack, pack_whole, unpack
 from simulations.engine.task_identity import CLIENT_APP_RAISED, identify
 
 
-def main(socket: int, lifeline: int) -> None:
-    """Serve the process at the other end of ``socket`` until it is gone."""
+def work(socket: int, lifeline: int, app: ClientApp, settings: Settings) -> NoReturn:
+    """Serve the process at the other end of ``socket`` until it is gone, and end this one."""
     threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
-    # What a client prints must not mix with figures that a command prints.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    connection: Connection = Connection(socket)
+    _seed_from_the_system()
+    torch.set_num_threads(settings.threads)
+    code = 0
     try:
-        settings = connection.recv()
-        try:
-            app = load_client_app(settings.client_app)
-        except Exception:
-            connection.send(Failed(traceback.format_exc()))
-            return
-        torch.set_num_threads(settings.threads)
-        connection.send(Ready())
-        _serve(connection, app, settings)
+        _serve(Connection(socket), app, settings)
     except (EOFError, ConnectionError):
-        return
+        pass
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    # Without the interpreter's own ending, which belongs to the process that this one was forked from.
+    os._exit(code)
 
 
 def load_client_app(reference: str) -> ClientApp:
@@ -54,6 +52,13 @@ def load_client_app(reference: str) -> ClientApp:
     if not isinstance(app, ClientApp):
         raise FedVoiceError(f"'{reference}' names no ClientApp: give it as module:attribute")
     return app
+
+
+def _seed_from_the_system() -> None:
+    """Workers must not draw alike because they were forked from one process."""
+    random.seed()
+    np.random.seed()
+    torch.seed()
 
 
 def _serve(connection: Connection, app: ClientApp, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Persistent worker processes, and the shared memory between them and the server's process.
+"""The server's end of the worker processes, and of the shared memory between them and the server's process.
 
 Weights are put into shared memory once, however many clients they go to. Every worker has a few slots for
 replies, and starts its next client only when one of them is free: memory does not grow with the cohort.
@@ -6,33 +6,25 @@ replies, and starts its next client only when one of them is free: memory does n
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import send_handle
-from pathlib import Path
 
 from flwr.app import Message
 
 from shared_models.errors import FedVoiceError
 from simulations.engine.memory import SharedBlock, aligned
-from simulations.engine.orders import Done, Failed, OpenBlock, Place, Ready, Settings, Task
+from simulations.engine.nursery import Nursery
+from simulations.engine.orders import Done, Failed, OpenBlock, Place, Settings, Task
 from simulations.engine.packing import Buffer, pack
 
 _STARTS_ALLOWED = 3
 _CLOSING_SECONDS = 5.0
-# SIGINT is for the server's process, which then closes this one; it is ignored before the slow imports.
-_COMMAND = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    "from simulations.engine.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
-)
+_DYING_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -58,14 +50,14 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Worker:
-    process: subprocess.Popen[bytes]
+    nursery: Nursery
+    process: int
     connection: Connection
     lifeline: int
     slots: dict[int, SharedBlock]
     free_slots: list[int]
     known: set[int]
     """Blocks whose descriptors it has."""
-    ready: bool = False
     job: Job | None = None
     slot: int = -1
     reading: _Sent | None = None
@@ -91,6 +83,7 @@ class Workers:
     ) -> None:
         self._settings = settings
         self._environment = dict(environment or {})
+        self._count = count
         self._slots = slots
         self._numbers = 0
         self._failed_starts = 0
@@ -99,12 +92,14 @@ class Workers:
         self._closed_blocks: list[int] = []
         self._outcomes: deque[Outcome] = deque()
         self._states: dict[int, bytes] = {}
-        self._workers = [self._start() for _ in range(count)]
+        self._workers: list[_Worker] = []
+        self._nursery = Nursery(settings, self._environment)
+        self._nursery_ready = False
 
     @property
     def process_ids(self) -> list[int]:
-        """The workers' process ids."""
-        return [worker.process.pid for worker in self._workers]
+        """The process ids of the workers that have started."""
+        return [worker.process for worker in self._workers]
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Queue jobs; they start as workers become free."""
@@ -125,9 +120,12 @@ class Workers:
         while not self._outcomes:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             by_connection = {worker.connection: worker for worker in self._workers}
-            arrived = wait(list(by_connection), left)
+            arrived = wait([self._nursery.connection, *by_connection], left)
             for connection in arrived:
-                self._listen(by_connection[connection])  # type: ignore[index]
+                if connection is self._nursery.connection:
+                    self._listen_to_nursery()
+                else:
+                    self._listen(by_connection[connection])  # type: ignore[index]
             self._dispatch()
             if not arrived and deadline is not None and time.monotonic() >= deadline:
                 break
@@ -147,50 +145,52 @@ class Workers:
         self._queue.clear()
         for worker in self._workers:
             self._hang_up(worker)
-        deadline = time.monotonic() + _CLOSING_SECONDS
         for worker in self._workers:
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
+            worker.nursery.reap(worker.process, _CLOSING_SECONDS)
+        self._nursery.close()
         self._workers.clear()
         for sent in self._sent:
             sent.block.close()
         self._sent.clear()
 
-    def _start(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        lifeline_read, lifeline = os.pipe()
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, str(theirs.fileno()), str(lifeline_read)],
-                pass_fds=(theirs.fileno(), lifeline_read),
-                stdin=subprocess.DEVNULL,
-                env=self._worker_environment(),
-            )
-        finally:
-            theirs.close()
-            os.close(lifeline_read)
-        connection: Connection = Connection(ours.detach())
-        worker = _Worker(process, connection, lifeline, {}, [], set())
-        with contextlib.suppress(OSError):
-            # A worker that is gone already shows when it is listened to.
-            connection.send(self._settings)
-        return worker
+    def _start(self) -> None:
+        """Bring the workers up to their number."""
+        while self._nursery_ready and len(self._workers) < self._count:
+            try:
+                process, connection, lifeline = self._nursery.bear()
+            except (EOFError, OSError):
+                self._replace_nursery()
+            else:
+                self._workers.append(_Worker(self._nursery, process, connection, lifeline, {}, [], set()))
 
-    def _worker_environment(self) -> dict[str, str]:
-        threads = str(self._settings.threads)
-        return (
-            dict(os.environ)
-            | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-            | self._environment
-            | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
-        )
+    def _listen_to_nursery(self) -> None:
+        try:
+            said = self._nursery.connection.recv()
+        except (EOFError, OSError):
+            self._replace_nursery()
+            return
+        if isinstance(said, Failed):
+            raise FedVoiceError(
+                f"the ClientApp '{self._settings.client_app}' cannot be imported: {said.reason}"
+            )
+        self._nursery_ready = True
+        self._failed_starts = 0
+        self._start()
+
+    def _replace_nursery(self) -> None:
+        code = self._nursery.close()
+        self._nursery_ready = False
+        self._failed_starts += 1
+        if self._failed_starts >= _STARTS_ALLOWED:
+            raise FedVoiceError(
+                f"the clients' process ended with code {code} while it started, {_STARTS_ALLOWED} times in a "
+                "row: see what it printed, or free memory"
+            )
+        self._nursery = Nursery(self._settings, self._environment)
 
     def _dispatch(self) -> None:
         for worker in list(self._workers):
-            if self._queue and worker.ready and worker.job is None:
+            if self._queue and worker.job is None:
                 try:
                     self._hand_over(worker)
                 except (BrokenPipeError, ConnectionResetError):
@@ -227,7 +227,7 @@ class Workers:
     def _open(self, worker: _Worker, number: int, block: SharedBlock, *, writable: bool) -> None:
         gone = tuple(closed for closed in self._closed_blocks if closed in worker.known)
         worker.connection.send(OpenBlock(number, block.size, writable, gone))
-        send_handle(worker.connection, block.descriptor, worker.process.pid)
+        send_handle(worker.connection, block.descriptor, worker.process)
         worker.known.difference_update(gone)
         worker.known.add(number)
 
@@ -275,16 +275,7 @@ class Workers:
         except (EOFError, OSError):
             self._replace(worker)
             return
-        match said:
-            case Ready():
-                worker.ready = True
-                self._failed_starts = 0
-            case Failed(reason=reason):
-                raise FedVoiceError(
-                    f"the ClientApp '{self._settings.client_app}' cannot be imported: {reason}"
-                )
-            case Done():
-                self._finish(worker, said)
+        self._finish(worker, said)
 
     def _finish(self, worker: _Worker, done: Done) -> None:
         job = self._take_job(worker)
@@ -313,22 +304,14 @@ class Workers:
 
     def _replace(self, worker: _Worker) -> None:
         self._hang_up(worker)
-        worker.process.kill()
-        code = worker.process.wait()
+        code = worker.nursery.reap(worker.process, _DYING_SECONDS)
         self._workers.remove(worker)
         job = self._take_job(worker)
         if job is not None:
             ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             reason = f"the client's worker process ended {ended}, as it does when memory runs out"
             self._outcomes.append(Outcome(job, None, reason=reason))
-        if not worker.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= _STARTS_ALLOWED:
-                raise FedVoiceError(
-                    f"worker processes ended with code {code} before they were ready, "
-                    f"{_STARTS_ALLOWED} times in a row: free memory, or use fewer engine.workers"
-                )
-        self._workers.append(self._start())
+        self._start()
 
     def _hang_up(self, worker: _Worker) -> None:
         worker.connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 
@@ -62,6 +63,14 @@ def sleep(message: Message, _: Context) -> Message:
     """Take the time that the message says."""
     time.sleep(float(message.content["config"]["seconds"]))
     return Message(RecordDict(), reply_to=message)
+
+
+@app.query("draw")
+def draw(message: Message, _: Context) -> Message:
+    """Random numbers without a seed."""
+    time.sleep(float(message.content["config"]["seconds"]))
+    drawn = {"python": random.random(), "numpy": float(np.random.rand()), "torch": float(torch.rand(()))}
+    return Message(RecordDict({"drawn": ConfigRecord(drawn | {"process": os.getpid()})}), reply_to=message)
 
 
 @app.query("die")

@@ -48,7 +48,8 @@ def flat_content(vector: Tensor) -> RecordDict:
 
 
 def flat_vector(reply: Message) -> Tensor:
-    return torch.frombuffer(reply.content.array_records["shared"]["shared"].data, dtype=torch.float32)
+    data = reply.content.array_records["shared"]["shared"].data
+    return torch.from_numpy(np.frombuffer(data, dtype=np.float32).copy())
 
 
 @pytest.mark.parametrize("size", [10, 200_000], ids=["through the socket", "through shared memory"])
@@ -175,6 +176,18 @@ def test_progress_counts_replies() -> None:
     ) as grid:
         grid.send_and_receive(ask(grid, "query.count"))
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_workers_do_not_draw_alike_unless_they_are_seeded(grid: InProcessGrid) -> None:
+    slow = RecordDict({"config": ConfigRecord({"seconds": 0.1})})
+    drawn: dict[int, set[tuple[float, float, float]]] = {}
+    for reply in grid.send_and_receive(ask(grid, "query.draw", slow)):
+        told = reply.content["drawn"]
+        drawn.setdefault(told["process"], set()).add((told["python"], told["numpy"], told["torch"]))
+    assert len(drawn) == 2
+    first, second = drawn.values()
+    for kind in range(3):
+        assert not {draw[kind] for draw in first} & {draw[kind] for draw in second}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def ask(grid: InProcessGrid, kind: str, content: RecordDict | None = None) -> li
 
 def test_a_client_that_dies_answers_with_an_error_and_is_there_next_round() -> None:
     with InProcessGrid("engine_apps:app", clients=4, workers=2) as grid:
+        grid.send_and_receive(ask(grid, "query.count"))
         before = set(grid.process_ids)
         replies = grid.send_and_receive(ask(grid, "query.die"))
         failed = [reply for reply in replies if reply.has_error()]
@@ -36,7 +37,8 @@ def test_a_client_that_dies_answers_with_an_error_and_is_there_next_round() -> N
         assert [reply.metadata.src_node_id for reply in failed] == [grid.get_node_ids()[1]]
         assert failed[0].error.code == 8
         assert "signal 9" in (failed[0].error.reason or "")
-        assert len(set(grid.process_ids) - before) == 1
+        assert len(before - set(grid.process_ids)) == 1
+        assert len(grid.process_ids) == 2
         again = grid.send_and_receive(ask(grid, "query.count"))
         assert [reply.has_error() for reply in again] == [False] * 4
 
@@ -70,6 +72,28 @@ def test_an_idle_worker_that_is_killed_costs_nothing() -> None:
         _gone([victim.pid])
         replies = grid.send_and_receive(ask(grid, "query.count"))
         assert [reply.has_error() for reply in replies] == [False] * 3
+
+
+def test_workers_start_again_after_the_process_they_come_from_has_died() -> None:
+    with InProcessGrid("engine_apps:app", clients=2, workers=1) as grid:
+        grid.send_and_receive(ask(grid, "query.count"))
+        worker = psutil.Process(grid.process_ids[0])
+        nursery = worker.parent()
+        assert nursery is not None
+        assert nursery.ppid() == os.getpid()
+        nursery.kill()
+        worker.kill()
+        _gone([nursery.pid, worker.pid])
+        replies = grid.send_and_receive(ask(grid, "query.count"))
+        assert [reply.has_error() for reply in replies] == [False] * 2
+
+
+def test_workers_share_what_they_imported() -> None:
+    with InProcessGrid("engine_apps:app", clients=4, workers=4) as grid:
+        grid.send_and_receive(ask(grid, "query.count"))
+        own = [psutil.Process(pid).memory_full_info() for pid in grid.process_ids]
+        assert len(own) >= 2
+        assert all(memory.uss < memory.rss / 4 for memory in own)
 
 
 def test_closing_ends_the_workers() -> None:
@@ -152,5 +176,7 @@ def _alive(pid: int) -> bool:
 
 def _shared_files() -> set[str]:
     folder = Path("/dev/shm")
-    # Names of ours alone: other programs come and go.
-    return {path.name for path in folder.iterdir() if "fedvoice" in path.name} if folder.is_dir() else set()
+    if not folder.is_dir():
+        return set()
+    # The names that Python and torch give segments, and ours: other programs come and go.
+    return {path.name for path in folder.iterdir() if path.name.startswith(("psm_", "torch_", "fedvoice"))}
