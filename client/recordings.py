@@ -35,9 +35,16 @@ _COLUMNS = {
     "seconds": ("seconds", "duration"),
     "alignment": ("alignment",),
 }
-_SPLITS: dict[str, Split] = {"train": "train", "training": "train", "": "train"} | dict.fromkeys(
-    ("test", "dev", "valid", "validation", "eval"), "test"
-)
+_SPLITS: dict[str, Split] = {
+    "": "train",
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "dev": "test",
+    "valid": "test",
+    "validation": "test",
+    "eval": "test",
+}
 _ROLES = ("train", "support", "query")
 
 

@@ -36,6 +36,10 @@ _FINALS = {
     "ü": ("", "y", ""), "üe": ("ɥ", "ɛ", ""), "üan": ("ɥ", "ɛ", "n"), "ün": ("", "y", "n"),
     "m": ("", "ə", "m"), "n": ("", "ə", "n"), "ng": ("", "ə", "ŋ"),
 }  # fmt: skip
+_NASALS = frozenset({"m", "n", "ng"})
+"""Finals of interjections such as 嗯, where pypinyin sees none."""
+_DOUBLED = frozenset("妈爸爷奶哥姐弟妹叔舅姑婶嫂")
+"""Said twice, the second time in the neutral tone: 妈妈 is ``ma1 ma5``."""
 _APICAL = {"zh": "ɻ̩", "ch": "ɻ̩", "sh": "ɻ̩", "r": "ɻ̩", "z": "ɹ̩", "c": "ɹ̩", "s": "ɹ̩"}
 """The vowel that pinyin writes ``i`` after these initials."""
 
@@ -77,7 +81,10 @@ def pinyin_phones(syllable: str) -> list[str]:
 
     tone = syllable[-1:] if syllable[-1:] in "12345" else "5"
     letters = syllable.rstrip("012345").replace("v", "ü").replace("u:", "ü")
-    initial, final = to_initials(letters, strict=True), to_finals(letters, strict=True, v_to_u=True)
+    if letters.removeprefix("h") in _NASALS:
+        initial, final = letters[: letters.startswith("h")], letters.removeprefix("h")
+    else:
+        initial, final = to_initials(letters, strict=True), to_finals(letters, strict=True, v_to_u=True)
     if final not in _FINALS or initial not in _INITIALS:
         return []
     glide, nucleus, coda = _FINALS[final]
@@ -91,14 +98,25 @@ def _han_phones(characters: str) -> list[str]:
     from pypinyin import Style, lazy_pinyin
 
     # 〇 is a digit that pypinyin has no reading for.
+    characters = characters.replace("〇", "零")
     syllables = lazy_pinyin(
-        characters.replace("〇", "零"),
+        characters,
         style=Style.TONE3,
         neutral_tone_with_five=True,
         tone_sandhi=True,
         errors="ignore",
     )
+    if len(syllables) == len(characters):
+        syllables = _neutral_tones(characters, syllables)
     return [phone for syllable in _third_tones(syllables) for phone in pinyin_phones(syllable)]
+
+
+def _neutral_tones(characters: str, syllables: list[str]) -> list[str]:
+    before = ["", *characters[:-1]]
+    return [
+        syllable[:-1] + "5" if character == previous and character in _DOUBLED else syllable
+        for character, previous, syllable in zip(characters, before, syllables, strict=True)
+    ]
 
 
 def _third_tones(syllables: list[str]) -> list[str]:

@@ -68,6 +68,10 @@ _SIGNS = {
 }  # fmt: skip
 _ROMAN = r"(?=[IVXLC]{2,7}\b)(?:C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
 _NUMBERED = r"Chapter|Book|Part|Volume|Vol|Act|Scene|War|Section|Article|Canto|Phase|Type|Class|Appendix"
+_RULERS = (
+    "Henry|Louis|George|Charles|Edward|Richard|James|William|John|Paul|Pius|Benedict|Elizabeth|Mary|Philip|"
+    "Napoleon|Frederick|Alexander|Catherine|Nicholas|Peter|Ivan|Leo|Gregory|Clement|Innocent|Otto|Ferdinand"
+)
 _SPELLED_THOUGH_WORDS = frozenset({"US", "AM", "PM", "IT", "ID"})
 _VOWEL = re.compile(r"[AEIOUY]")
 
@@ -213,7 +217,7 @@ _RULES: list[tuple[re.Pattern[str], Spoken]] = [
     (re.compile(r"\b[eE]\.g\."), "for example"),
     (re.compile(r"\b[iI]\.e\."), "that is"),
     (re.compile(rf"\b({_NUMBERED})\.? ({_ROMAN})\b"), lambda m: f"{m[1]} {cardinal(_roman_value(m[2]))}"),
-    (re.compile(rf"(?<=[A-Z][a-z]) (?!I\b)({_ROMAN})\b"), lambda m: f" the {ordinal(_roman_value(m[1]))}"),
+    (re.compile(rf"\b({_RULERS}) ({_ROMAN})\b"), lambda m: f"{m[1]} the {ordinal(_roman_value(m[2]))}"),
     (re.compile(rf"(?<=[a-z]{{3}}) ({_ROMAN})\b"), lambda m: f" {cardinal(_roman_value(m[1]))}"),
     (re.compile(r"\bNos?\.? ?(?=\d)"), "number "),
     (_ABBREVIATION, _abbreviation),
