@@ -61,8 +61,16 @@ def train(message: Message, context: Context) -> Message:
     if recipe.privacy.mode == "central":
         clip(update.vector, recipe.privacy.clipping_norm, in_place=True)
     reply_header, buffer = wire.encode(model, update)
-    shared = ArrayRecord({"shared": Array(wire.DTYPE, (model.partition.size,), wire.STYPE, buffer)})
-    return Message(RecordDict({"header": ConfigRecord(reply_header), "shared": shared}), reply_to=message)
+    return Message(_content(reply_header, buffer), reply_to=message)
+
+
+def _content(header: wire.Header, buffer: wire.Buffer) -> RecordDict:
+    array = Array(wire.DTYPE, (int(header["size"]),), wire.STYPE, b"")
+    # Set afterwards: Flower's constructor takes bytes alone, and within a simulation this is shared memory.
+    array.data = buffer  # type: ignore[assignment]
+    shared = ArrayRecord()
+    shared["shared"] = array
+    return RecordDict({"header": ConfigRecord(dict(header)), "shared": shared})
 
 
 def train_device(

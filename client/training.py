@@ -176,7 +176,7 @@ def align_steps(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.shared_parameters(), recipe.client.gradient_clip)
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     return losses
 
 
@@ -201,7 +201,7 @@ def _steps(
             _add_proximal_pull(*proximal)
         torch.nn.utils.clip_grad_norm_(trained, recipe.client.gradient_clip)
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
         if on_step is not None:
             on_step(step + 1, steps)
     return losses

@@ -53,8 +53,8 @@ def main(grid: Grid, context: Context) -> None:
     clients, output = int(config["clients"]), str(config["output"])
     if clients < 1 or not output:
         raise RecipeError(
-            "flwr run needs clients (how many take part) and output (an absolute folder for checkpoints): "
-            "--run-config 'clients=46 output=\\"/data/run\\" recipe=\\"/data/recipe.toml\\"'"
+            "flwr run needs clients (how many take part) and output (an absolute folder for checkpoints), as in "
+            "--run-config 'clients=46 output=\"/data/run\"'"
         )
     recipe = load_recipe(Path(str(config["recipe"]))) if config["recipe"] else Recipe()
     federate(grid, plan_for(recipe, Path(output) / "checkpoints", "flower", clients))

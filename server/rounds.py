@@ -159,6 +159,10 @@ def _one_round(grid: Grid, plan: FederationPlan, state: _State, nodes: dict[int,
         if problem:
             dropped[problem] += 1
     dropped.update({"no reply": missing} if (missing := len(messages) - total.count - sum(dropped.values())) else {})
+    if messages and not total.count:
+        raise FedVoiceError(
+            f"round {number}: none of {len(messages)} clients sent a usable update; the first reason: {next(iter(dropped))}"
+        )
     mean = _release(plan, state, total, number)
     state.weights = state.optimizer.step(state.weights, mean)
     state.round = number

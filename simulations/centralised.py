@@ -86,7 +86,7 @@ def _one_round(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, recipe.client.gradient_clip)
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(loss.item())
     return sum(losses) / len(losses)
 
 
