@@ -99,7 +99,11 @@ class Espeak:
         return [[phoneme for phoneme in clause if phoneme] for clause in clauses]
 
     def speak(self, text: str, voice: str, *, pitch: int = 50, words_per_minute: int = 175) -> Speech:
-        """Say ``text``; ``voice`` is a language, and a variant if need be: ``en-us+f2``. Pitch is 0 to 99."""
+        """Say ``text``; ``voice`` is a language, and a variant if need be: ``en-us+f2``. Pitch is 0 to 99.
+
+        The library's pitch flutter goes on from call to call: what repeats exactly is the same series of
+        calls in a new process.
+        """
         blocks: list[NDArray[np.int16]] = []
         sounds: list[Sound] = []
         receive = _Callback(_receiver(blocks, sounds))

@@ -80,7 +80,8 @@ def make_corpus(
 ) -> Path:
     """Write audio at 22,050 Hz, ``.phones`` and ``metadata.csv`` under ``target``; return the table.
 
-    Every speaker says the same first five sentences, and then sentences of their own. Raises
+    Every speaker says the same first five sentences, and then sentences of their own. In a new process
+    the same ``seed`` gives the same bytes; within one, espeak-ng's flutter goes on where it was. Raises
     :class:`MissingExtraError` without espeak-ng, :class:`CorpusError` for a target that is in use.
     """
     library = load_espeak()

@@ -1,0 +1,101 @@
+"""``fedvoice corpus``: every kind of damage is found, named, and ends nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from shared_models.errors import CorpusError
+from simulations.commands.corpus import app
+from simulations.corpora.inspect import inspect
+
+RATE = 16000
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """Two speakers; one file for every kind of problem."""
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE * 2)
+
+    def write(name: str, wave: np.ndarray, text: str = "some words") -> None:
+        path = tmp_path / "metadata" / name
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, wave, RATE)
+        path.with_suffix(".txt").write_text(text, encoding="utf-8")
+
+    for speaker in ("a", "b"):
+        for number in range(3):
+            take = np.random.default_rng([number, ord(speaker)]).normal(0, 0.1, RATE)
+            (tmp_path / speaker).mkdir(exist_ok=True)
+            soundfile.write(tmp_path / speaker / f"{number}.wav", take, RATE)
+            (tmp_path / speaker / f"{number}.txt").write_text("good words")
+    write("silent.wav", np.zeros(RATE))
+    write("clipped.wav", np.clip(noise * 30, -1, 1))
+    write("short.wav", noise[:1000])
+    write("long.wav", np.tile(noise, 8))
+    write("stereo.wav", np.stack([noise, -0.5 * noise[::-1]], axis=1))
+    write("emoji.wav", noise[::-1], "👍")
+    write("twin.wav", noise * 0.5)
+    write("twin_again.wav", noise * 0.5)
+    (tmp_path / "metadata" / "broken.flac").write_bytes(b"fLaC" + b"\0" * 100)
+    (tmp_path / "metadata" / "broken.txt").write_text("words")
+    soundfile.write(tmp_path / "metadata" / "untold.wav", noise * 0.7, RATE)
+    return tmp_path
+
+
+def test_every_kind_of_problem(damaged: Path) -> None:
+    found = inspect(str(damaged))
+    assert {(f.path.name, f.kind, f.left_out) for f in found.findings} == {
+        ("silent.wav", "silent", True),
+        ("clipped.wav", "clipped", False),
+        ("short.wav", "too short", True),
+        ("long.wav", "too long", True),
+        ("stereo.wav", "channels", False),
+        ("emoji.wav", "no text", True),
+        ("twin_again.wav", "duplicate", False),
+        ("broken.flac", "unreadable", True),
+        ("untold.wav", "no text", True),
+    }
+    assert len(found.usable) == 6 + 4
+    assert found.rates == {RATE: 14}
+    assert found.hours == pytest.approx((6 + 4 * 2) / 3600)
+
+
+def test_as_table_and_json(damaged: Path) -> None:
+    shown = CliRunner().invoke(app, ["inspect", str(damaged)])
+    assert shown.exit_code == 0
+    assert "broken.flac" in shown.stdout
+    figures = json.loads(CliRunner().invoke(app, ["inspect", str(damaged), "--json"]).stdout)
+    assert figures["speakers"] == 3
+    assert figures["left_out"] == 6
+    assert figures["sample_rates"] == {str(RATE): 14}
+    assert sum(split["utterances"] for split in figures["splits"].values()) == figures["utterances"] == 10
+    listed = json.loads(CliRunner().invoke(app, ["list", str(damaged), "--json"]).stdout)
+    assert {row["speaker"] for row in listed["speakers"]} == {"a", "b", "metadata"}
+
+
+def test_a_missing_corpus_is_our_error() -> None:
+    result = CliRunner().invoke(app, ["inspect", "/nowhere/at/all"])
+    assert isinstance(result.exception, CorpusError)
+
+
+def test_espeak_command(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    arguments = ["espeak", str(tmp_path / "out"), "--speakers", "3", "--utterances", "2", "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert json.loads(result.stdout)["utterances"] == 6
+    assert len(list((tmp_path / "out").rglob("*.flac"))) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.realspeech
+def test_real_speech_is_nearly_all_usable(speech_path: Path) -> None:
+    found = inspect(str(speech_path))
+    assert found.rates == {16000: 4468}
+    assert {f.kind for f in found.findings} == {"too long", "clipped"}
+    assert 6.0 < found.hours < 6.1
