@@ -101,8 +101,8 @@ class Espeak:
     def speak(self, text: str, voice: str, *, pitch: int = 50, words_per_minute: int = 175) -> Speech:
         """Say ``text``; ``voice`` is a language, and a variant if need be: ``en-us+f2``. Pitch is 0 to 99.
 
-        The library's pitch flutter goes on from call to call: what repeats exactly is the same series of
-        calls in a new process.
+        The library's pitch flutter goes on from call to call, so that times repeat only for the same series
+        of calls in a new process; the noise of breathy variants never does.
         """
         blocks: list[NDArray[np.int16]] = []
         sounds: list[Sound] = []

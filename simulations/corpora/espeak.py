@@ -81,7 +81,7 @@ def make_corpus(
     """Write audio at 22,050 Hz, ``.phones`` and ``metadata.csv`` under ``target``; return the table.
 
     Every speaker says the same first five sentences, and then sentences of their own. In a new process
-    the same ``seed`` gives the same bytes; within one, espeak-ng's flutter goes on where it was. Raises
+    the same ``seed`` gives the same texts and times; espeak-ng's noise is its own. Raises
     :class:`MissingExtraError` without espeak-ng, :class:`CorpusError` for a target that is in use.
     """
     library = load_espeak()
