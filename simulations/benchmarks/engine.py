@@ -58,21 +58,39 @@ class Comparison:
         return self.largest_difference is None or self.largest_difference <= LARGEST_DIFFERENCE
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What the measured process is told."""
+
+    engine: EngineKind
+    clients: int
+    parameters: int | None
+    rounds: int
+    recipe: str | None
+    output: str
+
+
 def compare(
     engines: Sequence[EngineKind],
     clients: int,
-    parameters: int,
     rounds: int,
+    *,
+    parameters: int | None = None,
+    recipe: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Run a federation without training on each engine. Raises :class:`FedVoiceError` if one fails."""
+    """Run one federation on each engine: of ``parameters`` coordinates without training, or of a ``recipe``.
+
+    Raises :class:`FedVoiceError` if one fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         measurements, weights = [], []
         for engine in engines:
             if progress is not None:
                 progress(f"{engine}, {clients} clients")
             output = Path(folder) / engine
-            measurements.append(_measure(engine, clients, parameters, rounds, output))
+            output.mkdir()
+            measurements.append(_measure(_Job(engine, clients, parameters, rounds, recipe, str(output))))
             weights.append(load_file(output / "weights.safetensors")["weights"])
     difference = speedup = None
     if len(weights) == 2:
@@ -82,19 +100,10 @@ def compare(
     return Comparison(clients, measurements, difference, speedup)
 
 
-def _measure(engine: EngineKind, clients: int, parameters: int, rounds: int, output: Path) -> Measurement:
-    output.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        __name__,
-        engine,
-        str(clients),
-        str(parameters),
-        str(rounds),
-        str(output),
-    ]
+def _measure(job: _Job) -> Measurement:
+    output = Path(job.output)
     with (output / "log").open("wb") as log:
+        command = [sys.executable, "-m", __name__, json.dumps(asdict(job))]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             with PeakMemory(process.pid) as memory:
@@ -105,12 +114,13 @@ def _measure(engine: EngineKind, clients: int, parameters: int, rounds: int, out
                 process.wait()
     if code:
         last = (output / "log").read_text(errors="replace").strip().splitlines()[-1:]
-        raise FedVoiceError(f"the engine '{engine}' failed with {clients} clients: {''.join(last)}")
-    seconds = json.loads((output / "seconds.json").read_text())
+        raise FedVoiceError(f"the engine '{job.engine}' failed with {job.clients} clients: {''.join(last)}")
+    found = json.loads((output / "found.json").read_text())
+    seconds = found["seconds"]
     return Measurement(
-        engine=engine,
-        clients=clients,
-        parameters=parameters,
+        engine=job.engine,
+        clients=job.clients,
+        parameters=found["parameters"],
         first_round_seconds=seconds[0],
         round_seconds=seconds[1:],
         seconds=min(seconds[1:] or seconds),
@@ -118,17 +128,28 @@ def _measure(engine: EngineKind, clients: int, parameters: int, rounds: int, out
     )
 
 
-def _run_one(engine: EngineKind, clients: int, parameters: int, rounds: int, output: Path) -> None:
+def _run(job: _Job) -> None:
     """Run in the measured process."""
-    from simulations.benchmarks.idle_federation import CLIENT_APP, Measured, make_server
-    from simulations.engine import run_federation
+    from simulations.benchmarks.idle_federation import CLIENT_APP as IDLE_CLIENT_APP
+    from simulations.benchmarks.idle_federation import Measured, make_server
+    from simulations.engine import CLIENT_APP, run_federation
 
     torch.set_num_threads(1)
-    measured = Measured()
-    server = make_server(clients, parameters, rounds, measured)
-    run_federation(server, CLIENT_APP, engine=EngineConfig(kind=engine), clients=clients)
+    output, measured = Path(job.output), Measured()
+    environment: dict[str, str] = {}
+    if job.recipe is not None:
+        from simulations.benchmarks.training_federation import make_training_server
+
+        server, environment = make_training_server(job.recipe, job.clients, job.rounds, output, measured)
+        client_app = CLIENT_APP
+    else:
+        assert job.parameters is not None
+        server, client_app = make_server(job.clients, job.parameters, job.rounds, measured), IDLE_CLIENT_APP
+    engine = EngineConfig(kind=job.engine)
+    run_federation(server, client_app, engine=engine, clients=job.clients, environment=environment)
     save_file({"weights": measured.weights}, output / "weights.safetensors")
-    (output / "seconds.json").write_text(json.dumps(measured.seconds))
+    found = {"seconds": measured.seconds, "parameters": measured.weights.numel()}
+    (output / "found.json").write_text(json.dumps(found))
 
 
 def as_json(comparison: Comparison) -> dict[str, object]:
@@ -137,7 +158,4 @@ def as_json(comparison: Comparison) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    kind, client_count, size, round_count, folder = sys.argv[1:]
-    _run_one(
-        "ray" if kind == "ray" else "process", int(client_count), int(size), int(round_count), Path(folder)
-    )
+    _run(_Job(**json.loads(sys.argv[1])))

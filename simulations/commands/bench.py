@@ -31,29 +31,45 @@ def engine(
     engines: Annotated[
         Literal["both", "process", "ray"], typer.Option("--engine", help="Ours, Flower's, or both.")
     ] = "both",
+    recipe: Annotated[
+        str | None, typer.Option(help="Train by this recipe, instead of a model that does not train.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Run a federation that does not train on our engine and on Flower's, and compare cost and weights.
+    """Run the same federation on our engine and on Flower's, and compare cost and weights.
 
+    By default clients do not train, which leaves the engine's own cost. With --recipe they do.
     The memory is the peak of all processes together, pages that they share counted once.
     """
     from simulations.benchmarks.engine import as_json, compare
 
     chosen: list[EngineKind] = ["process", "ray"] if engines == "both" else [engines]
     comparisons = []
+    numbers = _numbers(clients)
+    if recipe is not None:
+        _prepare(recipe, rounds)
     with _status(quiet=json_output) as tell:
-        for number in _numbers(clients):
-            comparisons.append(compare(chosen, number, parameters, rounds, tell))
+        for number in numbers:
+            size = None if recipe else parameters
+            comparisons.append(compare(chosen, number, rounds, parameters=size, recipe=recipe, progress=tell))
     if json_output:
         print_json({**describe_environment(), "comparisons": [as_json(found) for found in comparisons]})
     else:
-        output().print(_table(comparisons, parameters))
+        output().print(_table(comparisons, recipe))
     for found in comparisons:
         if not found.equal:
             raise FedVoiceError(
                 f"the engines' weights differ by {found.largest_difference:.3g} with {found.clients} "
                 "clients: please report this as a bug"
             )
+
+
+def _prepare(recipe: str, rounds: int) -> None:
+    """Compute what the runs will find in the cache, so that the first is not charged for it."""
+    from simulations.benchmarks.training_federation import training_recipe
+    from simulations.preparation import prepare
+
+    prepare(training_recipe(recipe, rounds))
 
 
 def _numbers(text: str) -> list[int]:
@@ -75,8 +91,10 @@ def _status(*, quiet: bool):  # type: ignore[no-untyped-def]
         yield status.update
 
 
-def _table(comparisons: list[Comparison], parameters: int) -> Table:
-    table = Table(title=f"{parameters / 1e6:g} M parameters, clients that do not train")
+def _table(comparisons: list[Comparison], recipe: str | None) -> Table:
+    size = comparisons[0].measurements[0].parameters / 1e6
+    clients = f"clients train by the recipe '{recipe}'" if recipe else "clients do not train"
+    table = Table(title=f"{size:.3g} M parameters, {clients}")
     for column in (
         "clients",
         "engine",

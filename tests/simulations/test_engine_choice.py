@@ -16,6 +16,7 @@ from shared_models.config import EngineConfig
 from shared_models.errors import CorpusError, RecipeError
 from simulations.benchmarks.engine import Measurement, compare
 from simulations.benchmarks.idle_federation import CLIENT_APP, Measured, make_server
+from simulations.benchmarks.training_federation import repeated
 from simulations.commands import bench
 from simulations.engine import run_federation
 
@@ -87,7 +88,7 @@ def test_flowers_engine_gives_the_same_weights_and_passes_the_environment_on() -
 
 @pytest.mark.slow
 def test_the_benchmark_measures_and_compares() -> None:
-    found = compare(["process"], clients=3, parameters=200_000, rounds=2)
+    found = compare(["process"], clients=3, rounds=2, parameters=200_000)
     (measured,) = found.measurements
     assert isinstance(measured, Measurement)
     assert measured.seconds == measured.round_seconds[0] > 0
@@ -111,3 +112,9 @@ def test_numbers_of_clients_that_are_none_are_refused(clients: str) -> None:
     done = CliRunner().invoke(bench.app, ["engine", "--clients", clients])
     assert isinstance(done.exception, RecipeError)
     assert "--clients" in str(done.exception)
+
+
+def test_more_clients_than_speakers_share_recordings() -> None:
+    shared = repeated({"a": ["one"], "b": ["two"]}, 5)  # type: ignore[dict-item, list-item]
+    assert len(shared) == 5
+    assert [recordings[0] for recordings in shared.values()] == ["one", "two", "one", "two", "one"]
