@@ -21,8 +21,8 @@ from simulations.recipes import find_recipe
 
 def training_recipe(name: str, rounds: int) -> Recipe:
     """The recipe without its arms and without privacy noise."""
-    recipe = find_recipe(
-        name, [f"federation.rounds={rounds}", "privacy.mode=none", "federation.sampling=fixed"]
+    recipe = find_recipe(name).override(
+        {"federation.rounds": rounds, "federation.sampling": "fixed", "privacy.mode": "none"}
     )
     return recipe.model_copy(update={"arms": {}})
 
