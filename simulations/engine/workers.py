@@ -7,6 +7,7 @@ replies, and starts its next client only when one of them is free: memory does n
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,10 @@ from multiprocessing.reduction import send_handle
 from flwr.app import Message
 
 from shared_models.errors import FedVoiceError
-from simulations.engine.memory import SharedBlock, aligned
+from simulations.engine.broadcast import Broadcast, Sent
+from simulations.engine.memory import SharedBlock
 from simulations.engine.nursery import Nursery
-from simulations.engine.orders import Done, Failed, OpenBlock, Place, Settings, Task
+from simulations.engine.orders import Done, Failed, OpenBlock, Settings, Task
 from simulations.engine.packing import Buffer, pack
 
 _STARTS_ALLOWED = 3
@@ -60,19 +62,7 @@ class _Worker:
     """Blocks whose descriptors it has."""
     job: Job | None = None
     slot: int = -1
-    reading: _Sent | None = None
-
-
-@dataclass(slots=True)
-class _Sent:
-    """A block with the arrays of one or more messages."""
-
-    number: int
-    block: SharedBlock
-    buffers: list[Buffer] | None
-    """What it holds; the reference keeps their identities from being used again."""
-    places: tuple[Place, ...]
-    readers: int = 0
+    reading: Sent | None = None
 
 
 class Workers:
@@ -85,11 +75,9 @@ class Workers:
         self._environment = dict(environment or {})
         self._count = count
         self._slots = slots
-        self._numbers = 0
         self._failed_starts = 0
         self._queue: deque[Job] = deque()
-        self._sent: list[_Sent] = []
-        self._closed_blocks: list[int] = []
+        self._broadcast = Broadcast()
         self._outcomes: deque[Outcome] = deque()
         self._states: dict[int, bytes] = {}
         self._workers: list[_Worker] = []
@@ -149,9 +137,7 @@ class Workers:
             worker.nursery.reap(worker.process, _CLOSING_SECONDS)
         self._nursery.close()
         self._workers.clear()
-        for sent in self._sent:
-            sent.block.close()
-        self._sent.clear()
+        self._broadcast.close()
 
     def _start(self) -> None:
         """Bring the workers up to their number."""
@@ -207,10 +193,9 @@ class Workers:
         job = self._queue.popleft()
         worker.job, worker.slot = job, worker.free_slots.pop()
         skeleton, buffers = pack(job.message)
-        sent = self._share(buffers) if buffers else None
+        worker.reading = sent = self._broadcast.share(buffers) if buffers else None
         if sent is not None and sent.number not in worker.known:
             self._open(worker, sent.number, sent.block, writable=False)
-        worker.reading = sent
         worker.connection.send(
             Task(
                 number=job.number,
@@ -225,49 +210,18 @@ class Workers:
         )
 
     def _open(self, worker: _Worker, number: int, block: SharedBlock, *, writable: bool) -> None:
-        gone = tuple(closed for closed in self._closed_blocks if closed in worker.known)
-        worker.connection.send(OpenBlock(number, block.size, writable, gone))
+        gone = worker.known & self._broadcast.closed
+        worker.connection.send(OpenBlock(number, block.size, writable, tuple(gone)))
         send_handle(worker.connection, block.descriptor, worker.process)
         worker.known.difference_update(gone)
         worker.known.add(number)
 
     def _add_slot(self, worker: _Worker) -> None:
-        number = self._number()
+        number = self._broadcast.new_number()
         block = SharedBlock.create(0)
         self._open(worker, number, block, writable=True)
         worker.slots[number] = block
         worker.free_slots.append(number)
-
-    def _share(self, buffers: list[Buffer]) -> _Sent:
-        for sent in self._sent:
-            if sent.buffers is not None and _same(sent.buffers, buffers):
-                sent.readers += 1
-                return sent
-        places, end = [], 0
-        for buffer in buffers:
-            size = memoryview(buffer).nbytes
-            places.append(Place(end, end + size))
-            end = aligned(end + size)
-        sent = self._idle_block(end)
-        view = sent.block.view()
-        for place, buffer in zip(places, buffers, strict=True):
-            view[place.start : place.stop] = memoryview(buffer).cast("B")
-        sent.buffers, sent.places, sent.readers = buffers, tuple(places), 1
-        return sent
-
-    def _idle_block(self, size: int) -> _Sent:
-        """A block that nobody reads from, used again if it is about the right size."""
-        idle = [sent for sent in self._sent if not sent.readers]
-        for sent in idle:
-            if size <= sent.block.size <= 2 * size:
-                return sent
-        for sent in idle:
-            self._sent.remove(sent)
-            self._closed_blocks.append(sent.number)
-            sent.block.close()
-        made = _Sent(self._number(), SharedBlock.create(size), None, ())
-        self._sent.append(made)
-        return made
 
     def _listen(self, worker: _Worker) -> None:
         try:
@@ -296,10 +250,7 @@ class Workers:
         job, worker.job = worker.job, None
         sent, worker.reading = worker.reading, None
         if sent is not None:
-            sent.readers -= 1
-            if not sent.readers and not self._queue:
-                # The next round brings other weights; these need not be held on to.
-                sent.buffers = None
+            self._broadcast.leave(sent, last=not self._queue)
         return job
 
     def _replace(self, worker: _Worker) -> None:
@@ -308,9 +259,7 @@ class Workers:
         self._workers.remove(worker)
         job = self._take_job(worker)
         if job is not None:
-            ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-            reason = f"the client's worker process ended {ended}, as it does when memory runs out"
-            self._outcomes.append(Outcome(job, None, reason=reason))
+            self._outcomes.append(Outcome(job, None, reason=_why(code)))
         self._start()
 
     def _hang_up(self, worker: _Worker) -> None:
@@ -319,10 +268,9 @@ class Workers:
         for block in worker.slots.values():
             block.close()
 
-    def _number(self) -> int:
-        self._numbers += 1
-        return self._numbers
 
-
-def _same(one: Sequence[Buffer], other: Sequence[Buffer]) -> bool:
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+def _why(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "the client's worker process was killed by signal 9, as it is when memory runs out"
+    ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+    return f"the client's worker process ended {ended}: it printed the reason"
