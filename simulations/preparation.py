@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from client.device import Device
@@ -45,9 +46,12 @@ def prepare(
     """Open the recipe's corpus and compute its features. Raises :class:`CorpusError`."""
     cache = (cache or default_cache()).resolve()
     corpus = open_corpus(recipe.corpus)
+    wanted = [
+        u for u in corpus.utterances if u.split == "test" or fnmatchcase(u.speaker_id, recipe.corpus.only)
+    ]
     workers = recipe.engine.workers or os.cpu_count() or 1
     found, unusable = extract_all(
-        corpus.utterances, recipe.features, FeatureCache(cache), workers=workers, progress=progress
+        wanted, recipe.features, FeatureCache(cache), workers=workers, progress=progress
     )
     left_out = [(str(p.path), p.reason) for p in corpus.problems] + unusable
     train = _usable(corpus.speakers("train"), found, least=2)
@@ -58,6 +62,28 @@ def prepare(
             "least 2: see `fedvoice corpus inspect` for what was left out"
         )
     return Prepared(resolve(recipe, found, len(train)), train, test, left_out, cache)
+
+
+def prepare_unseen(
+    recipe: Recipe, cache: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> Prepared:
+    """The unseen speakers alone, for judging a finished run. Raises :class:`CorpusError` if there are none."""
+    cache = (cache or default_cache()).resolve()
+    corpus = open_corpus(recipe.corpus)
+    test = corpus.speakers("test")
+    found, unusable = extract_all(
+        [u for utterances in test.values() for u in utterances], recipe.features, FeatureCache(cache),
+        workers=recipe.engine.workers or os.cpu_count() or 1, progress=progress,
+    )  # fmt: skip
+    usable = _usable(test, found, least=recipe.cloning.support + 1)
+    if not usable:
+        raise CorpusError(
+            f"the corpus {recipe.corpus.path} has no unseen speaker with {recipe.cloning.support + 1} usable "
+            "utterances: mark whole speakers as test in its table (split = test)"
+        )
+    left_out = [(str(p.path), p.reason) for p in corpus.problems] + unusable
+    resolved = resolve(recipe.override({"aligner.learn": "auto"}), found, recipe.federation.cohort)
+    return Prepared(resolved, {}, usable, left_out, cache)
 
 
 def resolve(recipe: Recipe, features: Mapping[str, Features], clients: int) -> Recipe:

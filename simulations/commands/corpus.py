@@ -1,4 +1,4 @@
-"""``fedvoice corpus``: look at a corpus, or make a synthetic one."""
+"""``fedvoice corpus``: look at a corpus, make a synthetic one, or give its speakers devices."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from shared_models.errors import CorpusError
 from simulations.commands.console import JsonOption, output, print_json, steps_progress
 
 if TYPE_CHECKING:
     from shared_models.utterance import Utterance
     from simulations.corpora.inspect import Finding, Inspection
 
-app = typer.Typer(no_args_is_help=True, help="Look at a corpus, or make a synthetic one.")
+app = typer.Typer(no_args_is_help=True, help="Look at a corpus, make a synthetic one, or give its speakers devices.")
 
 SHOWN = 20
 """Findings that the table shows; --all and --json show every one."""
@@ -97,11 +98,41 @@ def espeak(
         )
 
 
-def _config(path: str, layout: str, **limits: float) -> Any:
+@app.command(epilog="Example: fedvoice corpus devices recordings/ --output devices/")
+def devices(
+    path: PathArgument,
+    folder: Annotated[Path, typer.Option("--output", help="Where the devices' homes go.")],
+    recipe: Annotated[str, typer.Option(help="Its limits on speakers, lengths and features hold.")] = "default",
+    cache: Annotated[Path | None, typer.Option(help="Where features are kept between runs.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Give every train speaker a device's home, as Flower's own `flwr run .` needs them."""
+    from simulations.preparation import make_devices, prepare
+    from simulations.recipes import find_recipe
+
+    chosen = find_recipe(recipe)
+    limits = chosen.corpus.model_dump(exclude={"path", "layout"})
+    config = _config(path if path == "embedded" else str(Path(path).absolute()), "auto", **limits)
+    with steps_progress("features", quiet=json) as progress:
+        data = prepare(chosen.model_copy(update={"corpus": config}), cache, progress)
+    root = make_devices(folder.resolve(), data.train, data.cache)
+    if len(homes := list(root.glob("*/recordings.json"))) != len(data.train):
+        raise CorpusError(
+            f"{folder} holds {len(homes)} devices where {path} has {len(data.train)} train speakers: name an "
+            "empty folder"
+        )
+    if json:
+        print_json({"devices": str(root), "clients": len(data.train), "aligner": data.recipe.aligner.learn})
+        return
+    output().print(f"{len(data.train)} devices: {root}", soft_wrap=True, highlight=False)
+    config_line = f'clients={len(data.train)} devices="{root}" output="{root.parent / "federation"}"'
+    output().print(f"flwr run . --run-config '{config_line}'", soft_wrap=True, highlight=False, markup=False)
+
+
+def _config(path: str, layout: str, **limits: float | None) -> Any:
     from pydantic import ValidationError
 
     from shared_models.config import CorpusConfig
-    from shared_models.errors import CorpusError
 
     try:
         return CorpusConfig.model_validate({"path": path, "layout": layout, **limits})
