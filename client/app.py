@@ -46,13 +46,15 @@ def hello(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train one round on this device's recordings and reply with the update of the shared set."""
-    header = dict(message.content["header"])
+    header = dict(message.content.config_records["header"])
     recipe = _recipe(str(header["recipe"]))
     torch.set_num_threads(recipe.engine.threads)
     device, simulated = _device(context)
-    model = _model(recipe.model_dump_json(include={"model", "speaker", "aligner", "seed", "federation"}), recipe)
+    model = _model(
+        recipe.model_dump_json(include={"model", "speaker", "aligner", "seed", "federation"}), recipe
+    )
     weights = wire.decode(
-        header, message.content["shared"]["shared"].data, model.partition, kind="weights"
+        header, message.content.array_records["shared"]["shared"].data, model.partition, kind="weights"
     )
     partition_id = int(context.node_config.get("partition-id", 0))
     update = train_device(

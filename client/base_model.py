@@ -42,7 +42,9 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
             f"the checkpoint {file} cannot be read ({error}): it is truncated or damaged, so use another"
         ) from None
     if "recipe" not in header or "schema" not in header:
-        raise CheckpointError(f"{file} is not a FedVoice checkpoint: name a run folder or a file of its checkpoints/")
+        raise CheckpointError(
+            f"{file} is not a FedVoice checkpoint: name a run folder or a file of its checkpoints/"
+        )
     recipe = recipe_from_json(header["recipe"])
     model = build_model(recipe)
     # Full-model sharing publishes a personal set too; a newcomer starts from the shared one all the same.
@@ -56,7 +58,11 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
     model.eval()
     base = PartitionedModel(model)
     digest = hashlib.sha256(base.shared_vector().numpy().tobytes()).hexdigest()
-    private = recipe.override({"federation.algorithm": "fedrep"}) if partition.schema != base.partition.schema else recipe
+    private = (
+        recipe.override({"federation.algorithm": "fedrep"})
+        if partition.schema != base.partition.schema
+        else recipe
+    )
     return BaseModel(base, private, digest)
 
 
@@ -94,7 +100,9 @@ def _newest(run: Path, arm: str | None) -> Path:
     found = sorted(run.glob(pattern)) or sorted(run.glob("round-*.safetensors"))
     if not found:
         wanted = f"arm '{arm}' of {run}" if arm else str(run)
-        raise CheckpointError(f"{wanted} has no checkpoint: name a run folder, or a checkpoint file, that has one")
+        raise CheckpointError(
+            f"{wanted} has no checkpoint: name a run folder, or a checkpoint file, that has one"
+        )
     arms = {file.parent.parent.name for file in found}
     if arm is None and len(arms) > 1:
         # The federated one is what a run is for; the others are there to compare it with.

@@ -37,12 +37,11 @@ class Device:
     feature_cache: Path
 
     @classmethod
-    def create(
-        cls, home: Path, speaker: str, recordings: Sequence[Utterance], feature_cache: Path
-    ) -> Device:
+    def create(cls, home: Path, speaker: str, recordings: Sequence[Utterance], feature_cache: Path) -> Device:
         """Set a home up (again); personal parameters and ledger already there are kept."""
         described = [
-            asdict(u) | {"audio": str(u.audio), "alignment": u.alignment and str(u.alignment)} for u in recordings
+            asdict(u) | {"audio": str(u.audio), "alignment": u.alignment and str(u.alignment)}
+            for u in recordings
         ]
         home.mkdir(parents=True, exist_ok=True)
         content = {"speaker": speaker, "feature_cache": str(feature_cache), "recordings": described}

@@ -44,7 +44,7 @@ def train_alone(
         for step in range(steps):
             loss = training_loss(model.model, draw_batch(utterances, recipe, rng), recipe, rng)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_([*shared, *personal], recipe.client.gradient_clip)
             optimizer.step()
             if on_step is not None:

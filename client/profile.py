@@ -82,7 +82,9 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"the voice profile {path} cannot be read ({error}): clone the voice again") from None
+        raise CheckpointError(
+            f"the voice profile {path} cannot be read ({error}): clone the voice again"
+        ) from None
     if header.get("format") != FORMAT or set(tensors) != set(_TENSORS):
         raise CheckpointError(
             f"{path} is not a voice profile of this version ({FORMAT}, and it says {header.get('format')!r})"

@@ -116,7 +116,8 @@ def local_round(
             if recipe.federation.algorithm == "fedrep" and recipe.client.inner_steps:
                 inner = inner_loop or _plain_inner_loop(model, recipe)
                 result.losses["inner"] = inner(material.support, rng)
-            result.losses["outer"] = shared_steps(model, material.query, recipe, rng, weights)
+            lr = outer_learning_rate(recipe, round_number)
+            result.losses["outer"] = shared_steps(model, material.query, recipe, rng, weights, lr)
     result.update = wire.form_update(model, weights, round_number)
     return result
 
@@ -146,15 +147,30 @@ def personal_steps(
     return _steps(model, utterances, recipe, rng, optimizer, personal, steps, on_step=on_step)
 
 
+def outer_learning_rate(recipe: Recipe, round_number: int) -> float:
+    """The shared set's learning rate in a round: constant at first, then falling (``client.decay_from``)."""
+    config, rounds = recipe.client, recipe.federation.rounds
+    first = config.decay_from * rounds
+    if round_number <= first:
+        return config.outer_lr
+    left = (rounds - round_number) / (rounds - first)
+    return config.outer_lr * max(0.05, left)
+
+
 def shared_steps(
-    model: VoicePartition, utterances: Sequence[Features], recipe: Recipe, rng: torch.Generator, weights: Tensor
+    model: VoicePartition,
+    utterances: Sequence[Features],
+    recipe: Recipe,
+    rng: torch.Generator,
+    weights: Tensor,
+    lr: float,
 ) -> list[float]:
     """The outer loop: local steps on the shared set, and for FedPer on the personal set beside it."""
     with_personal = recipe.federation.algorithm == "fedper"
     shared = model.shared_parameters()
     personal = model.personal_parameters() if with_personal else []
     _require_grad(model, shared=True, personal=with_personal)
-    optimizer = _outer_optimizer(shared, personal, recipe.client)
+    optimizer = _outer_optimizer(shared, personal, recipe.client, lr)
     anchor = _anchor(model, weights) if recipe.federation.proximal_mu else None
     return _steps(
         model, utterances, recipe, rng, optimizer, [*shared, *personal], recipe.client.outer_steps,
@@ -167,13 +183,13 @@ def align_steps(
 ) -> list[float]:
     """Steps on the aligner alone, which need neither encoder nor decoder and are several times cheaper."""
     _require_grad(model, shared=True, personal=False)
-    optimizer = _outer_optimizer(model.shared_parameters(), [], recipe.client)
+    optimizer = _outer_optimizer(model.shared_parameters(), [], recipe.client, recipe.client.outer_lr)
     losses = []
     for _ in range(recipe.client.outer_steps):
         alignment = model.model.align(draw_batch(utterances, recipe, rng))
         loss = alignment_loss(alignment, weights=recipe.aligner)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.shared_parameters(), recipe.client.gradient_clip)
         optimizer.step()
         losses.append(loss.item())
@@ -196,7 +212,7 @@ def _steps(
         batch = draw_batch(utterances, recipe, rng)
         loss = training_loss(model.model, batch, recipe, rng)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         if proximal is not None:
             _add_proximal_pull(*proximal)
         torch.nn.utils.clip_grad_norm_(trained, recipe.client.gradient_clip)
@@ -214,9 +230,9 @@ def training_loss(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Ge
 
 
 def _outer_optimizer(
-    shared: list[torch.nn.Parameter], personal: list[torch.nn.Parameter], config: ClientConfig
+    shared: list[torch.nn.Parameter], personal: list[torch.nn.Parameter], config: ClientConfig, lr: float
 ) -> torch.optim.Optimizer:
-    groups = [{"params": shared, "lr": config.outer_lr}]
+    groups = [{"params": shared, "lr": lr}]
     if personal:
         groups.append({"params": personal, "lr": config.inner_lr})
     if config.outer_optimizer == "sgd":

@@ -23,13 +23,22 @@ OnRound = Callable[[RoundReport, Tensor], None]
 
 
 def plan_for(
-    recipe: Recipe, folder: Path, run: str, clients: int, *, seeded_noise: bool = False
+    recipe: Recipe,
+    folder: Path,
+    run: str,
+    clients: int,
+    *,
+    initial: Tensor | None = None,
+    seeded_noise: bool = False,
 ) -> FederationPlan:
-    """The plan of a recipe: its model's initial weights and partition. ``seeded_noise`` is for simulations."""
+    """The plan of a recipe, from ``initial`` ``(D,)`` or its model's random weights.
+
+    ``seeded_noise`` is for simulations.
+    """
     model = build_model(recipe)
     partition = Partition.of(model, share_everything=recipe.federation.algorithm == "full")
-    initial = PartitionedModel(model, partition).shared_vector()
-    return FederationPlan(recipe, partition, initial, folder, run, clients, seeded_noise)
+    start = PartitionedModel(model, partition).shared_vector() if initial is None else initial
+    return FederationPlan(recipe, partition, start, folder, run, clients, seeded_noise)
 
 
 def make_app(plan: FederationPlan, on_round: OnRound | None = None) -> ServerApp:
@@ -37,7 +46,7 @@ def make_app(plan: FederationPlan, on_round: OnRound | None = None) -> ServerApp
     server_app = ServerApp()
 
     @server_app.main()
-    def main(grid: Grid, context: Context) -> None:
+    def main(grid: Grid, _: Context) -> None:
         federate(grid, plan, on_round)
 
     return server_app

@@ -73,8 +73,8 @@ class FederationPlan:
 class StreamingGrid(Protocol):
     """A grid that hands replies over one at a time, each valid until the next is asked for."""
 
-    def stream(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Send the messages and yield the replies as they arrive."""
+    def stream(self, messages: Iterable[Message], timeout: float | None = None) -> Iterator[Message]:
+        """Send the messages and yield the replies as they arrive, for at most ``timeout`` seconds."""
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ def meet_clients(grid: Grid, expected: int, seconds: float) -> dict[int, int]:
     nodes = {}
     for reply in replies(grid, asked, seconds):
         if not reply.has_error():
-            nodes[int(reply.content["hello"]["partition"])] = reply.metadata.src_node_id  # type: ignore[arg-type]
+            nodes[_partition_of(reply)] = reply.metadata.src_node_id
     if len(nodes) < expected:
         raise FedVoiceError(
             f"{len(nodes)} of {expected} clients answered the server's greeting: see the others' logs for the reason"
@@ -130,10 +130,17 @@ def meet_clients(grid: Grid, expected: int, seconds: float) -> dict[int, int]:
     return nodes
 
 
+def _partition_of(reply: Message) -> int:
+    partition = reply.content.config_records["hello"]["partition"]
+    if not isinstance(partition, int):
+        raise WireError(f"a client greeted with the partition {partition!r}, which is no number")
+    return partition
+
+
 def replies(grid: Grid, messages: Sequence[Message], seconds: float) -> Iterator[Message]:
     """Send messages and yield each reply as it arrives, on any grid, for at most ``seconds``."""
     if isinstance(grid, StreamingGrid):
-        yield from grid.stream(messages)
+        yield from grid.stream(messages, timeout=seconds)
         return
     waiting = set(grid.push_messages(messages))
     deadline = time.monotonic() + seconds
@@ -158,10 +165,13 @@ def _one_round(grid: Grid, plan: FederationPlan, state: _State, nodes: dict[int,
         problem = _add_reply(reply, total, plan, number, seen)
         if problem:
             dropped[problem] += 1
-    dropped.update({"no reply": missing} if (missing := len(messages) - total.count - sum(dropped.values())) else {})
+    dropped.update(
+        {"no reply": missing} if (missing := len(messages) - total.count - sum(dropped.values())) else {}
+    )
     if messages and not total.count:
         raise FedVoiceError(
-            f"round {number}: none of {len(messages)} clients sent a usable update; the first reason: {next(iter(dropped))}"
+            f"round {number}: none of {len(messages)} clients sent a usable update; the first reason: "
+            f"{next(iter(dropped))}"
         )
     mean = _release(plan, state, total, number)
     state.weights = state.optimizer.step(state.weights, mean)
@@ -187,11 +197,13 @@ def _sample(plan: FederationPlan, number: int) -> list[int]:
     return sample_cohort(range(plan.clients), rate, rng, federation.sampling)
 
 
-def _train_messages(plan: FederationPlan, weights: Tensor, number: int, cohort: Sequence[int]) -> list[Message]:
+def _train_messages(
+    plan: FederationPlan, weights: Tensor, number: int, cohort: Sequence[int]
+) -> list[Message]:
     # Encoded once: every message of the round refers to the same buffer.
     header, buffer = wire.encode_weights(wire.Weights(plan.partition.schema, number, weights))
     record = ConfigRecord({**header, "recipe": plan.recipe.model_dump_json(), "run": plan.run})
-    shared = ArrayRecord({"shared": Array(wire.DTYPE, tuple(weights.shape), wire.STYPE, buffer)})
+    shared = ArrayRecord({"shared": Array(wire.DTYPE, tuple(weights.shape), wire.STYPE, bytes(buffer))})
     return [
         Message(
             RecordDict({"header": record, "shared": shared}),
@@ -225,8 +237,8 @@ def _add_reply(
 
 def _decode(reply: Message, plan: FederationPlan, number: int) -> Tensor:
     try:
-        header = dict(reply.content["header"])  # type: ignore[arg-type]
-        buffer = reply.content["shared"]["shared"].data  # type: ignore[index, union-attr]
+        header = dict(reply.content.config_records["header"])
+        buffer = reply.content.array_records["shared"]["shared"].data
     except KeyError as error:
         raise WireError(f"a reply without {error}") from None
     update = wire.decode(header, buffer, plan.partition, kind="update", round=number)

@@ -32,6 +32,9 @@ class CorpusConfig(_Section):
     )
     speakers: int | None = Field(None, ge=1, description="At most so many train speakers; all by default.")
     test_speakers: int | None = Field(None, ge=1, description="At most so many unseen speakers.")
+    only: str = Field(
+        "*", description="Train speakers whose id matches, as 'k_*'; unseen ones are not chosen by it."
+    )
     utterances: int | None = Field(None, ge=2, description="At most so many utterances a train speaker.")
     min_seconds: float = Field(0.8, gt=0, description="Shorter recordings are left out (seconds).")
     max_seconds: float = Field(14.0, gt=0, description="Longer recordings are left out (seconds).")
@@ -69,7 +72,9 @@ class SpeakerConfig(_Section):
         description="'vectors': the CLN scale and shift vectors themselves, at most 5,000 numbers a voice; "
         "'maps': the linear maps that make them from the embedding.",
     )
-    reference_frames: int = Field(160, ge=16, description="Longest reference that the encoder reads in training.")
+    reference_frames: int = Field(
+        160, ge=16, description="Longest reference that the encoder reads in training."
+    )
     reference_dropout: float = Field(
         0.1, ge=0, lt=1, description="Share of training references left out, which teaches a voice of nobody."
     )
@@ -84,6 +89,19 @@ class AlignerConfig(_Section):
     warmup_rounds: int = Field(0, ge=0, description="First rounds that train the aligner alone.")
     binarization_weight: float = Field(0.1, ge=0)
     forward_sum_weight: float = Field(0.1, ge=0)
+
+
+class PretrainingConfig(_Section):
+    """Centralised training on public speech before the first round; every arm starts from its weights."""
+
+    steps: int = Field(0, ge=0, description="0 starts from random weights.")
+    corpus: str = Field(
+        "embedded", description="Public speech: 'embedded' for the packaged synthetic voices."
+    )
+    only: str = Field("*", description="Its speakers whose id matches; none of them may also be a client.")
+    aligner_steps: int = Field(0, ge=0, description="First steps that train the aligner alone.")
+    lr: float = Field(1e-3, gt=0)
+    batch_size: int = Field(6, ge=1)
 
 
 class FederationConfig(_Section):
@@ -117,6 +135,12 @@ class ClientConfig(_Section):
     outer_steps: int = Field(4, ge=1, description="Steps on the shared set, on query utterances.")
     outer_lr: float = Field(1e-3, gt=0)
     outer_optimizer: Literal["sgd", "adam"] = "adam"
+    decay_from: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the rounds after which outer_lr falls, linearly to a twentieth.",
+    )
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of a local step.")
     batch_size: int = Field(6, ge=1, description="Utterances a step.")
     window_frames: int | None = Field(
@@ -205,6 +229,7 @@ class Recipe(_Section):
     model: ModelConfig = ModelConfig()
     speaker: SpeakerConfig = SpeakerConfig()
     aligner: AlignerConfig = AlignerConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
     federation: FederationConfig = FederationConfig()
     client: ClientConfig = ClientConfig()
     privacy: PrivacyConfig = PrivacyConfig()
@@ -231,7 +256,9 @@ class Recipe(_Section):
     def arm(self, name: str) -> Recipe:
         """The recipe of one arm, without the other arms."""
         if name not in self.arms:
-            raise RecipeError(f"recipe '{self.name}' has no arm '{name}'; it has {', '.join(self.arms) or 'none'}")
+            raise RecipeError(
+                f"recipe '{self.name}' has no arm '{name}'; it has {', '.join(self.arms) or 'none'}"
+            )
         chosen = self.override(self.arms[name])
         return chosen.model_copy(update={"arms": {}})
 
@@ -273,7 +300,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     try:
         return path.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return path.strip(), None if value.strip() in {"null", "none"} else value.strip()
+        return path.strip(), None if value.strip() == "null" else value.strip()
 
 
 def recipe_from_json(text: str) -> Recipe:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from client.app import CachedFeatures
-from client.training import crop_reference
+from client.training import crop_reference, outer_learning_rate
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.acoustic import build_model
 from shared_models.config import Recipe
@@ -30,16 +30,20 @@ def train_centralised(
     data: Prepared,
     folder: Path,
     on_round: Callable[[int, float, float, Tensor], None] | None = None,
+    initial: Tensor | None = None,
 ) -> Tensor:
     """Train as many steps as the federation's clients would take together; the shared weights ``(D,)``.
 
-    ``on_round(round, loss, update_norm, weights)`` after every round's worth of steps, each of which is also
-    a checkpoint to go on from.
+    Starts from ``initial`` ``(D,)``, or from the recipe's random weights. Calls
+    ``on_round(round, loss, update_norm, weights)`` after every round's worth of steps, each of which is also a
+    checkpoint to go on from.
     """
     torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
     speakers = [CachedFeatures(u, data.cache, recipe.features) for u in data.train.values()]
     model = build_model(recipe, voices=len(speakers))
     partitioned = PartitionedModel(model)
+    if initial is not None:
+        partitioned.load_shared_vector(initial)
     optimizer = torch.optim.Adam(
         [
             {"params": partitioned.shared_parameters(), "lr": recipe.client.outer_lr},
@@ -70,6 +74,7 @@ def _one_round(
 ) -> float:
     """One round's worth of steps: cohort times outer steps. The mean loss."""
     rng = generator(recipe.seed, "centralised", number)
+    optimizer.param_groups[0]["lr"] = outer_learning_rate(recipe, number)
     steps = recipe.federation.cohort * recipe.client.outer_steps
     trained = [*model.shared_parameters(), *model.personal_parameters()]
     losses = []
@@ -83,7 +88,7 @@ def _one_round(
                 output = model.model(batch, window=recipe.client.window_frames, generator=rng)
                 loss = acoustic_loss(output, batch, weights=recipe.aligner).total
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(trained, recipe.client.gradient_clip)
             optimizer.step()
             losses.append(loss.item())

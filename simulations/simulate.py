@@ -22,6 +22,7 @@ from simulations.centralised import train_centralised
 from simulations.engine import run_federation
 from simulations.evaluation.comparison import compare_arms
 from simulations.preparation import Prepared, make_devices, prepare
+from simulations.pretraining import pretrain, pretraining_recipe
 from simulations.reports.report import write_report
 from simulations.run_folder import ArmFolder, RunFolder, ScalarLog
 from simulations.validation import Validation, training_loss_of_round
@@ -40,15 +41,27 @@ class Progress(Protocol):
 
 
 def simulate(
-    run: RunFolder, recipe: Recipe, progress: Progress, *, cache: Path | None = None, ray_address: str | None = None
+    run: RunFolder,
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    cache: Path | None = None,
+    ray_address: str | None = None,
 ) -> dict[str, Any]:
     """Run (or go on with) a simulation in ``run`` and return its results."""
     started = time.monotonic()
     data = prepare(recipe, cache, progress.stage("features"))
     arms = {name: _arm_recipe(data.recipe, name) for name in (recipe.arms or {DEFAULT_ARM: {}})}
-    outcomes = {name: run_arm(run, name, arm, data, progress, ray_address) for name, arm in arms.items()}
+    public = run.path / "pretraining"
+    rounds = pretraining_recipe(data.recipe).federation.rounds if data.recipe.pretraining.steps else 1
+    initial = pretrain(
+        data.recipe, public, data.cache, data.train, progress.stage, progress.arm("pretraining", rounds)
+    )
+    outcomes = {
+        name: run_arm(run, name, arm, data, progress, initial, ray_address) for name, arm in arms.items()
+    }
     judged = compare_arms(
-        {name: (arm, run.arm(name).path) for name, arm in arms.items()},
+        {name: (arm, _weights_of(run.arm(name), arm, public), run.arm(name).path) for name, arm in arms.items()},
         data, run.path / "anchors", progress.stage("cloning unseen speakers"),
     )  # fmt: skip
     for name in arms:
@@ -63,17 +76,35 @@ def simulate(
 
 
 def run_arm(
-    run: RunFolder, name: str, recipe: Recipe, data: Prepared, progress: Progress, ray_address: str | None = None
+    run: RunFolder,
+    name: str,
+    recipe: Recipe,
+    data: Prepared,
+    progress: Progress,
+    initial: Tensor | None = None,
+    ray_address: str | None = None,
 ) -> dict[str, Any]:
     """Train one arm to its last round; what the results say of it beside the clones."""
     folder = run.arm(name)
-    plan = plan_for(recipe, folder.checkpoints, f"{recipe.name}-{name}", len(data.train), seeded_noise=True)
-    outcome: dict[str, Any] = {"algorithm": recipe.federation.algorithm, "description": _describe(recipe, plan)}
+    plan = plan_for(
+        recipe,
+        folder.checkpoints,
+        f"{recipe.name}-{name}",
+        len(data.train),
+        initial=initial,
+        seeded_noise=True,
+    )
+    outcome: dict[str, Any] = {
+        "algorithm": recipe.federation.algorithm,
+        "description": _describe(recipe, plan),
+    }
     if recipe.federation.algorithm != "local":
-        watch = _Watch(folder, recipe, data, progress.arm(name, recipe.federation.rounds), run.tensorboard_path / name)
+        watch = _Watch(
+            folder, recipe, data, progress.arm(name, recipe.federation.rounds), run.tensorboard_path / name
+        )
         with watch.scalars:
             if recipe.federation.algorithm == "centralised":
-                train_centralised(recipe, data, folder.checkpoints, watch.centralised_round)
+                train_centralised(recipe, data, folder.checkpoints, watch.centralised_round, initial)
             else:
                 _federate(plan, data, folder, watch, ray_address)
         metrics = folder.metrics()
@@ -126,7 +157,12 @@ class _Watch:
     """Writes a round's metrics down, with the losses that only a simulation may look at."""
 
     def __init__(
-        self, folder: ArmFolder, recipe: Recipe, data: Prepared, tell: Callable[[dict[str, Any]], None], scalars: Path
+        self,
+        folder: ArmFolder,
+        recipe: Recipe,
+        data: Prepared,
+        tell: Callable[[dict[str, Any]], None],
+        scalars: Path,
     ) -> None:
         self._folder = folder
         self._recipe = recipe
@@ -150,7 +186,13 @@ class _Watch:
         self._started = time.monotonic()
 
     def _write(
-        self, number: int, weights: Tensor, seconds: float, loss: float, update_norm: float, more: dict[str, Any]
+        self,
+        number: int,
+        weights: Tensor,
+        seconds: float,
+        loss: float,
+        update_norm: float,
+        more: dict[str, Any],
     ) -> None:
         due = number % self._recipe.evaluation.every == 0 or number in {1, self._recipe.federation.rounds}
         metrics = {
@@ -168,6 +210,13 @@ class _Watch:
 
 def _arm_recipe(recipe: Recipe, name: str) -> Recipe:
     return recipe.arm(name) if recipe.arms else recipe
+
+
+def _weights_of(folder: ArmFolder, recipe: Recipe, public: Path) -> Path | None:
+    """Where the weights are that an arm's clones are made with; None for random ones."""
+    if recipe.federation.algorithm != "local":
+        return folder.checkpoints
+    return public if recipe.pretraining.steps else None
 
 
 def _paths_within_run(judged: dict[str, Any], arm: str) -> dict[str, Any]:

@@ -12,12 +12,20 @@ from simulations.commands import console
 
 
 def clone(
-    recordings: Annotated[Path, typer.Argument(help="Folder or CSV with five or more utterances and their text.")],
+    recordings: Annotated[
+        Path, typer.Argument(help="Folder or CSV with five or more utterances and their text.")
+    ],
     base: Annotated[Path, typer.Option(help="Run folder or checkpoint to clone on.")],
-    arm: Annotated[str | None, typer.Option(help="Arm of the run; federated_dp or federated by default.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Profile file; NAME.voice.safetensors by default.")] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="Arm of the run; federated_dp or federated by default.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Profile file; NAME.voice.safetensors by default.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the voice; the folder's by default.")] = None,
-    steps: Annotated[int | None, typer.Option(min=0, help="Adaptation steps; the base recipe's by default.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, help="Adaptation steps; the base recipe's by default.")
+    ] = None,
     zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Only listen; train nothing.")] = False,
     epsilon: Annotated[
         float | None, typer.Option(min=0.01, help="Adapt by DP-SGD, with at most this epsilon an utterance.")
@@ -61,7 +69,12 @@ def clone(
     save_profile(path, profile)
     figures = {"name": title, "utterances": len(support), "left_out": problems}
     figures |= compare_voices(loaded.model, support, voice.condition)
-    figures |= {"profile": str(path), "numbers": profile.size, "bytes": path.stat().st_size, "privacy": voice.privacy}
+    figures |= {
+        "profile": str(path),
+        "numbers": profile.size,
+        "bytes": path.stat().st_size,
+        "privacy": voice.privacy,
+    }
     if as_json:
         console.print_json(figures)
         return
@@ -96,5 +109,7 @@ def _show(figures: dict[str, Any]) -> None:
             f"{privacy['mechanism']}", soft_wrap=True,
         )  # fmt: skip
     else:
-        out.print("privacy: none; the profile may reveal what it was cloned from, so treat it like a recording")
+        out.print(
+            "privacy: none; the profile may reveal what it was cloned from, so treat it like a recording"
+        )
     out.print(f"{figures['profile']}: {figures['numbers']} numbers, {figures['bytes']} bytes", soft_wrap=True)

@@ -15,15 +15,22 @@ from simulations.commands import console
 
 def simulate(
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a .toml file.")] = "default",
-    corpus: Annotated[str | None, typer.Option(help="A folder or CSV instead of the recipe's corpus.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="A folder or CSV instead of the recipe's corpus.")
+    ] = None,
     override: Annotated[
-        list[str] | None, typer.Option("--set", help="Override one field, as federation.rounds=3; repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="Override one field, as federation.rounds=3; repeatable."),
     ] = None,
     engine: Annotated[str | None, typer.Option(help="process, or ray (Flower's own).")] = None,
-    ray_address: Annotated[str | None, typer.Option(help="A Ray cluster's address, with --engine ray.")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A Ray cluster's address, with --engine ray.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-TIME by default.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="List every field of a recipe, and stop.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List every field of a recipe, and stop.")
+    ] = False,
     as_json: console.JsonOption = False,
 ) -> None:
     """Train one TTS model across many simulated devices, clone unseen speakers with it, and write a report.
@@ -52,7 +59,9 @@ def simulate(
         changes.append(f"engine.kind={engine}")
     if resume is not None:
         if changes or recipe != "default":
-            raise RecipeError("--resume goes on with the run's own recipe: leave --recipe, --corpus, --set and --engine")
+            raise RecipeError(
+                "--resume goes on with the run's own recipe: leave --recipe, --corpus, --set and --engine"
+            )
         run = RunFolder.open(resume)
         chosen = run.recipe()
     else:

@@ -14,8 +14,12 @@ from simulations.commands import console
 def speak(
     text: Annotated[str, typer.Argument(help="What to say; - reads it from standard input.")],
     voice: Annotated[Path, typer.Option(help="A voice profile from `fedvoice clone`.")],
-    output: Annotated[Path, typer.Option(help="Audio file to write: .wav, .flac or .ogg.")] = Path("speech.wav"),
-    base: Annotated[Path | None, typer.Option(help="The run that the voice was cloned on, if it was moved.")] = None,
+    output: Annotated[Path, typer.Option(help="Audio file to write: .wav, .flac or .ogg.")] = Path(
+        "speech.wav"
+    ),
+    base: Annotated[
+        Path | None, typer.Option(help="The run that the voice was cloned on, if it was moved.")
+    ] = None,
     arm: Annotated[str | None, typer.Option(help="Arm of that run.")] = None,
     language: Annotated[str, typer.Option(help="Language of the text.")] = "en",
     speed: Annotated[float, typer.Option(min=0.25, max=4.0, help="2 speaks twice as fast.")] = 1.0,

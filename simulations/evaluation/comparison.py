@@ -29,6 +29,7 @@ from shared_models.utterance import Utterance
 from simulations.evaluation import unseen_speakers as unseen
 from simulations.evaluation.bootstrap import bootstrap_mean
 from simulations.evaluation.mel_plot import plot_mels
+from simulations.evaluation.similarity import similarity
 from simulations.preparation import Prepared
 
 Figures = dict[str, Any]
@@ -41,7 +42,7 @@ class Judgement:
     arm: str
     recipe: Recipe
     checkpoints: Path | None
-    """Where the arm's shared weights are; None for the recipe's initial ones."""
+    """Where the arm's shared weights are; None for the recipe's random ones."""
     speaker: str
     support: tuple[Utterance, ...]
     query: tuple[Utterance, ...]
@@ -50,7 +51,9 @@ class Judgement:
     """Where figures and audio go."""
 
 
-def unseen_material(recipe: Recipe, data: Prepared) -> dict[str, tuple[tuple[Utterance, ...], tuple[Utterance, ...]]]:
+def unseen_material(
+    recipe: Recipe, data: Prepared
+) -> dict[str, tuple[tuple[Utterance, ...], tuple[Utterance, ...]]]:
     """Support and query of every unseen speaker that is judged."""
     chosen = list(data.test.items())[: recipe.evaluation.speakers]
     material = {}
@@ -63,12 +66,16 @@ def unseen_material(recipe: Recipe, data: Prepared) -> dict[str, tuple[tuple[Utt
 
 
 def compare_arms(
-    arms: Mapping[str, tuple[Recipe, Path]],
+    arms: Mapping[str, tuple[Recipe, Path | None, Path]],
     data: Prepared,
     anchors: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Judge ``arms`` (recipe and arm folder by name): the ``arms`` and ``anchors`` of a results file."""
+    """Judge ``arms``, and the anchors: the ``arms`` and ``anchors`` of a results file.
+
+    ``arms`` has, by name, the recipe, the folder of the weights (None for random ones), and the folder where
+    figures and audio go.
+    """
     recipe = data.recipe
     material = unseen_material(recipe, data)
     done, total = 0, len(material) * (len(arms) + 1)
@@ -89,8 +96,8 @@ def compare_arms(
             advance(done := done + 1)
         targets = {speaker: figures["voice"] for speaker, figures in real.items()}
         work = [
-            Judgement(arm, arm_recipe, _checkpoints(arm_recipe, folder), s, *parts, data.cache, folder)
-            for arm, (arm_recipe, folder) in arms.items()
+            Judgement(arm, arm_recipe, weights, s, *parts, data.cache, folder)
+            for arm, (arm_recipe, weights, folder) in arms.items()
             for s, parts in material.items()
         ]
         judged: dict[str, list[Figures]] = {arm: [] for arm in arms}
@@ -98,7 +105,9 @@ def compare_arms(
             judged[item.arm].append(figures)
             advance(done := done + 1)
     return {
-        "arms": {arm: {"metrics": summarise(speakers), "speakers": speakers} for arm, speakers in judged.items()},
+        "arms": {
+            arm: {"metrics": summarise(speakers), "speakers": speakers} for arm, speakers in judged.items()
+        },
         "anchors": _anchors(list(real.values()), targets),
     }
 
@@ -116,7 +125,7 @@ def judge_real(work: Judgement) -> Figures:
     figures["real"] = unseen.measure(clips["real"], clips["real"], targets, work.speaker, work.recipe)
     figures["copy"] = unseen.measure(clips["copy"], clips["real"], targets, work.speaker, work.recipe)
     # Against themselves the recordings would be too good a match: it is the support that is compared.
-    own = [unseen.similarity(e, voice) for e in unseen.embeddings(support) if e is not None]
+    own = [similarity(e, voice) for e in unseen.embeddings(support) if e is not None]
     figures["real"]["similarity"] = float(np.mean(own))
     return _store(work, figures)
 
@@ -171,10 +180,6 @@ def _load(work: Judgement) -> VoicePartition:
     if work.checkpoints is None:
         return PartitionedModel(build_model(work.recipe))
     return load_base(work.checkpoints).model
-
-
-def _checkpoints(recipe: Recipe, folder: Path) -> Path | None:
-    return None if recipe.federation.algorithm == "local" else folder / "checkpoints"
 
 
 def _stored(work: Judgement) -> Figures | None:

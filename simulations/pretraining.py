@@ -1,0 +1,76 @@
+"""Public pretraining: what a federation starts from, so that private voices need not teach it to read.
+
+Trained centrally on speech that is nobody's secret, by default the packaged synthetic voices. It costs no
+privacy, and it is where most of a private federation's quality comes from: noise is paid once a round, and
+a model that can already speak needs fewer of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from server.checkpoints import latest_checkpoint
+from shared_models.config import Recipe
+from shared_models.errors import RecipeError
+from simulations.centralised import train_centralised
+from simulations.preparation import prepare
+
+STEPS_A_ROUND = 50
+
+
+def pretraining_recipe(recipe: Recipe) -> Recipe:
+    """The recipe of a run's pretraining: the same model, on public speech, in rounds of 50 steps."""
+    public = recipe.pretraining
+    return recipe.override(
+        {
+            "name": f"{recipe.name}-pretraining",
+            "arms": {},
+            "corpus": {"path": public.corpus, "only": public.only},
+            "federation.algorithm": "centralised",
+            "federation.rounds": math.ceil(public.steps / STEPS_A_ROUND),
+            "federation.cohort": 1,
+            "aligner.warmup_rounds": math.ceil(public.aligner_steps / STEPS_A_ROUND),
+            "client.outer_steps": STEPS_A_ROUND,
+            "client.outer_lr": public.lr,
+            "client.batch_size": public.batch_size,
+            "privacy": {},
+            "pretraining": {},
+        }
+    )
+
+
+def pretrain(
+    recipe: Recipe,
+    folder: Path,
+    cache: Path,
+    clients: Collection[str],
+    stage: Callable[[str], Callable[[int, int], None]],
+    on_round: Callable[[dict[str, Any]], None],
+) -> Tensor | None:
+    """The shared weights ``(D,)`` that every arm of ``recipe`` starts from; None if it asks for none.
+
+    ``clients`` are the speakers who take part: raises :class:`RecipeError` if one of them is public too.
+    ``recipe`` must be resolved: whether there is an aligner decides which weights there are.
+    """
+    if recipe.pretraining.steps == 0:
+        return None
+    own = pretraining_recipe(recipe)
+    done = latest_checkpoint(folder)
+    if done is not None and done.round == own.federation.rounds:
+        return done.weights
+    data = prepare(own, cache, stage("features of the public corpus"))
+    if both := sorted(data.train.keys() & clients):
+        raise RecipeError(
+            f"speaker {both[0]} is both public (pretraining) and a client: keep them apart with pretraining.only and "
+            "corpus.only"
+        )
+
+    def tell(number: int, loss: float, update_norm: float, _: Tensor) -> None:
+        on_round({"round": number, "train_loss": loss, "update_norm": update_norm})
+
+    return train_centralised(own, data, folder, tell)
