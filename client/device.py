@@ -21,10 +21,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from shared_models.errors import CorpusError
-from shared_models.files import write_atomically
+from shared_models.files import append_line, write_atomically
 from shared_models.utterance import Utterance
 
-_PERSONAL_VERSIONS_KEPT = 2
+# The server goes back at most one checkpoint, to start the round before the one that was being trained.
+_PERSONAL_VERSIONS_KEPT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,7 @@ class Device:
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append one line to the owner's training log."""
-        with (self.home / "training.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(entry) + "\n")
+        append_line(self.home / "training.jsonl", json.dumps(entry), durable=False)
 
     def _personal_file(self, run: str, round_number: int) -> Path:
         return self.home / "personal" / run / f"round-{round_number:05d}.safetensors"

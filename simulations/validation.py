@@ -22,6 +22,8 @@ from shared_models.losses import acoustic_loss
 from shared_models.partition import Partition, PartitionedModel
 from simulations.preparation import Prepared
 
+_LONGEST_ENTRY = 1 << 17  # bytes: thousands of steps in a round
+
 
 class Validation:
     """The zero-shot loss on a fixed choice of unseen speakers' utterances."""
@@ -67,9 +69,10 @@ def training_loss_of_round(devices: Path, run: str, round_number: int) -> float:
     losses = []
     for log in devices.glob("*/training.jsonl"):
         with log.open("rb") as lines:
-            lines.seek(max(0, log.stat().st_size - 4096))
-            last = lines.read().splitlines()[-1]
-        entry = json.loads(last)
+            lines.seek(max(0, log.stat().st_size - _LONGEST_ENTRY))
+            # What follows the last newline is empty, or was torn by a kill.
+            whole = lines.read().split(b"\n")[:-1]
+        entry = json.loads(whole[-1]) if whole else {"round": 0}
         if entry["round"] == round_number and entry["run"] == run:
             losses.extend(entry["outer"])
     return sum(losses) / len(losses) if losses else math.nan

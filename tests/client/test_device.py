@@ -1,0 +1,185 @@
+"""A device's home: what a voice has become survives rounds, runs, restarts and kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from client.device import Device
+from shared_models.errors import CorpusError
+from shared_models.utterance import Utterance
+
+
+def voice(value: float) -> dict[str, Tensor]:
+    return {"voices.embedding.weight": torch.full((1, 16), value), "voices.prosody.weight": torch.ones(1, 4)}
+
+
+def value_of(state: dict[str, Tensor] | None) -> float | None:
+    return None if state is None else float(state["voices.embedding.weight"][0, 0])
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    said = Utterance(
+        "u1", "ann", tmp_path / "u1.wav", "Hello.", seconds=1.5, alignment=tmp_path / "u1.phones"
+    )
+    other = Utterance(
+        "u2", "ann", tmp_path / "ü 2.wav", "你好。", language="zh", split="test", role="support"
+    )
+    return Device.create(tmp_path / "home", "ann", [said, other], tmp_path / "cache")
+
+
+def test_a_home_opens_as_it_was_made(device: Device) -> None:
+    assert Device.open(device.home) == device
+
+
+def test_a_folder_that_is_no_home_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="nowhere is not a device's home"):
+        Device.open(tmp_path / "nowhere")
+    (tmp_path / "recordings.json").write_text('{"speaker": "ann", "recor')
+    with pytest.raises(CorpusError, match="no readable recordings"):
+        Device.open(tmp_path)
+
+
+def test_a_fresh_device_has_no_voice_yet(device: Device) -> None:
+    assert device.load_personal("run", 1) is None
+
+
+def test_a_round_goes_on_from_the_round_before_also_after_rounds_without_it(device: Device) -> None:
+    device.save_personal("run", 1, voice(1))
+    assert value_of(device.load_personal("run", 2)) == 1
+    assert value_of(device.load_personal("run", 9)) == 1
+    device.save_personal("run", 9, voice(9))
+    assert value_of(device.load_personal("run", 10)) == 9
+
+
+def test_a_round_that_is_trained_again_starts_where_it_started_first(device: Device) -> None:
+    for number in (1, 2, 3):
+        device.save_personal("run", number, voice(number))
+    assert value_of(device.load_personal("run", 3)) == 2
+    device.save_personal("run", 3, voice(33))
+    assert value_of(device.load_personal("run", 3)) == 2
+    assert value_of(device.load_personal("run", 4)) == 33
+
+
+def test_the_first_round_that_is_trained_again_starts_afresh(device: Device) -> None:
+    device.save_personal("run", 1, voice(1))
+    assert device.load_personal("run", 1) is None
+
+
+def test_going_back_one_checkpoint_in_mid_round_finds_the_state_of_then(device: Device) -> None:
+    # The server keeps two checkpoints: killed in round 5 with that of round 4 damaged, it trains 4 again.
+    for number in range(1, 6):
+        device.save_personal("run", number, voice(number))
+    assert value_of(device.load_personal("run", 4)) == 3
+
+
+def test_a_new_run_starts_where_the_last_one_ended_and_does_so_again(device: Device) -> None:
+    device.save_personal("first", 4, voice(4))
+    device.save_personal("second", 2, voice(2))
+    for run, stamp in (("first", 2_000), ("second", 1_000)):
+        (file,) = (device.home / "personal" / run).glob("*")
+        os.utime(file, (stamp, stamp))
+    assert value_of(device.load_personal("third", 1)) == 4
+    # What the other runs do from now on changes nothing for a first round that is trained again.
+    device.save_personal("second", 3, voice(3))
+    assert value_of(device.load_personal("third", 1)) == 4
+    device.save_personal("third", 1, voice(10))
+    assert value_of(device.load_personal("third", 1)) == 4
+    assert value_of(device.load_personal("third", 2)) == 10
+
+
+def test_runs_do_not_mix(device: Device) -> None:
+    device.save_personal("a", 1, voice(1))
+    device.save_personal("b", 1, voice(2))
+    assert value_of(device.load_personal("a", 2)) == 1
+    assert value_of(device.load_personal("b", 2)) == 2
+
+
+def test_it_lasts_into_another_process(device: Device) -> None:
+    device.save_personal("run", 1, voice(0.25))
+    code = (
+        "import sys; from pathlib import Path; from client.device import Device\n"
+        "device = Device.open(Path(sys.argv[1])); state = device.load_personal('run', 2)\n"
+        "print(float(state['voices.embedding.weight'].sum())); device.save_personal('run', 2, state)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(device.home)], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) == 4.0
+    assert value_of(Device.open(device.home).load_personal("run", 3)) == 0.25
+
+
+def test_setting_a_home_up_again_keeps_the_voice(device: Device) -> None:
+    device.save_personal("run", 1, voice(1))
+    again = Device.create(device.home, "ann", device.recordings[:1], device.feature_cache)
+    assert len(Device.open(device.home).recordings) == 1
+    assert value_of(again.load_personal("run", 2)) == 1
+
+
+def test_old_rounds_are_pruned(device: Device) -> None:
+    for number in range(1, 30):
+        device.save_personal("run", number, voice(number))
+    assert len(list((device.home / "personal" / "run").iterdir())) <= 3
+
+
+def test_killed_between_saving_and_pruning(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2, 3):
+        device.save_personal("run", number, voice(number))
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            device.save_personal("run", 4, voice(4))
+    reopened = Device.open(device.home)
+    assert value_of(reopened.load_personal("run", 4)) == 3
+    assert value_of(reopened.load_personal("run", 5)) == 4
+    reopened.save_personal("run", 5, voice(5))
+    assert value_of(reopened.load_personal("run", 6)) == 5
+    assert len(list((device.home / "personal" / "run").iterdir())) <= 3
+
+
+def test_killed_while_saving(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    device.save_personal("run", 1, voice(1))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            device.save_personal("run", 2, voice(2))
+    assert value_of(device.load_personal("run", 3)) == 1
+
+
+def test_a_damaged_voice_is_named_and_not_replaced_by_a_fresh_one(device: Device) -> None:
+    device.save_personal("run", 1, voice(1))
+    (file,) = (device.home / "personal" / "run").glob("round-*")
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(CorpusError, match="round-00001"):
+        device.load_personal("run", 2)
+
+
+def test_a_file_of_someone_else_in_the_folder_is_no_round(device: Device) -> None:
+    device.save_personal("run", 1, voice(1))
+    save_file(voice(5), device.home / "personal" / "run" / ".round-00002.safetensors.99.partial")
+    assert value_of(device.load_personal("run", 3)) == 1
+
+
+def test_the_log_survives_a_line_that_a_kill_tore(device: Device) -> None:
+    device.log({"run": "run", "round": 1, "outer": [1.0]})
+    path = device.home / "training.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"run": "run", "rou')
+    device.log({"run": "run", "round": 2, "outer": [0.5]})
+    assert [json.loads(line)["round"] for line in path.read_text().splitlines()] == [1, 2]

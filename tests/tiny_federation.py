@@ -1,0 +1,120 @@
+"""The smallest recipe that still does everything, and random speech for it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from client.training import VoicePartition
+from shared_models.acoustic import build_model
+from shared_models.config import Recipe
+from shared_models.features import Features
+from shared_models.partition import Partition, PartitionedModel
+from shared_models.text.symbols import VOCABULARY_SIZE
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "seed": 7,
+    "corpus.speakers": 4,
+    "corpus.test_speakers": 2,
+    "corpus.utterances": 7,
+    "model.hidden": 16,
+    "model.encoder_layers": 1,
+    "model.decoder_layers": 1,
+    "model.heads": 1,
+    "model.filter": 32,
+    "federation.rounds": 3,
+    "federation.cohort": 3,
+    "client.inner_steps": 1,
+    "client.outer_steps": 2,
+    "client.window_frames": 64,
+    "client.batch_size": 2,
+    "cloning.steps": 2,
+    "cloning.local_steps": 2,
+    "evaluation.metrics": ["mcd"],
+    "evaluation.queries": 1,
+    "evaluation.validation": 2,
+    "engine.workers": 2,
+}
+
+
+def tiny_recipe(**changes: Any) -> Recipe:
+    """:data:`TINY` with changes; a double underscore in a name stands for the dot."""
+    return Recipe().override(TINY | {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def tiny_overrides(**changes: Any) -> list[str]:
+    """The same as arguments of the command line."""
+    chosen = TINY | {name.replace("__", "."): value for name, value in changes.items()}
+    return [argument for path, value in chosen.items() for argument in ("--set", f"{path}={_toml(value)}")]
+
+
+def tiny_model(recipe: Recipe) -> VoicePartition:
+    """A device's model under the recipe."""
+    model = build_model(recipe)
+    return PartitionedModel(
+        model, Partition.of(model, share_everything=recipe.federation.algorithm == "full")
+    )
+
+
+def random_speech(count: int, seed: int = 0, *, aligned: bool = True) -> list[Features]:
+    """Noise in the shape and range of speech, half a second to a second an utterance."""
+    return [_utterance(seed * 1000 + number, aligned) for number in range(count)]
+
+
+@torch.no_grad()
+def shaken(model: VoicePartition, amount: float = 0.1) -> VoicePartition:
+    """The model with every parameter moved, so that nothing hides behind a zero."""
+    rng = torch.Generator().manual_seed(99)
+    for parameter in model.model.parameters():
+        parameter += amount * torch.randn(parameter.shape, generator=rng)
+    return model
+
+
+def personal_copy(model: VoicePartition) -> dict[str, Tensor]:
+    """The personal parameters as they are now."""
+    return {name: tensor.clone() for name, tensor in model.personal_state().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether two sets of tensors are equal bit by bit."""
+    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@lru_cache(maxsize=1)
+def features_of_tests() -> Path:
+    """The session's feature cache: ``$FEDVOICE_CACHE``, or a folder that goes when the session ends."""
+    chosen = os.environ.get("FEDVOICE_CACHE")
+    if chosen:
+        return Path(chosen)
+    folder = tempfile.mkdtemp(prefix="fedvoice-test-features-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _utterance(seed: int, aligned: bool) -> Features:
+    rng = torch.Generator().manual_seed(seed)
+    phonemes, frames = 6 + seed % 5, 48 + seed % 31
+    cuts = torch.randperm(frames - 1, generator=rng)[: phonemes - 1].sort().values + 1
+    edges = torch.cat([torch.tensor([0]), cuts, torch.tensor([frames])])
+    return Features(
+        utterance_id=f"u{seed}",
+        phonemes=torch.randint(3, VOCABULARY_SIZE, (phonemes,), generator=rng),
+        mel=torch.randn(frames, 80, generator=rng) * 2 - 5.5,
+        log_f0=torch.randn(frames, generator=rng) * 0.2 + 5.0,
+        voiced=torch.rand(frames, generator=rng) > 0.4,
+        energy=torch.randn(frames, generator=rng) + 2.0,
+        durations=edges.diff() if aligned else None,
+    )
+
+
+def _toml(value: Any) -> str:
+    return str(value).replace("'", '"')
