@@ -1,0 +1,213 @@
+"""Cloning: from nobody's voice to somebody's, and by DP-SGD without listening more than was paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_federation import personal_copy, random_speech, same, shaken, tiny_model, tiny_recipe
+
+from client import private_adaptation
+from client.cloning import adapt, adapt_privately, clone, voice_of_nobody, zero_shot
+from client.ledger import Ledger
+from client.training import VoicePartition
+from shared_models.config import Recipe
+from shared_models.errors import BudgetError, CorpusError
+from shared_models.features import Features, collate
+from shared_models.losses import acoustic_loss
+
+DELTA = 1e-3
+
+
+def recipe_of(**changes: Any) -> Recipe:
+    return tiny_recipe(**({"aligner__learn": "never", "cloning__steps": 3} | changes))
+
+
+def private_recipe(**changes: Any) -> Recipe:
+    settings = {"personal_privacy__enabled": True, "personal_privacy__epsilon": 4.0}
+    return recipe_of(**(settings | {"personal_privacy__delta": DELTA} | changes))
+
+
+class Heard(Sequence[Features]):
+    """Utterances that note which of them were read."""
+
+    def __init__(self, utterances: Sequence[Features]) -> None:
+        self.utterances = list(utterances)
+        self.read: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: Any) -> Any:
+        self.read.add(index)
+        return self.utterances[index]
+
+
+@torch.no_grad()
+def loss_on(model: VoicePartition, utterances: Sequence[Features]) -> float:
+    model.model.eval()
+    batch = collate(utterances, [u.mel for u in [*utterances[1:], utterances[0]]])
+    return float(acoustic_loss(model.model(batch), batch).total)
+
+
+def test_the_voice_of_nobody_has_no_personal_parameters_left() -> None:
+    model = shaken(tiny_model(recipe_of()))
+    nobody = voice_of_nobody(model)
+    assert not any(tensor.any() for tensor in model.personal_state().values())
+    assert not nobody.embedding.any()
+    assert not nobody.prosody.any()
+    assert len(nobody) == 1
+
+
+def test_zero_shot_hears_the_support_and_trains_nothing() -> None:
+    model = shaken(tiny_model(recipe_of()))
+    shared = model.shared_vector()
+    first, second = zero_shot(model, random_speech(5, seed=1)), zero_shot(model, random_speech(5, seed=2))
+    assert torch.equal(model.shared_vector(), shared)
+    assert not torch.equal(first.embedding, second.embedding)
+    assert not torch.equal(first.embedding, voice_of_nobody(model).embedding)
+
+
+def test_zero_shot_is_the_mean_over_utterances_in_any_order() -> None:
+    model, speech = shaken(tiny_model(recipe_of())), random_speech(4)
+    whole = zero_shot(model, speech)
+    for part in ("embedding", "cln_scale", "cln_shift"):
+        alone = torch.stack([getattr(zero_shot(model, [u]), part) for u in speech]).mean(0)
+        assert torch.allclose(getattr(whole, part), alone, atol=1e-5)
+        assert torch.allclose(getattr(whole, part), getattr(zero_shot(model, speech[::-1]), part), atol=1e-5)
+
+
+def test_adapting_lowers_the_loss_on_the_support_and_moves_nothing_shared() -> None:
+    recipe = recipe_of(cloning__steps=60, model__dropout=0.0)
+    model, speech = shaken(tiny_model(recipe)), random_speech(5)
+    voice_of_nobody(model)
+    before, shared = loss_on(model, speech), model.shared_vector()
+    told: list[tuple[int, int]] = []
+    adapted = adapt(model, speech, recipe, on_step=lambda done, total: told.append((done, total)))
+    assert loss_on(model, speech) < 0.97 * before
+    assert torch.equal(model.shared_vector(), shared)
+    assert told == [(step, 60) for step in range(1, 61)]
+    assert not torch.equal(adapted.embedding, zero_shot(model, speech).embedding)
+
+
+def test_adapting_starts_from_nobody_and_repeats() -> None:
+    recipe, speech = recipe_of(), random_speech(5)
+    model = shaken(tiny_model(recipe))
+    first = adapt(model, speech, recipe)
+    torch.rand(3)
+    second = adapt(model, speech, recipe)
+    assert torch.equal(first.embedding, second.embedding)
+    assert torch.equal(first.cln_scale, second.cln_scale)
+
+
+def test_one_utterance_is_too_few_to_adapt_to() -> None:
+    with pytest.raises(CorpusError, match="at least 2 usable utterances and was given 1"):
+        adapt(tiny_model(recipe_of()), random_speech(1), recipe_of())
+
+
+def test_clone_does_what_the_recipe_says(tmp_path: Path) -> None:
+    model, speech, ledger = shaken(tiny_model(recipe_of())), random_speech(5), tmp_path / "ledger.sqlite"
+    listened = clone(model, speech, recipe_of(cloning__steps=0), ledger)
+    assert torch.equal(listened.condition.embedding, zero_shot(model, speech).embedding)
+    adapted = clone(model, speech, recipe_of(), ledger)
+    assert torch.equal(adapted.condition.embedding, adapt(model, speech, recipe_of()).embedding)
+    assert listened.privacy is adapted.privacy is None
+    assert not ledger.exists()
+    private = clone(model, speech, private_recipe(), ledger)
+    assert private.privacy is not None
+    assert private.privacy["epsilon"] <= 4.0
+    assert private.privacy["unit"] == "utterance"
+
+
+def test_private_adaptation_pays_before_it_reads_a_recording(tmp_path: Path) -> None:
+    class NotYet(Heard):
+        def __getitem__(self, index: Any) -> Any:
+            entries.append(len(Ledger(path, None, DELTA).history()))
+            raise ZeroDivisionError("the first recording was read")
+
+    path, entries = tmp_path / "ledger.sqlite", list[int]()
+    recipe = private_recipe(client__batch_size=5)
+    with pytest.raises(ZeroDivisionError):
+        adapt_privately(shaken(tiny_model(recipe)), NotYet(random_speech(5)), recipe, path)
+    assert entries == [1]
+    (entry,) = Ledger(path, None, DELTA).history()
+    assert (entry.spend.steps, entry.spend.unit, entry.spend.purpose) == (3, "utterance", "cloning")
+    assert entry.spend.sampling_probability == 1.0
+
+
+def test_private_adaptation_costs_what_the_recipe_allows(tmp_path: Path) -> None:
+    recipe = private_recipe(cloning__steps=10)
+    told = adapt_privately(shaken(tiny_model(recipe)), random_speech(8), recipe, tmp_path / "l").privacy
+    assert told is not None
+    assert 0.97 * 4.0 < told["epsilon"] <= 4.0
+    assert (told["steps"], told["sampling_probability"], told["delta"]) == (10, 0.25, DELTA)
+
+
+def test_an_utterance_that_was_not_sampled_changes_nothing(tmp_path: Path) -> None:
+    recipe = private_recipe(cloning__steps=2, client__batch_size=1)
+    model, speech = shaken(tiny_model(recipe)), random_speech(9)
+
+    def adapted(utterances: Sequence[Features], name: str) -> tuple[dict[str, Any], set[int], Any]:
+        heard = Heard(utterances)
+        rng = torch.Generator().manual_seed(11)
+        torch.manual_seed(0)
+        voice = adapt_privately(model, heard, recipe, tmp_path / name, rng=rng)
+        return personal_copy(model), heard.read, voice.condition
+
+    plain, read, condition = adapted(speech, "a")
+    assert read, "another seed is needed: nobody was sampled"
+    unread = set(range(9)) - read
+    assert unread, "another seed is needed: everybody was sampled"
+    # References included: one that is heard without being sampled would be a release that nobody paid for.
+    changed = [replace(u, mel=u.mel + 3) if i in unread else u for i, u in enumerate(speech)]
+    other, read_again, other_condition = adapted(changed, "b")
+    assert read_again == read
+    assert same(plain, other)
+    assert torch.equal(condition.embedding, other_condition.embedding)
+    sampled = [replace(u, mel=u.mel + 3) if i in read else u for i, u in enumerate(speech)]
+    assert not same(plain, adapted(sampled, "c")[0]), "what was sampled does count"
+
+
+def test_private_adaptation_hears_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = private_recipe(client__batch_size=4)
+    model = shaken(tiny_model(recipe))
+    heard: list[int] = []
+
+    def watched(items: Sequence[Features], references: Sequence[Any], *rest: Any) -> Any:
+        heard.extend(len(reference) for reference in references)
+        return collate(items, references, *rest)
+
+    monkeypatch.setattr(private_adaptation, "collate", watched)
+    voice = adapt_privately(model, random_speech(5), recipe, tmp_path / "l")
+    assert heard
+    assert set(heard) == {0}
+    # The resulting voice is the trained table and nothing else.
+    assert torch.equal(voice.condition.embedding, model.personal_state()["voices.embedding.weight"])
+
+
+def test_beyond_the_budget_nothing_is_trained(tmp_path: Path) -> None:
+    recipe, path = private_recipe(), tmp_path / "ledger.sqlite"
+    model, speech = shaken(tiny_model(recipe)), random_speech(5)
+    adapt_privately(model, speech, recipe, path)
+    heard, steps = Heard(speech), []
+    with pytest.raises(
+        BudgetError, match=r"cloning would bring this device to epsilon .* where its budget is 4"
+    ):
+        adapt_privately(model, heard, recipe, path, on_step=lambda *step: steps.append(step))
+    assert (heard.read, steps) == (set(), [])
+    assert not any(tensor.any() for tensor in model.personal_state().values())
+    assert len(Ledger(path, None, DELTA).history()) == 1
+
+
+def test_live_noise_is_drawn_anew_each_time(tmp_path: Path) -> None:
+    recipe, speech = private_recipe(), random_speech(5)
+    model = shaken(tiny_model(recipe))
+    voices = []
+    for name in ("a", "b"):
+        torch.manual_seed(0)
+        voices.append(adapt_privately(model, speech, recipe, tmp_path / name).condition.embedding)
+    assert not torch.equal(*voices)

@@ -1,0 +1,136 @@
+"""A voice profile: small, bound to its base, and never a pickle."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tiny_federation import shaken, tiny_model, tiny_recipe
+
+from client.cloning import condition_alone
+from client.profile import VoiceProfile, load_profile, profile_base, save_profile
+from shared_models.acoustic.dimensions import NAMED, PERSONAL_LIMIT, dimensions
+from shared_models.config import ModelConfig
+from shared_models.errors import CheckpointError
+from shared_models.speakers.condition import SpeakerCondition
+
+BASE = "a1" * 32
+
+
+def condition(size: str = "tiny") -> SpeakerCondition:
+    d = dimensions(ModelConfig.model_validate({"size": size}))
+    rng = torch.Generator().manual_seed(3)
+    return SpeakerCondition(
+        torch.randn(1, d.embedding, generator=rng),
+        torch.randn(1, d.sites, d.hidden, generator=rng),
+        torch.randn(1, d.sites, d.hidden, generator=rng),
+        torch.randn(1, d.prosody, generator=rng),
+    )
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "ann.voice.safetensors"
+    save_profile(path, VoiceProfile(condition(), BASE, "Ann ü", {"epsilon": 2.0, "unit": "utterance"}))
+    return path
+
+
+def test_a_profile_is_loaded_as_it_was_saved(saved: Path) -> None:
+    assert profile_base(saved) == BASE
+    loaded = load_profile(saved, base=BASE)
+    assert (loaded.base, loaded.name, loaded.privacy) == (
+        BASE,
+        "Ann ü",
+        {"epsilon": 2.0, "unit": "utterance"},
+    )
+    for name in ("embedding", "cln_scale", "cln_shift", "prosody"):
+        assert torch.equal(getattr(loaded.condition, name), getattr(condition(), name))
+
+
+def test_without_privacy_nothing_is_claimed(tmp_path: Path) -> None:
+    save_profile(tmp_path / "x", VoiceProfile(condition(), BASE, "x"))
+    assert load_profile(tmp_path / "x", base=BASE).privacy is None
+
+
+@pytest.mark.parametrize("size", NAMED)
+def test_a_voice_of_any_size_is_at_most_5000_numbers_and_so_is_its_file(size: str, tmp_path: Path) -> None:
+    path = tmp_path / "voice"
+    profile = VoiceProfile(condition(size), BASE, "x")
+    save_profile(path, profile)
+    with safe_open(path, framework="pt") as file:
+        stored = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
+    assert stored == profile.size <= PERSONAL_LIMIT == 5_000
+    assert path.stat().st_size <= 4 * profile.size + 2_000
+
+
+def test_the_condition_of_a_model_is_what_a_profile_holds(tmp_path: Path) -> None:
+    made = condition_alone(shaken(tiny_model(tiny_recipe())))
+    save_profile(tmp_path / "x", VoiceProfile(made, BASE, "x"))
+    loaded = load_profile(tmp_path / "x", base=BASE).condition
+    assert torch.equal(loaded.cln_scale, made.cln_scale)
+    assert loaded.embedding.any()
+
+
+def test_it_speaks_with_its_own_base_only(saved: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match="was cloned on base a1a1a1a1a1a1 and this base is b2b2b2b2b2b2"
+    ):
+        load_profile(saved, base="b2" * 32)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.2, 0.5, 0.999])
+def test_a_truncated_profile_is_refused(saved: Path, share: float) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(share * len(content))])
+    for read in (profile_base, lambda path: load_profile(path, base=BASE)):
+        with pytest.raises(CheckpointError, match=r"ann\.voice.*cannot be read.*clone the voice again"):
+            read(saved)
+
+
+def test_a_missing_profile_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nobody"):
+        load_profile(tmp_path / "nobody", base=BASE)
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (exec, ("raise SystemExit('the pickle ran')",))
+
+    path = tmp_path / "trap.voice.safetensors"
+    for content in (pickle.dumps(Trap()), b"PK\x03\x04" + pickle.dumps(Trap())):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError):
+            load_profile(path, base=BASE)
+
+
+def test_another_version_or_other_content_is_refused(saved: Path) -> None:
+    with safe_open(saved, framework="pt") as file:
+        header = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    variants = [
+        (tensors, header | {"format": "fedvoice-profile-99"}),
+        (tensors, None),
+        (tensors | {"audio": torch.zeros(100)}, header),
+        ({k: v for k, v in tensors.items() if k != "prosody"}, header),
+    ]
+    for content, said in variants:
+        save_file(content, saved, said)
+        with pytest.raises(CheckpointError, match="not a voice profile of this version"):
+            load_profile(saved, base=BASE)
+
+
+def test_saving_replaces_a_profile_as_a_whole(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_profile(saved, VoiceProfile(condition(), "c3" * 32, "other"))
+    assert load_profile(saved, base=BASE).name == "Ann ü"
+    assert list(saved.parent.iterdir()) == [saved]
