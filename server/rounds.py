@@ -30,6 +30,7 @@ from shared_models.partition import Partition
 from shared_models.seeds import generator
 
 _POLL_SECONDS = 0.02
+SENT_TWICE = "sent twice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ def federate(
         report = _one_round(grid, plan, state, nodes)
         if on_round is not None:
             on_round(report, state.weights)
+        # After the report: a kill in between makes the round run again, and never leaves it unreported.
+        _save(plan, state)
     return state.weights
 
 
@@ -165,9 +168,8 @@ def _one_round(grid: Grid, plan: FederationPlan, state: _State, nodes: dict[int,
         problem = _add_reply(reply, total, plan, number, seen)
         if problem:
             dropped[problem] += 1
-    dropped.update(
-        {"no reply": missing} if (missing := len(messages) - total.count - sum(dropped.values())) else {}
-    )
+    if (missing := len(messages) - total.count - sum(dropped.values()) + dropped[SENT_TWICE]) > 0:
+        dropped["no reply"] = missing
     if messages and not total.count:
         raise FedVoiceError(
             f"round {number}: none of {len(messages)} clients sent a usable update; the first reason: "
@@ -176,7 +178,6 @@ def _one_round(grid: Grid, plan: FederationPlan, state: _State, nodes: dict[int,
     mean = _release(plan, state, total, number)
     state.weights = state.optimizer.step(state.weights, mean)
     state.round = number
-    _save(plan, state)
     return RoundReport(
         round=number,
         rounds=recipe.federation.rounds,
@@ -223,7 +224,7 @@ def _add_reply(
         return reply.error.reason or f"error {reply.error.code}"
     node = reply.metadata.src_node_id
     if node in seen:
-        return "sent twice"
+        return SENT_TWICE
     try:
         update = _decode(reply, plan, number)
         private = plan.recipe.privacy.mode == "central"

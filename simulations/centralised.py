@@ -58,9 +58,10 @@ def train_centralised(
     for number in range(done + 1, recipe.federation.rounds + 1):
         loss = _one_round(partitioned, optimizer, speakers, recipe, number)
         weights = partitioned.shared_vector()
-        _save(partitioned, optimizer, folder, recipe, number)
         if on_round is not None:
             on_round(number, loss, float((weights - before).norm()), weights)
+        # After the report: a kill in between makes the round run again, and never leaves it unreported.
+        _save(partitioned, optimizer, folder, recipe, number)
         before = weights
     return before
 
