@@ -21,8 +21,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 setup: $(STAMP)
 
-# Resemblyzer, the speaker verifier, declares webrtcvad, which needs a compiler; webrtcvad-wheels, in the
-# evaluation extra, is the same module as a wheel. Hence --no-deps, and librosa, which it needs, by name.
+# Only the weights of Resemblyzer, the speaker verifier, are read, from its package's folder. --no-deps, because
+# what it declares is not needed, and a part of that needs a compiler.
 $(STAMP):
 	@test -n "$(PYTHON)" || { echo "error: FedVoice needs Python 3.11 or newer; found none of:" \
 	  "$(CANDIDATES). Install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -30,7 +30,7 @@ $(STAMP):
 	  "Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" -V 2>&1)" >&2; exit 1; }
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual" \
 	  "environment; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[evaluation,espeak,test]' librosa
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[evaluation,espeak,test]'
 	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4
 	@rm -f $(VENV)/.installed-* && touch $@
 

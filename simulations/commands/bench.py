@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
 from shared_models.errors import FedVoiceError, RecipeError
 from simulations.commands.console import JsonOption, notices, output, print_json
-from simulations.environment import GIBIBYTE, describe_environment
+from simulations.environment import GIBIBYTE, describe_environment, machine_class
 
 if TYPE_CHECKING:
     from simulations.benchmarks.engine import Comparison, EngineKind
@@ -117,4 +117,56 @@ def _table(comparisons: list[Comparison], recipe: str | None) -> Table:
                 f"{found.speedup:.1f}" if ours and found.speedup is not None else "",
                 f"{found.largest_difference:.1e}" if ours and found.largest_difference is not None else "",
             )
+    return table
+
+
+@app.command()
+def efficiency(
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that are timed, after one that is not.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of every side, alternately; medians count.")] = 3,
+    recipe: Annotated[str, typer.Option(help="Recipe whose training steps are timed.")] = "default",
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one field, as corpus.speakers=8; repeatable.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Time a federated run over the same training steps in a bare PyTorch loop in one process."""
+    from simulations.benchmarks.efficiency import as_json, measure
+    from simulations.recipes import find_recipe
+
+    with _status(quiet=json_output) as tell:
+        found = measure(find_recipe(recipe, override or []), rounds, repeats, tell)
+    figures = as_json(found)
+    if json_output:
+        print_json({**describe_environment(), "recipe": recipe, **figures})
+        return
+    output().print(_efficiency_table(figures))
+    output().print(
+        f"federated / bare: {found.ratio:.3f} (target {figures['target']:.2f}); over a one-thread loop spread over "
+        f"{found.workers} workers without loss: {found.ratio_to_ideal:.3f}",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    machine = machine_class()
+    output().print(
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB, {machine['processor']}; load average "
+        f"{found.load_average[0]:.1f} before and {found.load_average[1]:.1f} after; the weights of both sides "
+        f"differ by at most {found.largest_difference:.1e}",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+
+
+def _efficiency_table(figures: dict[str, Any]) -> Table:
+    from statistics import median
+
+    title = f"{figures['steps']} training steps: {figures['rounds']} rounds of {figures['cohort']} clients"
+    table = Table("", "seconds", "each", "steps a second", title=title, title_justify="left")
+    sides = {"federated": figures["federated_seconds"]}
+    sides |= {f"bare loop, {n} thread(s)": seconds for n, seconds in figures["bare_seconds"].items()}
+    for name, seconds in sides.items():
+        each = ", ".join(f"{value:.2f}" for value in seconds)
+        table.add_row(name, f"{median(seconds):.2f}", each, f"{figures['steps'] / median(seconds):.2f}")
+    startup = figures["federated_startup_seconds"]
+    table.add_row(
+        "start-up, not counted", f"{median(startup):.2f}", ", ".join(f"{s:.2f}" for s in startup), ""
+    )
     return table

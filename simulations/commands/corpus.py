@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from shared_models.utterance import Utterance
     from simulations.corpora.inspect import Finding, Inspection
 
-app = typer.Typer(no_args_is_help=True, help="Look at a corpus, make a synthetic one, or give its speakers devices.")
+app = typer.Typer(
+    no_args_is_help=True, help="Look at a corpus, make a synthetic one, or give its speakers devices."
+)
 
 SHOWN = 20
 """Findings that the table shows; --all and --json show every one."""
@@ -102,7 +104,9 @@ def espeak(
 def devices(
     path: PathArgument,
     folder: Annotated[Path, typer.Option("--output", help="Where the devices' homes go.")],
-    recipe: Annotated[str, typer.Option(help="Its limits on speakers, lengths and features hold.")] = "default",
+    recipe: Annotated[
+        str, typer.Option(help="Its limits on speakers, lengths and features hold.")
+    ] = "default",
     cache: Annotated[Path | None, typer.Option(help="Where features are kept between runs.")] = None,
     json: JsonOption = False,
 ) -> None:

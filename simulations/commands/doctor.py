@@ -24,10 +24,12 @@ OLDEST_PYTHON = (3, 11)
 NEEDED_DISK_GIB = 2.0
 SHOWN = ("torch", "torchaudio", "flwr", "opacus", "dp-accounting", "numpy", "soundfile", "ray")
 EXTRAS = {
-    "evaluation": (("moonshine_voice", "jiwer", "webrtcvad"), "pip install 'fedvoice[evaluation]'"),
+    "evaluation": (("moonshine_voice", "jiwer"), "pip install 'fedvoice[evaluation]'"),
     "verifier": (("resemblyzer",), "pip install --no-deps resemblyzer==0.1.4"),
     "espeak": (("espeakng_loader",), "pip install 'fedvoice[espeak]'"),
 }
+WEIGHTS = {"resemblyzer": "pretrained.pt"}
+"""Files that are all that is used of a package: it need not be importable itself."""
 
 
 class Finding(TypedDict):
@@ -126,10 +128,17 @@ def _disk(folder: Path) -> Finding:
 
 def _extra(name: str) -> Finding:
     modules, remedy = EXTRAS[name]
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    missing = [module for module in modules if not _is_there(module)]
     if missing:
         return _finding(f"optional: {name}", "hint", f"without {', '.join(missing)}; to add: {remedy}")
     return _finding(f"optional: {name}", "ok", ", ".join(modules))
+
+
+def _is_there(module: str) -> bool:
+    found = importlib.util.find_spec(module)
+    if found is None or module not in WEIGHTS:
+        return found is not None
+    return found.origin is not None and Path(found.origin).with_name(WEIGHTS[module]).is_file()
 
 
 def _tested(name: str, test: Callable[[], str]) -> Finding:

@@ -55,7 +55,7 @@ def evaluate_arm(
         base = loaded.hash
         # A pretrained model's own recipe is not the one that its clones are adapted by.
         recipe = own.override({"aligner": loaded.recipe.aligner.model_dump()})
-    recipe = recipe.override(_changes(corpus, queries, speakers))
+    recipe = recipe.override(_changes(recipe, corpus, queries, speakers))
     data = prepare_unseen(recipe, cache, stage("features") if stage else None)
     recipe = _aligned(recipe, data, weights)
     folder = run.path / "evaluations" / _name(arm, base, recipe, data)
@@ -77,15 +77,17 @@ def _weights(run: RunFolder, arm: str, recipe: Recipe) -> Path | None:
     return run.path / "pretraining" if recipe.pretraining.steps else None
 
 
-def _changes(corpus: str | None, queries: int | None, speakers: int | None) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
+def _changes(recipe: Recipe, corpus: str | None, queries: int | None, speakers: int | None) -> dict[str, Any]:
+    changes: dict[str, Any] = {"corpus.test_speakers": None} if speakers is not None else {}
     if corpus is not None:
+        # How long a recording may be is the recipe's; which speakers there are is the corpus's own.
+        lengths = recipe.corpus.model_dump(include={"min_seconds", "max_seconds"})
         path = corpus if corpus == "embedded" else str(Path(corpus).resolve())
-        changes |= {"corpus.path": path, "corpus.layout": "auto", "corpus.test_speakers": None}
+        changes = {"corpus": {"path": path, **lengths}}
     if queries is not None:
         changes["evaluation.queries"] = queries
     if speakers is not None:
-        changes |= {"evaluation.speakers": speakers, "corpus.test_speakers": None}
+        changes["evaluation.speakers"] = speakers
     return changes
 
 
