@@ -105,7 +105,7 @@ def devices(
     path: PathArgument,
     folder: Annotated[Path, typer.Option("--output", help="Where the devices' homes go.")],
     recipe: Annotated[
-        str, typer.Option(help="Its limits on speakers, lengths and features hold.")
+        str, typer.Option(help="Its features and limits hold; those on speakers for its own corpus alone.")
     ] = "default",
     cache: Annotated[Path | None, typer.Option(help="Where features are kept between runs.")] = None,
     json: JsonOption = False,
@@ -115,8 +115,12 @@ def devices(
     from simulations.recipes import find_recipe
 
     chosen = find_recipe(recipe)
-    limits = chosen.corpus.model_dump(exclude={"path", "layout"})
-    config = _config(path if path == "embedded" else str(Path(path).absolute()), "auto", **limits)
+    place = path if path == "embedded" else str(Path(path).resolve())
+    own = place == chosen.corpus.path or Path(place) == Path(chosen.corpus.path).resolve()
+    # Which speakers, and how many, the recipe says of its own corpus alone.
+    kept = None if own else {"min_seconds", "max_seconds"}
+    limits = chosen.corpus.model_dump(include=kept, exclude={"path", "layout"})
+    config = _config(place, "auto", **limits)
     with steps_progress("features", quiet=json) as progress:
         data = prepare(chosen.model_copy(update={"corpus": config}), cache, progress)
     root = make_devices(folder.resolve(), data.train, data.cache)
@@ -133,7 +137,7 @@ def devices(
     output().print(f"flwr run . --run-config '{config_line}'", soft_wrap=True, highlight=False, markup=False)
 
 
-def _config(path: str, layout: str, **limits: float | None) -> Any:
+def _config(path: str, layout: str, **limits: Any) -> Any:
     from pydantic import ValidationError
 
     from shared_models.config import CorpusConfig

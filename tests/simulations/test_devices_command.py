@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from client.app import _device
 from client.device import Device
 from simulations import cli
+from simulations.corpora.embedded import ROOT
 
 runner = CliRunner()
 RECIPE = "[corpus]\nspeakers = 3\ntest_speakers = 1\nutterances = 2\n"
@@ -82,3 +83,28 @@ def test_a_folder_with_another_corpus_is_refused(tmp_path: Path, recipe: Path) -
     done = runner.invoke(cli.app, [*command, "--recipe", str(recipe)])
     assert done.exit_code != 0
     assert "name an empty folder" in str(done.exception)
+
+
+def test_a_recipe_says_nothing_of_the_speakers_of_another_corpus(tmp_path: Path, recipe: Path) -> None:
+    recipe.write_text('[corpus]\nonly = "nobody"\nspeakers = 2\n')
+    corpus = tmp_path / "mine"
+    for number, voice in enumerate(("k_af_alloy", "k_am_puck", "k_bf_lily")):
+        folder = corpus / f"person-{number}"
+        folder.mkdir(parents=True)
+        for audio in sorted((ROOT / voice).glob("*.ogg"))[:2]:
+            (folder / audio.name).write_bytes(audio.read_bytes())
+            (folder / audio.name).with_suffix(".txt").write_text("He was a german named kerp.")
+    (corpus / "metadata.csv").write_text(_table(corpus))
+    command = ["corpus", "devices", str(corpus), "--output", str(tmp_path / "d"), "--recipe", str(recipe)]
+    done = runner.invoke(cli.app, [*command, "--cache", str(tmp_path / "cache"), "--json"])
+    assert done.exit_code == 0, done.exception
+    assert json.loads(done.stdout)["clients"] == 3
+
+
+def _table(corpus: Path) -> str:
+    """Everybody in training, none held out."""
+    lines = [
+        f"{p.relative_to(corpus)},{p.with_suffix('.txt').read_text()},train"
+        for p in sorted(corpus.rglob("*.ogg"))
+    ]
+    return "\n".join(["path,text,split", *lines]) + "\n"
