@@ -133,8 +133,20 @@ def devices(
         print_json({"devices": str(root), "clients": len(data.train), "aligner": data.recipe.aligner.learn})
         return
     output().print(f"{len(data.train)} devices: {root}", soft_wrap=True, highlight=False)
-    config_line = f'clients={len(data.train)} devices="{root}" output="{root.parent / "federation"}"'
-    output().print(f"flwr run . --run-config '{config_line}'", soft_wrap=True, highlight=False, markup=False)
+    shown = _flower_command(len(data.train), root, recipe)
+    output().print(shown, soft_wrap=True, highlight=False, markup=False)
+
+
+def _flower_command(clients: int, root: Path, recipe: str) -> str:
+    """The line that federates the devices on Flower's own engine. It resolves no path, so all are absolute."""
+    from simulations import recipes
+
+    named = Path(recipe) if recipe.endswith(".toml") else Path(recipes.__file__).parent / f"{recipe}.toml"
+    config = (
+        f'clients={clients} devices="{root}" output="{root.parent / "federation"}" recipe="{named.resolve()}"'
+    )
+    federation = f"num-supernodes={clients} client-resources-num-cpus=1"
+    return f"flwr run . --stream --federation-config '{federation}' --run-config '{config}'"
 
 
 def _config(path: str, layout: str, **limits: Any) -> Any:
