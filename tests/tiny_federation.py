@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import csv
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from shared_models.config import Recipe
 from shared_models.features import Features
 from shared_models.partition import Partition, PartitionedModel
 from shared_models.text.symbols import VOCABULARY_SIZE
+from simulations.corpora import embedded
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -98,6 +100,37 @@ def features_of_tests() -> Path:
     folder = tempfile.mkdtemp(prefix="fedvoice-test-features-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+def small_corpus(folder: Path, *, train: int, test: int = 0, utterances: int = 7) -> Path:
+    """A folder of a few embedded voices, for tests that damage it: ``metadata.csv`` and a folder a speaker."""
+    with (embedded.ROOT / "metadata.csv").open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    chosen: list[dict[str, str]] = []
+    for split, count in (("train", train), ("test", test)):
+        speakers = sorted({row["speaker_id"] for row in rows if row["split"] == split})[:count]
+        for speaker in speakers:
+            chosen += [row for row in rows if row["speaker_id"] == speaker][:utterances]
+    for row in chosen:
+        for name in (row["path"], row["alignment"]):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(embedded.ROOT / name, folder / name)
+    write_table(folder, chosen)
+    return folder
+
+
+def read_table(folder: Path) -> list[dict[str, str]]:
+    """The rows of a corpus folder's table."""
+    with (folder / "metadata.csv").open(encoding="utf-8", newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def write_table(folder: Path, rows: list[dict[str, str]]) -> None:
+    """Write a corpus folder's table anew."""
+    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as table:
+        writer = csv.DictWriter(table, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _utterance(seed: int, aligned: bool) -> Features:
