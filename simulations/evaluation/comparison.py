@@ -117,13 +117,13 @@ def judge_real(work: Judgement) -> Figures:
     stored = _stored(work)
     if stored is not None:
         return stored
-    clips = unseen.real_clips(work.query, work.recipe, work.cache)
-    voice = unseen.voice_of(clips["real"])
+    real = unseen.real_clips(work.query, work.recipe, work.cache)
+    voice = unseen.voice_of(real)
     targets = {work.speaker: voice}
-    support = unseen.real_clips(work.support, work.recipe, work.cache)["real"]
+    support = unseen.real_clips(work.support, work.recipe, work.cache)
     figures: Figures = {"speaker": work.speaker, "voice": voice.tolist()}
-    figures["real"] = unseen.measure(clips["real"], clips["real"], targets, work.speaker, work.recipe)
-    figures["copy"] = unseen.measure(clips["copy"], clips["real"], targets, work.speaker, work.recipe)
+    figures["real"] = unseen.measure(real, real, targets, work.speaker, work.recipe)
+    figures["copy"] = unseen.measure(unseen.copies(real), real, targets, work.speaker, work.recipe)
     # Against themselves the recordings would be too good a match: it is the support that is compared.
     own = [similarity(e, voice) for e in unseen.embeddings(support) if e is not None]
     figures["real"]["similarity"] = float(np.mean(own))
@@ -140,7 +140,7 @@ def judge_clone(work: Judgement, targets: Mapping[str, Sequence[float]]) -> Figu
     query = CachedFeatures(work.query, work.cache, recipe.features)
     texts = [(u.text, features.phonemes) for u, features in zip(work.query, query, strict=True)]
     clips = unseen.clone_and_speak(_load(work), recipe, support, texts)
-    real = unseen.real_clips(work.query, recipe, work.cache)["real"]
+    real = unseen.real_clips(work.query, recipe, work.cache)
     voices = {name: np.asarray(voice, dtype=np.float32) for name, voice in targets.items()}
     figures: Figures = {"speaker": work.speaker}
     for way, spoken in clips.items():

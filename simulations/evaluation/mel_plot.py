@@ -22,7 +22,12 @@ def plot_mels(mels: Mapping[str, Tensor], path: Path) -> None:
     for axis, (title, mel) in zip(axes, mels.items(), strict=True):
         seconds = len(mel) * HOP / SAMPLE_RATE
         axis.imshow(
-            mel.T.numpy(), origin="lower", aspect="auto", extent=(0, seconds, 0, mel.shape[1]), vmin=-11.5, vmax=1.5
+            mel.T.numpy(),
+            origin="lower",
+            aspect="auto",
+            extent=(0, seconds, 0, mel.shape[1]),
+            vmin=-11.5,
+            vmax=1.5,
         )
         axis.set_xlim(0, longest)
         axis.set_ylabel(title.replace("_", "-"))

@@ -74,15 +74,19 @@ def speak(
     return clips
 
 
-def real_clips(recordings: Sequence[Utterance], recipe: Recipe, cache: Path) -> dict[str, list[Clip]]:
-    """The speaker's own recordings: ``real``, and ``copy`` through mel and vocoder."""
-    vocoder = build_vocoder("griffin_lim")
+def real_clips(recordings: Sequence[Utterance], recipe: Recipe, cache: Path) -> list[Clip]:
+    """The speaker's own recordings, trimmed and levelled as the models see them."""
     features = [FeatureCache(cache).get(u, recipe.features) for u in recordings]
-    real = [
+    return [
         Clip(u.text, load_speech(u.audio, recipe.features).wave, f.mel)
         for u, f in zip(recordings, features, strict=True)
     ]
-    return {"real": real, "copy": [Clip(c.text, vocoder(c.mel).numpy(), c.mel) for c in real]}
+
+
+def copies(clips: Sequence[Clip]) -> list[Clip]:
+    """The same clips through mel and vocoder: the best that any acoustic model could do with it."""
+    vocoder = build_vocoder("griffin_lim")
+    return [Clip(clip.text, vocoder(clip.mel).numpy(), clip.mel) for clip in clips]
 
 
 def embeddings(clips: Sequence[Clip]) -> list[Embedding | None]:
@@ -98,7 +102,11 @@ def embeddings(clips: Sequence[Clip]) -> list[Embedding | None]:
 
 
 def measure(
-    clips: Sequence[Clip], real: Sequence[Clip], targets: Mapping[str, Embedding], speaker: str, recipe: Recipe
+    clips: Sequence[Clip],
+    real: Sequence[Clip],
+    targets: Mapping[str, Embedding],
+    speaker: str,
+    recipe: Recipe,
 ) -> dict[str, float]:
     """Means over one speaker's clips; ``targets`` are the voices of all unseen speakers by name.
 
@@ -106,7 +114,9 @@ def measure(
     """
     measures: dict[str, Callable[[], dict[str, float]]] = {
         "similarity": lambda: _similarities(embeddings(clips), targets, speaker),
-        "mcd": lambda: {"mcd": _mean(cepstral_distortion(c.mel, r.mel) for c, r in zip(clips, real, strict=True))},
+        "mcd": lambda: {
+            "mcd": _mean(cepstral_distortion(c.mel, r.mel) for c, r in zip(clips, real, strict=True))
+        },
         "f0": lambda: _pitch_errors(clips, real),
         "wer": lambda: _error_rates(clips),
     }
