@@ -100,7 +100,7 @@ def espeak(
         )
 
 
-@app.command(epilog="Example: fedvoice corpus devices recordings/ --output devices/")
+@app.command(epilog="Example: fedvoice corpus devices recordings/ --output runs/devices/")
 def devices(
     path: PathArgument,
     folder: Annotated[Path, typer.Option("--output", help="Where the devices' homes go.")],

@@ -54,6 +54,9 @@ def simulate(
         return
     changes = list(override or [])
     if corpus is not None:
+        if corpus != "embedded":
+            # Whose ids match is said of the recipe's own corpus.
+            changes.insert(0, "corpus.only=*")
         changes.append(f"corpus.path={str(Path(corpus).resolve()) if corpus != 'embedded' else corpus}")
     if engine is not None:
         changes.append(f"engine.kind={engine}")
