@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from shared_models.acoustic import build_model
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
-from shared_models.partition import Partition, PartitionedModel
+from shared_models.partition import Partition, PartitionedModel, weights_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,12 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
     PartitionedModel(model, partition).load_shared_vector(weights)
     model.eval()
     base = PartitionedModel(model)
-    digest = hashlib.sha256(base.shared_vector().numpy().tobytes()).hexdigest()
     private = (
         recipe.override({"federation.algorithm": "fedrep"})
         if partition.schema != base.partition.schema
         else recipe
     )
-    return BaseModel(base, private, digest)
+    return BaseModel(base, private, weights_hash(base.shared_vector()))
 
 
 def bases_folder() -> Path:

@@ -7,7 +7,6 @@ temporary name, synced and renamed, so that a file with a round's name is always
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
+from shared_models.partition import weights_hash
 
 FORMAT = "fedvoice-checkpoint-1"
 _KEPT = 2
@@ -42,11 +42,6 @@ class Checkpoint:
     def base_hash(self) -> str:
         """The identity of these weights, to which voice profiles are bound."""
         return weights_hash(self.weights)
-
-
-def weights_hash(weights: Tensor) -> str:
-    """SHA-256 of a shared vector ``(D,)``."""
-    return hashlib.sha256(weights.detach().contiguous().numpy().tobytes()).hexdigest()
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:

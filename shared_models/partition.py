@@ -163,6 +163,11 @@ class PartitionedModel(Generic[M]):
             parameter.copy_(flat[spec.start : spec.stop].view(spec.shape))
 
 
+def weights_hash(weights: Tensor) -> str:
+    """SHA-256 of a shared vector ``(D,)``: the identity to which voice profiles are bound."""
+    return hashlib.sha256(weights.detach().contiguous().numpy().tobytes()).hexdigest()
+
+
 def _owned_tensors(
     module: nn.Module, prefix: str, owner: Owner | None
 ) -> Iterator[tuple[str, Tensor, Owner]]:

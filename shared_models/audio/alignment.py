@@ -19,8 +19,8 @@ from torch import Tensor
 from shared_models.audio.arpabet import arpabet_to_symbol
 from shared_models.audio.level import MARGIN_SECONDS
 from shared_models.audio.mel import FRAME_RATE, HOP, SAMPLE_RATE
-from shared_models.audio.storage import write_bytes
 from shared_models.errors import AudioError
+from shared_models.files import write_atomically
 from shared_models.text.symbols import SILENCE, SILENT, SYMBOL_IDS
 
 SILENCE_LABELS = frozenset({"", "sil", "sp", "spn", "<eps>"})
@@ -55,7 +55,7 @@ def read_alignment(path: Path) -> list[Phone]:
 def write_phones(path: Path, phones: Sequence[Phone]) -> None:
     """Write a ``.phones`` table; raises :class:`StorageError` where that is not possible."""
     lines = (f"{phone.start:.6f}\t{phone.end:.6f}\t{phone.symbol}\n" for phone in phones)
-    write_bytes(path, "".join(lines).encode())
+    write_atomically(path, "".join(lines))
 
 
 def speech_bounds(phones: Sequence[Phone]) -> tuple[float, float]:

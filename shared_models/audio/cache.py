@@ -22,10 +22,10 @@ from torch import Tensor
 
 from shared_models import text
 from shared_models.audio.extraction import extract
-from shared_models.audio.storage import write_bytes
 from shared_models.config import FeatureConfig
 from shared_models.errors import AudioError, StorageError
 from shared_models.features import Features
+from shared_models.files import write_atomically
 from shared_models.utterance import Utterance
 
 FEATURE_VERSION = "1"
@@ -52,7 +52,7 @@ class FeatureCache:
         if found is not None:
             return found
         features = extract(utterance, config)
-        write_bytes(path, _pack(features))
+        write_atomically(path, _pack(features))
         return features
 
     def find(self, utterance: Utterance, config: FeatureConfig) -> Features | None:

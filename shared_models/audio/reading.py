@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torchaudio.functional import resample as _polyphase
 
-from shared_models.audio.storage import write_bytes
 from shared_models.errors import AudioError
+from shared_models.files import write_atomically
 
 Wave: TypeAlias = NDArray[np.float32]
 """``(samples,)`` mono in [-1, 1]."""
@@ -69,7 +69,7 @@ def write_audio(path: Path, wave: Wave, rate: int) -> None:
 
     Raises :class:`AudioError` for an unknown suffix and :class:`StorageError` for a full disk.
     """
-    write_bytes(path, encode_audio(wave, rate, path.suffix))
+    write_atomically(path, encode_audio(wave, rate, path.suffix))
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared_models.audio.reading import read_audio, resample, write_audio
-from shared_models.audio.storage import write_bytes
 from shared_models.errors import AudioError, StorageError
 
 
@@ -117,7 +116,7 @@ def test_full_disk_leaves_the_old_file_and_no_litter(
 def test_a_file_in_the_place_of_the_folder_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(StorageError):
-        write_bytes(tmp_path / "taken" / "a.bin", b"x")
+        write_audio(tmp_path / "taken" / "a.wav", tone(16000), 16000)
 
 
 @pytest.mark.realspeech
