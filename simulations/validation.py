@@ -66,7 +66,7 @@ def _choose(recipe: Recipe, data: Prepared) -> list[tuple[Features, Features]]:
 
 def training_loss_of_round(devices: Path, run: str, round_number: int) -> float:
     """Mean outer-loop loss of the devices that trained in a round, from their own logs."""
-    losses = []
+    losses: list[float] = []
     for log in devices.glob("*/training.jsonl"):
         with log.open("rb") as lines:
             lines.seek(max(0, log.stat().st_size - _LONGEST_ENTRY))

@@ -46,6 +46,7 @@ def simulate(
         fedvoice simulate --resume runs/default-20261121-140000
     """
     from shared_models.errors import RecipeError
+    from simulations.corpora import open_corpus
     from simulations.recipes import find_recipe
     from simulations.run_folder import RunFolder, default_run_path
 
@@ -69,6 +70,8 @@ def simulate(
         chosen = run.recipe()
     else:
         chosen = find_recipe(recipe, changes)
+        # Before there is a run folder: a corpus that is not there is no run to resume.
+        open_corpus(chosen.corpus)
         run = RunFolder.create(output or default_run_path(chosen.name), chosen)
     _run(run, chosen, ray_address, as_json)
 
@@ -83,7 +86,21 @@ def _run(run: Any, recipe: Any, ray_address: str | None, as_json: bool) -> None:
         console.print_json(results | {"run": str(run.path), "report": str(run.report_path)})
         return
     console.output().print(results_table(results))
+    for name, arm in results["arms"].items():
+        if arm["epsilon"]:
+            console.output().print(f"{name}: {_privacy_sentence(arm['epsilon'])}", highlight=False)
     console.output().print(f"report: {run.report_path}", soft_wrap=True, highlight=False)
+
+
+def _privacy_sentence(privacy: dict[str, Any]) -> str:
+    """The guarantee, and whose it is: the assumed cohort's, which is not always the simulated one."""
+    sentence = str(privacy["statement"])
+    if privacy["assumed_cohort"] == privacy["simulated_cohort"]:
+        return sentence
+    return (
+        f"{sentence} Simulated with {privacy['simulated_cohort']:g} of {privacy['simulated_population']:g} people a "
+        "round, who are not protected by it: the noise is scaled to what the larger cohort would see."
+    )
 
 
 class _Bars:
