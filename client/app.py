@@ -91,7 +91,7 @@ def train_device(
     from the operating system, since whoever sent the recipe knows its seed.
     """
     started = time.monotonic()
-    _put_personal(model, device.load_personal(run, round_number))
+    _put_personal(model, device.load_personal(run, round_number, like=model.personal_state()))
     utterances = CachedFeatures(device.recordings, device.feature_cache, recipe.features)
     material = Material.split(utterances, recipe.client.support_fraction)
     inner = None

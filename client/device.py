@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,20 @@ class Device:
         """Where the device's privacy ledger is kept."""
         return self.home / "ledger.sqlite"
 
-    def load_personal(self, run: str, before_round: int) -> dict[str, Tensor] | None:
+    def load_personal(
+        self, run: str, before_round: int, *, like: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor] | None:
         """The personal parameters to start round ``before_round`` of ``run`` with; None for a fresh device.
 
         A round that is trained again after a crash starts from the same parameters as the first time. A
-        new run starts where the device's previous run ended.
+        new run starts where the device's newest run ended whose voice is shaped ``like`` this model's.
         """
         rounds = [r for r in self._saved_rounds(run) if r < before_round]
         if rounds:
             return _load(self._personal_file(run, max(rounds)))
         start = self.home / "personal" / run / "start.safetensors"
         if not start.exists() and not self._saved_rounds(run):
-            self._adopt_previous(run, start)
+            self._adopt_previous(run, start, like)
         return _load(start)
 
     def save_personal(self, run: str, round_number: int, state: dict[str, Tensor]) -> None:
@@ -98,12 +100,16 @@ class Device:
         folder = self.home / "personal" / run
         return [int(path.stem.removeprefix("round-")) for path in folder.glob("round-*.safetensors")]
 
-    def _adopt_previous(self, run: str, start: Path) -> None:
+    def _adopt_previous(self, run: str, start: Path, like: Mapping[str, Tensor] | None) -> None:
         others = [p for p in (self.home / "personal").glob("*/round-*.safetensors") if p.parent.name != run]
-        if not others:
-            return
-        newest = max(others, key=lambda path: (path.stat().st_mtime_ns, path.name))
-        write_atomically(start, newest.read_bytes())
+        for path in sorted(others, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True):
+            if like is None or _shapes(_load(path) or {}) == _shapes(like):
+                write_atomically(start, path.read_bytes())
+                return
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def _load(path: Path) -> dict[str, Tensor] | None:

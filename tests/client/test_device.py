@@ -183,3 +183,17 @@ def test_the_log_survives_a_line_that_a_kill_tore(device: Device) -> None:
     path.write_bytes(path.read_bytes() + b'{"run": "run", "rou')
     device.log({"run": "run", "round": 2, "outer": [0.5]})
     assert [json.loads(line)["round"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_a_voice_of_another_model_is_not_adopted(tmp_path: Path) -> None:
+    device = Device.create(tmp_path / "home", "s", [], tmp_path / "cache")
+    fits, wider = (
+        {"voices.embedding.weight": torch.ones(1, 8)},
+        {"voices.embedding.weight": torch.ones(1, 16)},
+    )
+    device.save_personal("first", 1, fits)
+    device.save_personal("second", 1, wider)
+    adopted = device.load_personal("third", 1, like=fits)
+    assert adopted is not None
+    assert adopted["voices.embedding.weight"].shape == (1, 8)
+    assert device.load_personal("fourth", 1, like={"voices.embedding.weight": torch.ones(1, 32)}) is None
