@@ -60,7 +60,9 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {name: None if value is None else value.to(device) for name, value in found.items()}
+        moved: dict[str, Any] = {
+            name: None if value is None else value.to(device) for name, value in found.items()
+        }
         return replace(self, **moved)
 
 
