@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ def training_loss_of_round(devices: Path, run: str, round_number: int) -> float:
             lines.seek(max(0, log.stat().st_size - _LONGEST_ENTRY))
             # What follows the last newline is empty, or was torn by a kill.
             whole = lines.read().split(b"\n")[:-1]
-        entry = json.loads(whole[-1]) if whole else {"round": 0}
-        if entry["round"] == round_number and entry["run"] == run:
+        entry: dict[str, Any] = json.loads(whole[-1]) if whole else {}
+        if entry.get("round") == round_number and entry["run"] == run:
             losses.extend(entry["outer"])
     return sum(losses) / len(losses) if losses else math.nan
