@@ -25,7 +25,7 @@ from server.mechanisms import CentralGaussian, sample_cohort
 from server.optimizers import ServerOptimizer, build_server_optimizer
 from shared_models import wire
 from shared_models.config import Recipe, recipe_from_json
-from shared_models.errors import CheckpointError, FedVoiceError, WireError
+from shared_models.errors import CheckpointError, FedVoiceError, PrivacyError, WireError
 from shared_models.partition import Partition
 from shared_models.seeds import generator
 
@@ -94,6 +94,11 @@ def federate(
     Raises :class:`CheckpointError` if the folder holds another federation's checkpoints, and
     :class:`FedVoiceError` if too few clients join within ``plan.join_seconds``.
     """
+    if plan.recipe.privacy.noise_cohort and plan.recipe.privacy.mode != "none" and not plan.seeded_noise:
+        raise PrivacyError(
+            "privacy.noise_cohort scales the noise down to a cohort that is not there, which is for simulations: "
+            "remove it, or the people who take part would not have the epsilon that is stated"
+        )
     state = _restore(plan)
     nodes: dict[int, int] = {}
     while state.round < plan.recipe.federation.rounds:

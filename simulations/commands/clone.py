@@ -46,8 +46,14 @@ def clone(
     from client.base_model import keep_base, load_base
     from client.enrollment import enroll
     from client.profile import VoiceProfile, save_profile
+    from shared_models.errors import PrivacyError
     from simulations.evaluation.before_and_after import compare_voices
 
+    if epsilon is not None and (zero_shot or steps == 0):
+        raise PrivacyError(
+            "zero-shot cloning listens to the recordings without noise and has no epsilon: leave --epsilon, or adapt "
+            "with --steps of 1 or more"
+        )
     loaded = load_base(base, arm)
     changes: dict[str, Any] = {} if steps is None else {"cloning.steps": steps}
     if epsilon is not None:
