@@ -26,7 +26,7 @@ from shared_models.acoustic import build_model
 from shared_models.audio.cache import FeatureCache
 from shared_models.clipping import clip
 from shared_models.config import FeatureConfig, Recipe, recipe_from_json
-from shared_models.errors import CorpusError
+from shared_models.errors import AudioError, CorpusError, FedVoiceError, StorageError
 from shared_models.features import Features
 from shared_models.partition import Partition, PartitionedModel
 from shared_models.utterance import Utterance
@@ -57,9 +57,16 @@ def train(message: Message, context: Context) -> Message:
         header, message.content.array_records["shared"]["shared"].data, model.partition, kind="weights"
     )
     partition_id = int(context.node_config.get("partition-id", 0))
-    update = train_device(
-        model, weights.vector, device, recipe, weights.round, str(header["run"]), partition_id, simulated
-    )
+    try:
+        update = train_device(
+            model, weights.vector, device, recipe, weights.round, str(header["run"]), partition_id, simulated
+        )
+    except (AudioError, CorpusError, StorageError) as error:
+        # Their text names files, and so people: it stays in the owner's log, and the server learns the kind.
+        device.log({"run": str(header["run"]), "round": weights.round, "error": str(error), "outer": []})
+        raise FedVoiceError(
+            f"{type(error).__name__} on the device; its own training.jsonl says more"
+        ) from None
     if recipe.privacy.mode == "central":
         clip(update.vector, recipe.privacy.clipping_norm, in_place=True)
     reply_header, buffer = wire.encode(model, update)
