@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from shared_models.audio.mel import HOP, N_FFT, PADDING, mel_basis
+from shared_models.vocoders.inverse_stft import overlap_add
 
 _SMALLEST = 1e-8
-_SMALLEST_WEIGHT = 1e-2  # only the outer edge of the padding, which is cut off, has less
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +52,13 @@ class GriffinLim:
         guess = torch.polar(spectrum, angle.expand_as(spectrum))
         previous = torch.zeros_like(guess)
         for _ in range(self.iterations):
-            frames = _overlap_add(torch.fft.irfft(guess), window).unfold(-1, N_FFT, HOP)
+            frames = overlap_add(torch.fft.irfft(guess), window).unfold(-1, N_FFT, HOP)
             consistent = torch.fft.rfft(frames * window)
             accelerated = torch.view_as_real(previous).lerp(torch.view_as_real(consistent), 1 + self.momentum)
             previous = consistent
             length = accelerated.square().sum(dim=-1).clamp(min=_SMALLEST**2).rsqrt_()
             guess = torch.view_as_complex(accelerated * length.mul_(spectrum)[..., None])
-        return _overlap_add(torch.fft.irfft(guess), window)
-
-
-def _overlap_add(frames: Tensor, window: Tensor) -> Tensor:
-    """The wave ``(B, (T - 1) * HOP + N_FFT)`` closest to ``frames (B, T, N_FFT)`` under ``window``."""
-    shifts = N_FFT // HOP
-    pieces = (frames * window).reshape(*frames.shape[:-1], shifts, HOP)
-    weights = window.square().reshape(shifts, HOP)
-    count = frames.shape[1]
-    wave = frames.new_zeros(len(frames), count + shifts - 1, HOP)
-    weight = frames.new_zeros(count + shifts - 1, HOP)
-    for shift in range(shifts):
-        wave[:, shift : shift + count] += pieces[:, :, shift]
-        weight[shift : shift + count] += weights[shift]
-    return (wave / weight.clamp(min=_SMALLEST_WEIGHT)).flatten(1)
+        return overlap_add(torch.fft.irfft(guess), window)
 
 
 def magnitude_of_mel(mel: Tensor, iterations: int = 20) -> Tensor:
