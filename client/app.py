@@ -8,8 +8,10 @@ random in every run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+import traceback
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +28,7 @@ from shared_models.acoustic import build_model
 from shared_models.audio.cache import FeatureCache
 from shared_models.clipping import clip
 from shared_models.config import FeatureConfig, Recipe, recipe_from_json
-from shared_models.errors import AudioError, CorpusError, FedVoiceError, StorageError
+from shared_models.errors import AudioError, BudgetError, CorpusError, FedVoiceError, StorageError
 from shared_models.features import Features
 from shared_models.partition import Partition, PartitionedModel
 from shared_models.utterance import Utterance
@@ -57,20 +59,44 @@ def train(message: Message, context: Context) -> Message:
         header, message.content.array_records["shared"]["shared"].data, model.partition, kind="weights"
     )
     partition_id = int(context.node_config.get("partition-id", 0))
+    run = str(header["run"])
     try:
         update = train_device(
-            model, weights.vector, device, recipe, weights.round, str(header["run"]), partition_id, simulated
+            model, weights.vector, device, recipe, weights.round, run, partition_id, simulated
         )
-    except (AudioError, CorpusError, StorageError) as error:
-        # Their text names files, and so people: it stays in the owner's log, and the server learns the kind.
-        device.log({"run": str(header["run"]), "round": weights.round, "error": str(error), "outer": []})
-        raise FedVoiceError(
-            f"{type(error).__name__} on the device; its own training.jsonl says more"
-        ) from None
+    except Exception as error:
+        raise _anonymous(error, device, run, weights.round) from None
     if recipe.privacy.mode == "central":
         clip(update.vector, recipe.privacy.clipping_norm, in_place=True)
     reply_header, buffer = wire.encode(model, update)
     return Message(_content(reply_header, buffer), reply_to=message)
+
+
+_KNOWN_TO_THE_SERVER = {
+    AudioError: "a recording on the device cannot be used",
+    BudgetError: "the device's privacy budget does not allow this round",
+    CorpusError: "the device has no usable recordings",
+    StorageError: "the device's disk is full or not writable: free some space there",
+}
+
+
+def _anonymous(error: Exception, device: Device, run: str, round_number: int) -> FedVoiceError:
+    """What the server may know of a failure in training: its kind.
+
+    The text of an error names files, and so people, or speaks of the recordings; it stays in the owner's log.
+    """
+    text = "".join(traceback.format_exception_only(error)).strip()
+    if not isinstance(error, FedVoiceError):
+        text = "".join(traceback.format_exception(error))
+    with contextlib.suppress(
+        StorageError
+    ):  # a full disk has no room for this line either, and is told of below
+        device.log({"run": run, "round": round_number, "error": text, "outer": []})
+    kind = type(error).__name__
+    known = next(
+        (said for error_class, said in _KNOWN_TO_THE_SERVER.items() if isinstance(error, error_class)), None
+    )
+    return FedVoiceError(f"{kind}: {known or 'the device could not train'} (see its own training.jsonl)")
 
 
 def _content(header: wire.Header, buffer: wire.Buffer) -> RecordDict:

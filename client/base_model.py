@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from client.training import VoicePartition
@@ -15,6 +14,7 @@ from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
 from shared_models.partition import Partition, PartitionedModel, weights_hash
+from shared_models.tensor_file import read_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,12 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
     Raises :class:`CheckpointError` if there is none, or it is damaged, or not what its recipe makes.
     """
     file = path if path.is_file() else _newest(path, arm)
-    try:
-        with safe_open(file, framework="pt") as checkpoint:
-            header = checkpoint.metadata() or {}
-            weights = checkpoint.get_tensor("weights")
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"the checkpoint {file} cannot be read ({error}): it is truncated or damaged, so use another"
-        ) from None
-    if "recipe" not in header or "schema" not in header:
+    header, tensors = read_tensors(file, "the checkpoint", "it is truncated or damaged, so use another")
+    if not {"recipe", "schema"} <= header.keys() or "weights" not in tensors:
         raise CheckpointError(
             f"{file} is not a FedVoice checkpoint: name a run folder or a file of its checkpoints/"
         )
-    recipe = recipe_from_json(header["recipe"])
+    weights, recipe = tensors["weights"], recipe_from_json(header["recipe"])
     model = build_model(recipe)
     # Full-model sharing publishes a personal set too; a newcomer starts from the shared one all the same.
     partition = Partition.of(model, share_everything=recipe.federation.algorithm == "full")

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
 from shared_models.speakers.condition import SpeakerCondition
+from shared_models.tensor_file import read_tensors
 
 FORMAT = "fedvoice-profile-1"
 _TENSORS = ("embedding", "cln_scale", "cln_shift", "prosody")
@@ -77,14 +77,7 @@ def load_profile(path: Path, *, base: str) -> VoiceProfile:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"the voice profile {path} cannot be read ({error}): clone the voice again"
-        ) from None
+    header, tensors = read_tensors(path, "the voice profile", "clone the voice again")
     if header.get("format") != FORMAT or set(tensors) != set(_TENSORS):
         raise CheckpointError(
             f"{path} is not a voice profile of this version ({FORMAT}, and it says {header.get('format')!r})"

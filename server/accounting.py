@@ -118,6 +118,11 @@ def accountant_for(recipe: Recipe, clients: int) -> Accountant | None:
         return None
     cohort = privacy.noise_cohort or min(federation.cohort, clients)
     population = privacy.population or clients
+    if population != clients and not privacy.noise_cohort:
+        raise RecipeError(
+            f"privacy.population is {population} and {clients} clients take part: leave it out, or set "
+            "privacy.noise_cohort too, since cohorts are drawn from the clients that there are"
+        )
     if cohort > population:
         raise RecipeError(
             f"the accountant's cohort of {cohort} is larger than its population of {population}: set "

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
 from shared_models.partition import weights_hash
+from shared_models.tensor_file import read_tensors
 
 FORMAT = "fedvoice-checkpoint-1"
 _KEPT = 2
@@ -64,14 +64,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def load_checkpoint(path: Path, *, schema: str | None = None) -> Checkpoint:
     """Read one checkpoint. Raises :class:`CheckpointError` if it is damaged or of another model."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"the checkpoint {path} cannot be read ({error}): it is truncated or damaged, so use the one before it"
-        ) from None
+    header, tensors = read_tensors(
+        path, "the checkpoint", "it is truncated or damaged, so use the one before it"
+    )
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a FedVoice checkpoint")
     if schema is not None and header["schema"] != schema:

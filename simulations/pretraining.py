@@ -8,7 +8,8 @@ a model that can already speak needs fewer of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from server.checkpoints import latest_checkpoint
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 from simulations.centralised import train_centralised
+from simulations.corpora import open_corpus
 from simulations.preparation import prepare
 
 STEPS_A_ROUND = 50
@@ -44,17 +46,30 @@ def pretraining_recipe(recipe: Recipe) -> Recipe:
     )
 
 
+def refuse_public_clients(recipe: Recipe) -> None:
+    """Raise :class:`RecipeError` if a speaker of the pretraining is a client too."""
+    if recipe.pretraining.steps == 0:
+        return
+    public = open_corpus(pretraining_recipe(recipe).corpus).speakers("train")
+    clients = open_corpus(recipe.corpus).speakers("train")
+    own, theirs = recipe.corpus.only, recipe.pretraining.only
+    both = sorted(s for s in public.keys() & clients.keys() if fnmatchcase(s, own) and fnmatchcase(s, theirs))
+    if both:
+        raise RecipeError(
+            f"speaker {both[0]} is both public (pretraining) and a client: keep them apart with pretraining.only and "
+            "corpus.only"
+        )
+
+
 def pretrain(
     recipe: Recipe,
     folder: Path,
     cache: Path,
-    clients: Collection[str],
     stage: Callable[[str], Callable[[int, int], None]],
     on_round: Callable[[dict[str, Any]], None],
 ) -> Tensor | None:
     """The shared weights ``(D,)`` that every arm of ``recipe`` starts from; None if it asks for none.
 
-    ``clients`` are the speakers who take part: raises :class:`RecipeError` if one of them is public too.
     ``recipe`` must be resolved: whether there is an aligner decides which weights there are.
     """
     if recipe.pretraining.steps == 0:
@@ -64,11 +79,6 @@ def pretrain(
     if done is not None and done.round == own.federation.rounds:
         return done.weights
     data = prepare(own, cache, stage("features of the public corpus"))
-    if both := sorted(data.train.keys() & clients):
-        raise RecipeError(
-            f"speaker {both[0]} is both public (pretraining) and a client: keep them apart with pretraining.only and "
-            "corpus.only"
-        )
 
     def tell(number: int, loss: float, update_norm: float, _: Tensor) -> None:
         on_round({"round": number, "train_loss": loss, "update_norm": update_norm})

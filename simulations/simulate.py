@@ -17,12 +17,13 @@ from client.app import DEVICES_VARIABLE
 from server.accounting import accountant_for
 from server.app import make_app, plan_for
 from server.rounds import FederationPlan, RoundReport
+from shared_models.acoustic.dimensions import dimensions
 from shared_models.config import Recipe
 from simulations.centralised import train_centralised
 from simulations.engine import run_federation
 from simulations.evaluation.comparison import compare_arms
 from simulations.preparation import Prepared, make_devices, prepare
-from simulations.pretraining import pretrain, pretraining_recipe
+from simulations.pretraining import pretrain, pretraining_recipe, refuse_public_clients
 from simulations.reports.report import write_report
 from simulations.run_folder import ArmFolder, RunFolder, ScalarLog
 from simulations.validation import Validation, training_loss_of_round
@@ -50,13 +51,13 @@ def simulate(
 ) -> dict[str, Any]:
     """Run (or go on with) a simulation in ``run`` and return its results."""
     started = time.monotonic()
+    dimensions(recipe.model)  # sizes that do not fit are refused before the features are made
+    refuse_public_clients(recipe)
     data = prepare(recipe, cache, progress.stage("features"))
     arms = {name: _arm_recipe(data.recipe, name) for name in (recipe.arms or {DEFAULT_ARM: {}})}
     public = run.path / "pretraining"
     rounds = pretraining_recipe(data.recipe).federation.rounds if data.recipe.pretraining.steps else 1
-    initial = pretrain(
-        data.recipe, public, data.cache, data.train, progress.stage, progress.arm("pretraining", rounds)
-    )
+    initial = pretrain(data.recipe, public, data.cache, progress.stage, progress.arm("pretraining", rounds))
     outcomes = {
         name: run_arm(run, name, arm, data, progress, initial, ray_address) for name, arm in arms.items()
     }
@@ -223,7 +224,6 @@ def _paths_within_run(judged: dict[str, Any], arm: str) -> dict[str, Any]:
     """File names relative to the run folder rather than to the arm's."""
     for speaker in judged["speakers"]:
         speaker["audio"] = {way: f"arms/{arm}/{path}" for way, path in speaker["audio"].items()}
-        speaker["mel_plot"] = f"arms/{arm}/{speaker['mel_plot']}"
     return judged
 
 

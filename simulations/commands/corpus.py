@@ -100,6 +100,25 @@ def espeak(
         )
 
 
+@app.command(epilog="Example: fedvoice corpus join voices/ recordings/ --output both.csv")
+def join(
+    paths: Annotated[list[str], typer.Argument(help="'embedded', folders, or CSV files.")],
+    table: Annotated[Path, typer.Option("--output", help="The CSV to write; audio stays where it is.")],
+    alignments: Annotated[Path | None, typer.Option(help="A folder of <utterance_id>.phones files.")] = None,
+    max_seconds: Annotated[float, typer.Option(help="Longer recordings are left out.", min=0.0)] = 14.0,
+    json: JsonOption = False,
+) -> None:
+    """Join corpora into one table, so that a recipe can train on all of them."""
+    from simulations.corpora.join import join_corpora
+
+    configs = [_config(path, "auto", max_seconds=max_seconds) for path in paths]
+    utterances = join_corpora(configs, table, alignments)
+    if json:
+        print_json({"path": str(table), "utterances": utterances})
+        return
+    output().print(f"{utterances} utterances: {table}", soft_wrap=True, highlight=False)
+
+
 @app.command(epilog="Example: fedvoice corpus devices recordings/ --output runs/devices/")
 def devices(
     path: PathArgument,

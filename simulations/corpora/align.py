@@ -1,6 +1,6 @@
 """Aligns a corpus with itself: ``python -m simulations.corpora.align CORPUS OUTPUT``.
 
-Trains the unsupervised aligner alone on all of a corpus, and writes what it finds as ``.phones`` files. The
+Trains the unsupervised aligner alone on a corpus's train speakers, and writes what it finds as ``.phones`` files. The
 embedded voices get their alignments from it (``simulations.corpora.pack --alignments``); private speech does
 not, its aligner is learnt in the federation.
 """
@@ -82,7 +82,9 @@ def main() -> None:
     recipe = Recipe(name="align").override({"corpus.path": arguments.corpus, "aligner.learn": "always"})
     utterances = open_corpus(recipe.corpus).utterances
     found, _ = extract_all(utterances, recipe.features, FeatureCache(default_cache()), workers=2)
-    model = train_aligner(list(found.values()), recipe, _print_progress)
+    # Unseen speakers are aligned, and never learnt from.
+    seen = [found[u.utterance_id] for u in utterances if u.split == "train" and u.utterance_id in found]
+    model = train_aligner(seen, recipe, _print_progress)
     for utterance in utterances:
         if utterance.utterance_id in found:
             phones = phones_of(model, utterance, found[utterance.utterance_id], recipe)

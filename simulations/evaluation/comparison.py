@@ -28,7 +28,6 @@ from shared_models.partition import PartitionedModel
 from shared_models.utterance import Utterance
 from simulations.evaluation import unseen_speakers as unseen
 from simulations.evaluation.bootstrap import bootstrap_mean
-from simulations.evaluation.mel_plot import plot_mels
 from simulations.evaluation.similarity import similarity
 from simulations.preparation import Prepared
 
@@ -139,7 +138,7 @@ def judge_clone(work: Judgement, targets: Mapping[str, Sequence[float]]) -> Figu
     support = list(CachedFeatures(work.support, work.cache, recipe.features))
     query = CachedFeatures(work.query, work.cache, recipe.features)
     texts = [(u.text, features.phonemes) for u, features in zip(work.query, query, strict=True)]
-    clips = unseen.clone_and_speak(_load(work), recipe, support, texts)
+    clips = unseen.clone_and_speak(_load(work), recipe, support, texts, work.speaker)
     real = unseen.real_clips(work.query, recipe, work.cache)
     voices = {name: np.asarray(voice, dtype=np.float32) for name, voice in targets.items()}
     figures: Figures = {"speaker": work.speaker}
@@ -148,9 +147,6 @@ def judge_clone(work: Judgement, targets: Mapping[str, Sequence[float]]) -> Figu
             figures[f"{name}_{way}"] = value
     audio = unseen.save_clips({"real": real, **clips}, work.folder / "audio", work.speaker)
     figures["audio"] = {way: f"audio/{name}" for way, name in audio.items()}
-    plot = work.folder / "audio" / f"{work.speaker}-mels.png"
-    plot_mels({"real": real[0].mel, **{way: spoken[0].mel for way, spoken in clips.items()}}, plot)
-    figures["mel_plot"] = f"audio/{plot.name}"
     return _store(work, figures)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from client.cloning import adapt, voice_of_nobody, zero_shot
+from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
 from client.local_only import train_alone
 from client.training import VoicePartition
 from shared_models.audio.cache import FeatureCache
@@ -28,6 +29,7 @@ from shared_models.audio.reading import Wave, write_audio
 from shared_models.config import Recipe
 from shared_models.errors import AudioError
 from shared_models.features import Features
+from shared_models.seeds import generator
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.utterance import Utterance
 from shared_models.vocoders import build_vocoder
@@ -50,14 +52,33 @@ class Clip:
 
 
 def clone_and_speak(
-    model: VoicePartition, recipe: Recipe, support: Sequence[Features], queries: Sequence[tuple[str, Tensor]]
+    model: VoicePartition,
+    recipe: Recipe,
+    support: Sequence[Features],
+    queries: Sequence[tuple[str, Tensor]],
+    speaker: str,
 ) -> dict[str, list[Clip]]:
-    """The query texts ``(text, phonemes (L,))`` as spoken before and after cloning from ``support``."""
+    """The query texts ``(text, phonemes (L,))`` as spoken before and after cloning from ``speaker``'s ``support``.
+
+    Under the recipe's personal privacy there is no ``zero_shot``: what the reference encoder hears is a release
+    without noise.
+    """
     if recipe.federation.algorithm == "local":
         return {"after": speak(model, train_alone(model, support, recipe), queries)}
-    conditions = {"before": voice_of_nobody(model), "zero_shot": zero_shot(model, support)}
-    clips = {way: speak(model, condition, queries) for way, condition in conditions.items()}
-    return clips | {"after": speak(model, adapt(model, support, recipe), queries)}
+    conditions = {"before": voice_of_nobody(model)}
+    if recipe.personal_privacy.enabled:
+        conditions["after"] = _adapted_privately(model, support, recipe, speaker)
+    else:
+        conditions |= {"zero_shot": zero_shot(model, support), "after": adapt(model, support, recipe)}
+    return {way: speak(model, conditions[way], queries) for way in WAYS if way in conditions}
+
+
+def _adapted_privately(
+    model: VoicePartition, support: Sequence[Features], recipe: Recipe, speaker: str
+) -> SpeakerCondition:
+    rng = generator(recipe.seed, "private cloning", speaker)
+    with TemporaryDirectory() as folder:  # a simulated newcomer, whose ledger begins here
+        return adapt_privately(model, support, recipe, Path(folder) / "ledger.sqlite", rng=rng).condition
 
 
 @torch.no_grad()

@@ -280,3 +280,24 @@ def test_a_full_disk_takes_no_voice_away(
     assert "the disk that holds" in error
     assert "v.voice.safetensors" in error
     assert voice.read_bytes() == content
+
+
+def test_a_zero_shot_voice_has_no_epsilon(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    base = base_of(tmp_path / "base")
+    recordings = small_corpus(tmp_path / "corpus", train=1, utterances=3)
+    for how in (["--zero-shot"], ["--steps", "0"]):
+        error = error_of(capsys, "clone", recordings, "--base", base, "--epsilon", "4", *how)
+        assert "has no epsilon" in error
+    assert not list(tmp_path.glob("*.voice.safetensors"))
+
+
+def test_a_speaker_who_is_public_and_a_client_is_refused_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    root = small_corpus(tmp_path / "corpus", train=2, utterances=2)
+    (tmp_path / "both.toml").write_text(
+        f'name = "both"\n[pretraining]\nsteps = 5\ncorpus = "{root.as_posix()}"\n'
+    )
+    error = simulate(capsys, "--recipe", "both.toml", "--corpus", root)
+    assert "both public" in error
+    assert not (tmp_path / "run" / "pretraining").exists()

@@ -180,5 +180,7 @@ def test_a_recipe_gets_its_accountant() -> None:
     scaled = accountant_for(_recipe(noise_multiplier=0.8, population=10_000, noise_cohort=200), 40)
     assert scaled is not None
     assert (scaled.noise_multiplier, scaled.sampling_probability) == (0.8, 0.02)
+    with pytest.raises(RecipeError, match=r"population is 10000 and 40 clients .* privacy.noise_cohort"):
+        accountant_for(_recipe(epsilon=6.0, population=10_000), 40)
     with pytest.raises(RecipeError, match="larger than its population"):
         accountant_for(_recipe(noise_multiplier=0.8, noise_cohort=200), 40)

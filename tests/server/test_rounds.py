@@ -320,9 +320,8 @@ def test_epsilon_is_what_dp_accounting_composes(
 ) -> None:
     recipe = private_recipe(
         privacy__noise_multiplier=noise_multiplier, federation__cohort=cohort, federation__rounds=number,
-        privacy__population=population,
     )  # fmt: skip
-    _, reports = run(plan_of(recipe, tmp_path))
+    _, reports = run(plan_of(recipe, tmp_path, clients=population))
     one = pld.from_gaussian_mechanism(
         standard_deviation=noise_multiplier,
         sampling_prob=cohort / population,
@@ -331,6 +330,13 @@ def test_epsilon_is_what_dp_accounting_composes(
     for report in reports:
         independent = one.self_compose(report.round).get_epsilon_for_delta(1e-5)
         assert report.epsilon == pytest.approx(independent, rel=0.01)
+
+
+def test_noise_for_a_cohort_that_is_not_there_is_refused_live(tmp_path: Path) -> None:
+    recipe = private_recipe(privacy__noise_cohort=50, privacy__population=100)
+    with pytest.raises(PrivacyError, match="is for simulations"):
+        run(plan_of(recipe, tmp_path, seeded=False))
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_the_noise_of_a_run_is_what_its_accountant_was_told(tmp_path: Path) -> None:
@@ -344,7 +350,7 @@ def test_the_noise_of_a_run_is_what_its_accountant_was_told(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("scaled", [None, 50], ids=["own cohort", "noise cohort"])
 def test_halved_noise_is_caught(scaled: int | None) -> None:
-    recipe = private_recipe(privacy__noise_cohort=scaled, privacy__population=100)
+    recipe = private_recipe(privacy__noise_cohort=scaled, privacy__population=100 if scaled else None)
     accountant = accountant_for(recipe, CLIENTS)
     assert accountant is not None
     told = accountant.noise_multiplier

@@ -1,0 +1,23 @@
+"""Reading safetensors files: whole, or one clear sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from shared_models.errors import CheckpointError
+
+
+def read_tensors(path: Path, what: str, remedy: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The header and the tensors of the file at ``path``.
+
+    Raises :class:`CheckpointError` if it is missing, truncated or damaged; the sentence calls the file ``what``
+    and ends with ``remedy``.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{what} {path} cannot be read ({error}): {remedy}") from None
