@@ -50,7 +50,7 @@ def speak(
     with console.steps_progress("speaking", quiet=as_json) as advance:
         wave = synthesise(
             loaded.model.model, build_vocoder("griffin_lim"), profile.condition, said,
-            language=language, speed=speed, pitch_shift=pitch, on_sentence=advance,
+            language=language, speed=speed, pitch_shift=pitch, on_piece=advance,
         )  # fmt: skip
     taken = time.monotonic() - started
     write_audio(output, wave, SAMPLE_RATE)

@@ -1,0 +1,82 @@
+"""Speaking a text of any length: where it is cut, that nothing is lost, and that it can be heard as it is made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_federation import shaken, tiny_model, tiny_recipe
+from torch import Tensor
+
+from client.cloning import voice_of_nobody
+from client.speaking import LONGEST_PIECE, SENTENCE_PAUSE, speak, speak_piecewise, split_text
+from shared_models.audio.mel import HOP, SAMPLE_RATE
+from shared_models.errors import TextError
+
+WORDS = st.text(alphabet="abcdefgh'", min_size=1, max_size=12)
+MARKS = st.sampled_from(["", "", "", ",", ";", ".", "!", "?", " —"])
+
+
+@given(st.lists(st.tuples(WORDS, MARKS), min_size=1, max_size=120))
+def test_no_word_is_lost_or_moved_and_no_piece_is_long(said: list[tuple[str, str]]) -> None:
+    text = " ".join(word + mark for word, mark in said)
+    pieces = split_text(text)
+    assert " ".join(piece.text for piece in pieces).split() == text.split()
+    assert all(len(piece.text) <= LONGEST_PIECE for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ("It cost $3.50 at 4.30 p.m. today.", ["It cost $3.50 at 4.30 p.m. today."]),
+        ("Dr. Smith met Mr. J. R. Jones. They left.", ["Dr. Smith met Mr. J. R. Jones.", "They left."]),
+        ("St. Paul vs. No. 5, e.g. this.", ["St. Paul vs. No. 5, e.g. this."]),
+        ("A line\nand another", ["A line", "and another"]),
+        ("你好。我很好！", ["你好。", "我很好！"]),
+        ('He said "Stop!" Then he left.', ['He said "Stop!" Then he left.']),
+    ],
+)
+def test_sentences_end_where_a_reader_says(text: str, pieces: list[str]) -> None:
+    assert [piece.text for piece in split_text(text)] == pieces
+
+
+def test_a_long_sentence_is_cut_at_clauses_first() -> None:
+    clause = "and the river ran on past the mill and the meadow"
+    pieces = split_text(", ".join([clause] * 8) + ".")
+    assert len(pieces) > 2
+    assert all(piece.text.endswith((",", ".")) for piece in pieces)
+    assert [piece.pause for piece in pieces][-1] == SENTENCE_PAUSE
+    assert all(piece.pause < SENTENCE_PAUSE for piece in pieces[:-1])
+
+
+class Ramp:
+    """A vocoder that says which frame a sample came from."""
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        return torch.arange(mel.shape[-2] * HOP) / 1e6
+
+
+@settings(deadline=None, max_examples=5)
+@given(st.integers(1, 4))
+def test_pieces_add_up_to_the_whole(count: int) -> None:
+    model = shaken(tiny_model(tiny_recipe(aligner__learn="never")))
+    voice = voice_of_nobody(model)
+    text = " ".join(["Good morning to you."] * count) + " ..."
+    spoken = list(speak_piecewise(model.model, Ramp(), voice, text))
+    told: list[tuple[int, int]] = []
+    whole = speak(model.model, Ramp(), voice, text, on_piece=lambda *now: told.append(now))
+    assert np.array_equal(whole, np.concatenate([piece.wave for piece in spoken]))
+    assert told == [(number, count) for number in range(1, count + 1)]
+    pause = int(SENTENCE_PAUSE * SAMPLE_RATE)
+    for piece in spoken[:-1]:
+        assert not piece.wave[-pause:].any()
+    assert spoken[-1].wave[-1] > 0
+
+
+def test_nothing_to_say_is_an_error() -> None:
+    model = tiny_model(tiny_recipe(aligner__learn="never"))
+    with pytest.raises(TextError, match="nothing to say"):
+        speak(model.model, Ramp(), voice_of_nobody(model), " ... \n — ")
