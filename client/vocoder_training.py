@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shared_models.audio.mel import HOP
 from shared_models.audio.wave_segments import WaveSegments
 from shared_models.config import VocoderConfig
 from shared_models.errors import CheckpointError
 from shared_models.seeds import derive_seed
+from shared_models.seeds import generator as random_generator
 from shared_models.vocoders.adversarial_losses import (
     discriminator_loss,
     feature_matching_loss,
@@ -26,6 +28,7 @@ from shared_models.vocoders.adversarial_losses import (
     mel_loss,
     multi_resolution_stft_loss,
 )
+from shared_models.vocoders.diffwave import DiffWave
 from shared_models.vocoders.discriminators import Judgement, build_discriminator
 
 
@@ -72,22 +75,46 @@ class VocoderTrainer:
         """
         self.generator.train()
         self._set_learning_rates(number)
-        generated: Tensor = self.generator(segments.mel)
-        distance, figures = self._distances(generated, segments.wave, number)
+        if isinstance(self.generator, DiffWave):
+            return self._denoise(self.generator, segments, number)
+        generated, real = self._inside(self.generator(segments.mel)), self._inside(segments.wave)
+        distance, figures = self._distances(generated, real, number)
         pull = None
         if len(self.discriminators) and number >= self.config.adversarial_from:
-            verdict = self._judge(generated.detach(), segments.wave, number)
+            verdict = self._judge(generated.detach(), real, number)
             pull = verdict.gradient
             figures |= verdict.figures
+        return self._learn(distance, figures, number, generated, pull)
+
+    def _denoise(self, generator: DiffWave, segments: WaveSegments, number: int) -> dict[str, float]:
+        """A diffusion model has a loss of its own, and nobody to convince."""
+        noise = random_generator(self.seed, "vocoder noise", number)
+        loss = generator.training_loss(segments.wave, segments.mel, noise)
+        return self._learn(loss, {"noise": loss.item()}, number)
+
+    def _learn(
+        self,
+        loss: Tensor,
+        figures: dict[str, float],
+        number: int,
+        generated: Tensor | None = None,
+        pull: Tensor | None = None,
+    ) -> dict[str, float]:
+        """One step of the generator down ``loss``, and down ``pull`` at the wave it generated."""
         self._require_finite(figures, number)
         self._generator_optimizer.zero_grad(set_to_none=True)
-        if pull is None:
-            torch.autograd.backward(distance)
+        if generated is None or pull is None:
+            torch.autograd.backward(loss)
         else:
-            torch.autograd.backward([distance, generated], [None, pull])
+            torch.autograd.backward([loss, generated], [None, pull])
         figures["gradient"] = self._update(self.generator, self._generator_optimizer)
         self._follow(number)
         return figures
+
+    def _inside(self, wave: Tensor) -> Tensor:
+        """The segment without its context: near the edges a generator sees its own padding instead of speech."""
+        context = self.config.context_frames * HOP
+        return wave[:, context : wave.shape[1] - context]
 
     def _distances(self, generated: Tensor, real: Tensor, number: int) -> tuple[Tensor, dict[str, float]]:
         """The part of the generator's loss that needs no discriminator."""

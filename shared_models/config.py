@@ -12,7 +12,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -158,7 +158,7 @@ class PrivacyConfig(_Section):
     noise_multiplier: float | None = Field(None, gt=0, description="Instead of epsilon.")
     clipping_norm: float = Field(0.5, gt=0, description="C, over a user's whole update.")
     population: int | None = Field(
-        None, ge=1, description="Users that the accountant assumes; the corpus's own by default."
+        None, ge=1, description="Users that noise_cohort is drawn from; the clients themselves without it."
     )
     noise_cohort: int | None = Field(
         None,
@@ -210,6 +210,70 @@ class EvaluationConfig(_Section):
     validation: int = Field(12, ge=1, description="Unseen utterances in the validation loss.")
 
 
+class VocoderConfig(_Section):
+    """Training of a neural vocoder (``fedvoice vocoder train``)."""
+
+    kind: Literal["hifigan_v1", "hifigan_v2", "hifigan_v3", "melgan", "diffwave", "vocos"] = "vocos"
+    width: int | None = Field(None, ge=8, description="Channels; the kind's own if empty.")
+    hidden: int | None = Field(None, ge=8, description="Vocos: channels inside of a block.")
+    blocks: int | None = Field(None, ge=1, description="Vocos: number of blocks.")
+    steps: int = Field(20000, ge=1)
+    batch_size: int = Field(16, ge=1, description="Segments a step.")
+    segment_frames: int = Field(32, ge=8, description="Frames a segment (256 samples each).")
+    context_frames: int = Field(
+        0, ge=0, description="Frames more on each side that the generator sees and no loss judges."
+    )
+    generator_lr: float = Field(2e-4, gt=0)
+    discriminator_lr: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = Field((0.8, 0.99), description="AdamW's, of generator and discriminators.")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's.")
+    decay: Literal["cosine", "exponential", "none"] = Field(
+        "cosine", description="How the learning rates fall: to 0 at the last step, by decay_rate, or not."
+    )
+    decay_rate: float = Field(0.999, gt=0, le=1, description="Exponential: factor every decay_steps steps.")
+    decay_steps: int = Field(800, ge=1)
+    gradient_clip: float = Field(1000.0, gt=0, description="Largest gradient norm of a step.")
+    average: float = Field(
+        0.999, ge=0, lt=1, description="Decay of the generator's averaged weights, which are what is saved."
+    )
+    discriminators: tuple[
+        Literal["period", "scale", "spectrogram", "light_spectrogram", "bands", "melgan"], ...
+    ] = Field(("period", "scale"), description="Families of discriminators; none trains on distances alone.")
+    discriminator_weights: tuple[float, ...] = Field(
+        (), description="Weight of each family in the generator's loss; 1 for all if empty."
+    )
+    discriminator_widths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (), description="Channels of each family, as a share of the published ones; 1 for all if empty."
+    )
+    discriminate_every: int = Field(1, ge=1, description="Steps between the discriminators' own steps.")
+    adversarial: Literal["lsgan", "hinge"] = "lsgan"
+    adversarial_from: int = Field(
+        0, ge=0, description="First step with discriminators; until then multi-resolution STFT instead."
+    )
+    feature_weight: float = Field(2.0, ge=0, description="Feature matching, beside the adversarial loss's 1.")
+    mel_weight: float = Field(45.0, ge=0, description="L1 of the full-band log-mel.")
+    stft_weight: float = Field(2.5, ge=0, description="Multi-resolution STFT, before adversarial_from.")
+    checkpoint_every: int = Field(500, ge=1, description="Steps between checkpoints.")
+    validate_every: int = Field(1000, ge=1, description="Steps between validations on unseen speakers.")
+    validation_recordings: int = Field(2, ge=1, description="Recordings an unseen speaker in a validation.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> VocoderConfig:
+        for name in ("discriminator_weights", "discriminator_widths"):
+            if len(getattr(self, name)) not in {0, len(self.discriminators)}:
+                raise ValueError(f"{name} needs {len(self.discriminators)} numbers, one for each of discriminators")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("betas must be at least 0 and below 1")
+        if self.kind != "vocos" and (self.hidden or self.blocks):
+            raise ValueError(f"hidden and blocks are sizes of vocos, and the kind is {self.kind}")
+        return self
+
+    @property
+    def drawn_frames(self) -> int:
+        """Frames of a segment with its context."""
+        return self.segment_frames + 2 * self.context_frames
+
+
 class EngineConfig(_Section):
     """Where the clients of a simulation run."""
 
@@ -236,6 +300,7 @@ class Recipe(_Section):
     personal_privacy: PersonalPrivacyConfig = PersonalPrivacyConfig()
     cloning: CloningConfig = CloningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    vocoder: VocoderConfig = VocoderConfig()
     engine: EngineConfig = EngineConfig()
     arms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Variants to compare: name, then dotted path = value."

@@ -21,7 +21,18 @@ from typer.core import TyperGroup
 
 from shared_models.errors import FedVoiceError, StorageError
 from shared_models.files import explain_storage
-from simulations.commands import bench, clone, console, corpus, doctor, evaluate, privacy, simulate, speak
+from simulations.commands import (
+    bench,
+    clone,
+    console,
+    corpus,
+    doctor,
+    evaluate,
+    privacy,
+    simulate,
+    speak,
+    vocoder,
+)
 from simulations.environment import package_version
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -54,6 +65,7 @@ app.command()(speak.speak)
 app.command()(evaluate.evaluate)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(privacy.app, name="privacy")
+app.add_typer(vocoder.app, name="vocoder")
 app.add_typer(bench.app, name="bench")
 app.command()(doctor.doctor)
 

@@ -1,0 +1,184 @@
+"""Training a vocoder on pooled public speech, in one place; it can be killed and resumed at any instant.
+
+Every step draws its segments by its own number, and a checkpoint holds all that the next step depends on,
+so a training that was interrupted ends with the same weights, bit for bit, as one that was not (on the same
+machine and number of threads).
+
+::
+
+    RUN/recipe.json, environment.json
+        waves/                  the corpus as samples
+        checkpoints/            the newest two
+        metrics.jsonl           losses, and the validation on unseen speakers
+        vocoder.safetensors     the averaged generator, once training is over
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from client.vocoder_training import VocoderTrainer
+from shared_models.audio.mel import HOP, log_mel
+from shared_models.audio.wave_segments import (
+    Samples,
+    WaveSegments,
+    cut,
+    long_enough,
+    random_segments,
+    segments_of,
+)
+from shared_models.config import Recipe
+from shared_models.errors import CheckpointError
+from shared_models.files import append_line, write_atomically
+from shared_models.seeds import generator
+from shared_models.vocoders.adversarial_losses import mel_loss
+from shared_models.vocoders.from_recipe import dimensions_of, generator_of
+from shared_models.vocoders.vocoder_file import save_vocoder
+from simulations.run_folder import RunFolder, finite
+from simulations.vocoder_waves import VocoderWaves
+
+FORMAT = "fedvoice-vocoder-training-1"
+_KEPT = 2
+_REPORT_EVERY = 50
+VALIDATION_FRAMES = 64
+
+
+def train_vocoder(
+    run: RunFolder,
+    recipe: Recipe,
+    waves: VocoderWaves,
+    on_step: Callable[[int, int], None] | None = None,
+    on_metrics: Callable[[dict[str, Any]], None] | None = None,
+) -> Path:
+    """Train, or go on training, up to the recipe's last step; the path of the vocoder file.
+
+    ``on_metrics`` gets every line of ``metrics.jsonl``. Raises :class:`CheckpointError` where training
+    diverges or the checkpoints are another recipe's.
+    """
+    torch.set_num_threads(recipe.engine.threads)
+    config = recipe.vocoder
+    speakers = list(waves.long_enough(config.drawn_frames).train.values())
+    held_out = validation_segments(waves)
+    trainer = VocoderTrainer(generator_of(config, recipe.seed), config, recipe.seed)
+    done = restore(trainer, run.path / "checkpoints")
+    forget_after(run.path / "metrics.jsonl", done)
+    sums: dict[str, list[float]] = {}
+    started = time.monotonic()
+    for number in range(done + 1, config.steps + 1):
+        rng = generator(recipe.seed, "vocoder segments", number)
+        segments = random_segments(speakers, config.batch_size, config.drawn_frames, rng)
+        for name, value in trainer.step(segments, number).items():
+            sums.setdefault(name, []).append(value)
+        keeping = number % config.checkpoint_every == 0 or number == config.steps
+        validating = number % config.validate_every == 0 or number == config.steps
+        if number % _REPORT_EVERY == 0 or keeping or validating:
+            line: dict[str, Any] = {"step": number, **{k: sum(v) / len(v) for k, v in sums.items()}}
+            line["seconds"] = time.monotonic() - started
+            if validating:
+                line |= validate(trainer, held_out)
+            append_line(run.path / "metrics.jsonl", json.dumps(finite(line)), durable=keeping)
+            if on_metrics is not None:
+                on_metrics(line)
+            sums, started = {}, time.monotonic()
+        if keeping:
+            keep(trainer, run.path / "checkpoints", number)
+        if on_step is not None:
+            on_step(number, config.steps)
+    return export(trainer, run, recipe)
+
+
+def validation_segments(waves: VocoderWaves) -> WaveSegments | None:
+    """One fixed segment of each held-out recording that is long enough; None if there is none."""
+    chosen: list[Samples] = [
+        recording
+        for recordings in waves.test.values()
+        for recording in recordings
+        if long_enough(len(recording), VALIDATION_FRAMES)
+    ]
+    if not chosen:
+        return None
+    return segments_of(torch.stack([_middle(recording) for recording in chosen]))
+
+
+def _middle(recording: Samples) -> torch.Tensor:
+    return cut(recording, (len(recording) - VALIDATION_FRAMES * HOP) // 2, VALIDATION_FRAMES)
+
+
+@torch.no_grad()
+def validate(trainer: VocoderTrainer, held_out: WaveSegments | None) -> dict[str, float]:
+    """Mel distances of the averaged generator: full band as it is trained, and in the models' own mel."""
+    if held_out is None:
+        return {}
+    full, models = [], []
+    for mel, wave in zip(held_out.mel.split(8), held_out.wave.split(8), strict=True):
+        generated = trainer.average(mel)
+        full.append(mel_loss(generated, wave) * len(mel))
+        models.append((log_mel(generated) - log_mel(wave)).abs().mean() * len(mel))
+    count = len(held_out.mel)
+    return {
+        "validation_full_band": float(sum(full)) / count,
+        "validation_mel": float(sum(models)) / count,
+    }
+
+
+def keep(trainer: VocoderTrainer, folder: Path, number: int) -> None:
+    """Write a checkpoint after step ``number`` and drop all but the newest two."""
+    header = {"format": FORMAT, "step": str(number)}
+    state = {name: tensor.contiguous() for name, tensor in trainer.state().items()}
+    write_atomically(folder / f"step-{number:07d}.safetensors", save(state, header))
+    for old in sorted(folder.glob("step-*.safetensors"))[:-_KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def restore(trainer: VocoderTrainer, folder: Path) -> int:
+    """Load the newest whole checkpoint in ``folder``; its step, or 0 where there is none.
+
+    Raises :class:`CheckpointError` if all of them are damaged, or of another recipe.
+    """
+    paths = sorted(folder.glob("step-*.safetensors"), reverse=True)
+    for path in paths:
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            if path == paths[-1]:
+                raise CheckpointError(
+                    f"the checkpoint {path} cannot be read ({error}), nor can a newer one: start anew in another "
+                    "folder"
+                ) from None
+            continue
+        if header.get("format") != FORMAT:
+            raise CheckpointError(f"{path} is not a checkpoint of a vocoder's training")
+        trainer.load_state(state)
+        return int(header["step"])
+    return 0
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop the metrics of steps that will run again, so that no reader sees them twice."""
+    if not path.exists():
+        return
+    whole = path.read_text(encoding="utf-8").split("\n")[:-1]
+    kept = [line for line in whole if json.loads(line)["step"] <= step]
+    write_atomically(path, "".join(f"{line}\n" for line in kept))
+
+
+def export(trainer: VocoderTrainer, run: RunFolder, recipe: Recipe) -> Path:
+    """Write the averaged generator as a vocoder file."""
+    path = run.path / "vocoder.safetensors"
+    notes = {
+        "recipe": recipe.name,
+        "digest": recipe.digest,
+        "steps": str(recipe.vocoder.steps),
+    }
+    save_vocoder(path, trainer.average, recipe.vocoder.kind, dimensions_of(recipe.vocoder), notes)
+    return path
