@@ -14,6 +14,7 @@ from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
 from shared_models.partition import Partition, PartitionedModel, weights_hash
+from shared_models.pretrained import ACOUSTIC
 from shared_models.tensor_file import read_tensors
 
 
@@ -57,6 +58,15 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
     return BaseModel(base, private, weights_hash(base.shared_vector()))
 
 
+def packaged_base() -> BaseModel:
+    """The base that ships. Raises :class:`CheckpointError` if this installation has none."""
+    if not ACOUSTIC.is_file():
+        raise CheckpointError(
+            f"this installation has no base model at {ACOUSTIC}: name a run, as in --base runs/default-20261121-140000"
+        )
+    return load_base(ACOUSTIC)
+
+
 def bases_folder() -> Path:
     """Where this user's bases are kept by hash: ``$FEDVOICE_BASES``, or the user's data folder."""
     chosen = os.environ.get("FEDVOICE_BASES")
@@ -79,6 +89,8 @@ def find_base(digest: str) -> BaseModel:
     """The kept base with that hash; raises :class:`CheckpointError` if there is none."""
     path = bases_folder() / f"{digest}.safetensors"
     if not path.exists():
+        if ACOUSTIC.is_file() and (packaged := packaged_base()).hash == digest:
+            return packaged
         raise CheckpointError(
             f"this voice was cloned on base {digest[:12]}, which is not in {bases_folder()}: name the run that it was "
             "cloned on with --base"

@@ -15,7 +15,9 @@ def clone(
     recordings: Annotated[
         Path, typer.Argument(help="Folder or CSV with five or more utterances and their text.")
     ],
-    base: Annotated[Path, typer.Option(help="Run folder or checkpoint to clone on.")],
+    base: Annotated[
+        Path | None, typer.Option(help="Run folder or checkpoint to clone on; the packaged base by default.")
+    ] = None,
     arm: Annotated[
         str | None, typer.Option(help="Arm of the run; federated_dp or federated by default.")
     ] = None,
@@ -37,13 +39,15 @@ def clone(
 
     Examples:
 
-        fedvoice clone my-recordings/ --base runs/default-20261121-140000 --output me.voice.safetensors
+        fedvoice clone my-recordings/ --output me.voice.safetensors
+
+        fedvoice clone my-recordings/ --base runs/default-20261121-140000
 
         fedvoice clone my-recordings/ --base runs/real --zero-shot
 
         fedvoice clone my-recordings/ --base runs/real --epsilon 8
     """
-    from client.base_model import keep_base, load_base
+    from client.base_model import keep_base, load_base, packaged_base
     from client.enrollment import enroll
     from client.profile import VoiceProfile, save_profile
     from shared_models.errors import PrivacyError
@@ -54,7 +58,7 @@ def clone(
             "zero-shot cloning listens to the recordings without noise and has no epsilon: leave --epsilon, or adapt "
             "with --steps of 1 or more"
         )
-    loaded = load_base(base, arm)
+    loaded = packaged_base() if base is None else load_base(base, arm)
     changes: dict[str, Any] = {} if steps is None else {"cloning.steps": steps}
     if epsilon is not None:
         changes |= {
@@ -69,7 +73,8 @@ def clone(
         support, problems = enroll(recordings, recipe, listened)
     with console.steps_progress("adapting", quiet=as_json) as adapted:
         voice = _clone(loaded.model, support, recipe, zero_shot, adapted)
-    keep_base(loaded)
+    if base is not None:
+        keep_base(loaded)
     profile = VoiceProfile(voice.condition, loaded.hash, title, voice.privacy)
     path = output or Path(f"{title}.voice.safetensors")
     save_profile(path, profile)
