@@ -208,6 +208,10 @@ class EvaluationConfig(_Section):
     metrics: tuple[Literal["similarity", "mcd", "f0", "wer"], ...] = ("similarity", "mcd", "f0", "wer")
     every: int = Field(5, ge=1, description="Rounds between validation losses.")
     validation: int = Field(12, ge=1, description="Unseen utterances in the validation loss.")
+    vocoder: str = Field(
+        "griffin_lim",
+        description="What the clones are heard through: griffin_lim, packaged, or a vocoder file.",
+    )
 
 
 class VocoderConfig(_Section):
@@ -261,7 +265,9 @@ class VocoderConfig(_Section):
     def _fits(self) -> VocoderConfig:
         for name in ("discriminator_weights", "discriminator_widths"):
             if len(getattr(self, name)) not in {0, len(self.discriminators)}:
-                raise ValueError(f"{name} needs {len(self.discriminators)} numbers, one for each of discriminators")
+                raise ValueError(
+                    f"{name} needs {len(self.discriminators)} numbers, one for each of discriminators"
+                )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError("betas must be at least 0 and below 1")
         if self.kind != "vocos" and (self.hidden or self.blocks):

@@ -12,6 +12,7 @@ from client.training import VoicePartition
 from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
+from shared_models.pretrained import default_vocoder
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.vocoders import build_vocoder
 
@@ -50,7 +51,7 @@ def _errors(model: VoicePartition, features: Features, voice: SpeakerCondition) 
 def _similarity(model: VoicePartition, recordings: Sequence[Features], voice: SpeakerCondition) -> float:
     from simulations.evaluation.similarity import centroid, load_d_vector, similarity
 
-    vocoder, verifier = build_vocoder("griffin_lim"), load_d_vector()
+    vocoder, verifier = build_vocoder(default_vocoder()), load_d_vector()
     target = centroid([verifier.embed(vocoder(f.mel).numpy(), SAMPLE_RATE) for f in recordings])
     scores = []
     for features in recordings:

@@ -26,6 +26,7 @@ from shared_models.config import Recipe
 from shared_models.files import write_atomically
 from shared_models.partition import PartitionedModel
 from shared_models.utterance import Utterance
+from shared_models.vocoders import build_vocoder
 from simulations.evaluation import unseen_speakers as unseen
 from simulations.evaluation.bootstrap import bootstrap_mean
 from simulations.evaluation.similarity import similarity
@@ -122,7 +123,8 @@ def judge_real(work: Judgement) -> Figures:
     support = unseen.real_clips(work.support, work.recipe, work.cache)
     figures: Figures = {"speaker": work.speaker, "voice": voice.tolist()}
     figures["real"] = unseen.measure(real, real, targets, work.speaker, work.recipe)
-    figures["copy"] = unseen.measure(unseen.copies(real), real, targets, work.speaker, work.recipe)
+    copies = unseen.copies(real, build_vocoder(work.recipe.evaluation.vocoder))
+    figures["copy"] = unseen.measure(copies, real, targets, work.speaker, work.recipe)
     # Against themselves the recordings would be too good a match: it is the support that is compared.
     own = [similarity(e, voice) for e in unseen.embeddings(support) if e is not None]
     figures["real"]["similarity"] = float(np.mean(own))

@@ -32,7 +32,7 @@ from shared_models.features import Features
 from shared_models.seeds import generator
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.utterance import Utterance
-from shared_models.vocoders import build_vocoder
+from shared_models.vocoders import Vocoder, build_vocoder
 from simulations.evaluation.cepstral_distortion import cepstral_distortion
 from simulations.evaluation.pitch_error import pitch_error
 from simulations.evaluation.recognition import error_rates, load_moonshine
@@ -63,14 +63,15 @@ def clone_and_speak(
     Under the recipe's personal privacy there is no ``zero_shot``: what the reference encoder hears is a release
     without noise.
     """
+    vocoder = build_vocoder(recipe.evaluation.vocoder)
     if recipe.federation.algorithm == "local":
-        return {"after": speak(model, train_alone(model, support, recipe), queries)}
+        return {"after": speak(model, train_alone(model, support, recipe), queries, vocoder)}
     conditions = {"before": voice_of_nobody(model)}
     if recipe.personal_privacy.enabled:
         conditions["after"] = _adapted_privately(model, support, recipe, speaker)
     else:
         conditions |= {"zero_shot": zero_shot(model, support), "after": adapt(model, support, recipe)}
-    return {way: speak(model, conditions[way], queries) for way in WAYS if way in conditions}
+    return {way: speak(model, conditions[way], queries, vocoder) for way in WAYS if way in conditions}
 
 
 def _adapted_privately(
@@ -83,10 +84,12 @@ def _adapted_privately(
 
 @torch.no_grad()
 def speak(
-    model: VoicePartition, condition: SpeakerCondition, queries: Sequence[tuple[str, Tensor]]
+    model: VoicePartition,
+    condition: SpeakerCondition,
+    queries: Sequence[tuple[str, Tensor]],
+    vocoder: Vocoder,
 ) -> list[Clip]:
     """Synthesise every query in one voice."""
-    vocoder = build_vocoder("griffin_lim")
     model.model.eval()
     clips = []
     for text, phonemes in queries:
@@ -104,9 +107,8 @@ def real_clips(recordings: Sequence[Utterance], recipe: Recipe, cache: Path) -> 
     ]
 
 
-def copies(clips: Sequence[Clip]) -> list[Clip]:
+def copies(clips: Sequence[Clip], vocoder: Vocoder) -> list[Clip]:
     """The same clips through mel and vocoder: the best that any acoustic model could do with it."""
-    vocoder = build_vocoder("griffin_lim")
     return [Clip(clip.text, vocoder(clip.mel).numpy(), clip.mel) for clip in clips]
 
 
