@@ -64,10 +64,13 @@ def adapt_privately(
     forget_voice(model)
     model.model.train()
     steps = recipe.cloning.steps
-    spent = private_steps(
-        model, support, recipe, steps=steps, total_steps=steps, lr=recipe.cloning.lr, ledger=ledger,
-        purpose="cloning", run="clone", round_number=0, generator=rng, on_step=on_step,
-    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        # Dropout draws from torch's own generator; it is the noise, from ``rng``, that privacy rests on.
+        torch.manual_seed(derive_seed(recipe.seed, "cloning dropout"))
+        spent = private_steps(
+            model, support, recipe, steps=steps, total_steps=steps, lr=recipe.cloning.lr, ledger=ledger,
+            purpose="cloning", run="clone", round_number=0, generator=rng, on_step=on_step,
+        )  # fmt: skip
     return ClonedVoice(condition_alone(model), spent)
 
 
