@@ -116,7 +116,10 @@ class DiffWave(nn.Module):
         return self._predict(wave, step, self._upsampled(mel))
 
     def training_loss(self, wave: Tensor, mel: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Mean L1 between the noise put on ``wave (B, T * HOP)`` at random steps and the one predicted."""
+        """Mean L1 between the noise put on ``wave (B, T * HOP)`` at random steps and the one predicted.
+
+        ``mel (B, T, N_MELS)`` is the wave's. The draws are made on the CPU, from ``generator`` if given.
+        """
         kept = torch.tensor(TRAINING.kept, dtype=wave.dtype)
         step = torch.randint(len(kept), (len(wave),), generator=generator)
         noise = torch.randn(wave.shape, generator=generator).to(wave)
@@ -140,11 +143,8 @@ class DiffWave(nn.Module):
             beta = schedule.betas[n]
             noise = self._predict(wave, wave.new_full((len(wave),), steps[n]), upsampled)
             wave = (wave - beta / math.sqrt(1 - kept[n]) * noise) / math.sqrt(1 - beta)
-            if n > 0:
-                wave = wave + schedule.posterior_deviation(n) * torch.randn(shape, generator=generator).to(
-                    mel
-                )
-            wave = wave.clamp(-1, 1)
+            fresh = torch.randn(shape, generator=generator).to(mel)
+            wave = (wave + schedule.posterior_deviation(n) * fresh).clamp(-1, 1)
         return wave
 
     def _upsampled(self, mel: Tensor) -> Tensor:

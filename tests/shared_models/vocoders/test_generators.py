@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
 from shared_models.audio.mel import HOP
 from shared_models.errors import RecipeError
@@ -130,6 +131,37 @@ def test_folding_changes_neither_the_wave_nor_the_tensors_it_was_read_from(kind:
     assert set(read) == set(state)
     assert all(torch.equal(read[name], state[name]) for name in state)
     assert not any("parametrizations" in name for name in state)
+
+
+def test_melgan_is_the_papers() -> None:
+    generator, mel = small("melgan"), torch.randn(2, 9, 80)
+    with torch.no_grad():
+        for parameter in generator.parameters():  # louder, so that no layer's part is lost in rounding
+            parameter.mul_(1.3)
+    state = folded_weights(generator)
+
+    def convolve(name: str, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
+        weight = state[f"{name}.weight"]
+        reach = dilation * (weight.shape[-1] - 1) // 2
+        padded = F.pad(x, (reach, reach), mode="reflect")
+        return F.conv1d(padded, weight, state[f"{name}.bias"], dilation=dilation)
+
+    def leaky(x: torch.Tensor) -> torch.Tensor:
+        return torch.maximum(x, 0.2 * x)
+
+    x = convolve("first", mel.mT)
+    for stage, rate in enumerate((8, 8, 2, 2)):
+        weight, bias = state[f"ups.{stage}.weight"], state[f"ups.{stage}.bias"]
+        grown = F.conv_transpose1d(leaky(x), weight, bias, rate)
+        x = grown[..., rate // 2 : rate // 2 + x.shape[-1] * rate]
+        for block in range(3):
+            name = f"stages.{stage}.{block}"
+            inner = leaky(convolve(f"{name}.dilated", leaky(x), 3**block))
+            x = convolve(f"{name}.shortcut", x) + convolve(f"{name}.pointwise", inner)
+    expected = convolve("last", leaky(x)).tanh()[:, 0]
+    with torch.no_grad():
+        assert torch.allclose(generator(mel), expected, atol=1e-5)
+    assert 0.01 < expected.std() < 0.5
 
 
 @pytest.mark.parametrize("kind", SMALL)
