@@ -1,0 +1,1 @@
+"""Forms in which a voice model is deployed: ONNX graphs, int8 weights, pruned widths."""

@@ -1,0 +1,130 @@
+"""The acoustic model as one graph of tensors, which an exporter can trace: phonemes in, mel out.
+
+:meth:`AcousticModel.synthesize` branches on what its tensors hold (is anything padded, is the table of
+positions long enough) and calls operations that ONNX lacks. Here every branch is gone and the length of the
+mel is the only number that is read from a tensor; all layers are the model's own, so nothing is computed
+differently.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
+from shared_models.acoustic.normalisation import SEMITONE, restore_mel
+from shared_models.acoustic.sequences import valid_steps
+from shared_models.acoustic.transformer import Style, apply_norm, zero_padding
+from shared_models.partition import Owner
+
+INPUTS = (
+    "phonemes",
+    "lengths",
+    "embedding",
+    "cln_scale",
+    "cln_shift",
+    "prosody",
+    "duration_scale",
+    "pitch_shift",
+)
+OUTPUTS = ("mel", "mel_lengths")
+
+
+class AcousticGraph(nn.Module):
+    """``model.synthesize`` without a branch. Shares the model's tensors, and is in ``eval()`` mode."""
+
+    belongs_to = Owner.SHARED
+    sounding: Tensor
+    frequencies: Tensor
+
+    def __init__(self, model: AcousticModel) -> None:
+        super().__init__()
+        self.model = model.eval()
+        dimensions = model.dimensions
+        sounding = torch.ones(dimensions.vocabulary, dtype=torch.int64)
+        sounding[list(dimensions.silences)] = 0
+        self.register_buffer("sounding", sounding, persistent=False)
+        steps = torch.arange(0, dimensions.hidden, 2, dtype=torch.float64)
+        frequencies = torch.exp(steps * (-math.log(10_000.0) / dimensions.hidden))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.eval()
+
+    def forward(
+        self,
+        phonemes: Tensor,
+        lengths: Tensor,
+        embedding: Tensor,
+        cln_scale: Tensor,
+        cln_shift: Tensor,
+        prosody: Tensor,
+        duration_scale: Tensor,
+        pitch_shift: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """``phonemes (B, L)`` int64, ``lengths (B,)`` int64 of 1 or more and a speaker condition of B rows;
+        to natural-log mel ``(B, T, n_mels)``, 0 beyond its ``mel_lengths (B,)`` int64.
+
+        ``duration_scale`` and ``pitch_shift`` (semitones) are scalars ``()`` float32.
+        """
+        model = self.model
+        mask = valid_steps(lengths, phonemes.shape[1])
+        steps = torch.arange(phonemes.shape[1])[None]
+        x = model.embedding(phonemes) * math.sqrt(model.dimensions.hidden) + self._positions(steps)
+        x = zero_padding(x, mask)
+        for block in model.encoder:
+            x = block(x, mask)
+        x = zero_padding(x + model.speaker(embedding)[:, None], mask)
+        x, log_duration = self._enrich(x, mask, prosody, pitch_shift)
+        durations = self._frames(phonemes, mask, log_duration, duration_scale)
+        mel_lengths = durations.sum(1)
+        longest = cast(int, mel_lengths.max().item())
+        # The exporter would stop to ask whether this is 1, where shapes broadcast. The graph does not care.
+        torch._check(longest >= 2)  # type: ignore[no-untyped-call]
+        frame_mask = valid_steps(mel_lengths, longest)
+        frames = torch.arange(longest)[None]
+        x = zero_padding(_regulate(x, durations, frames) + self._positions(frames), frame_mask)
+        return self._decode(x, frame_mask, cln_scale, cln_shift), mel_lengths
+
+    def _positions(self, positions: Tensor) -> Tensor:
+        """``positions (1, N)`` int64 to ``(1, N, H)``: the same numbers as the table's, computed, so that a
+        graph carries no table and has no longest sequence."""
+        angles = positions[..., None].double() * self.frequencies
+        # cos(x) = sin(x + pi / 2), because runtimes have a double-precision sine alone.
+        both = torch.stack([angles, angles + math.pi / 2], dim=-1).sin()
+        return both.flatten(2)[..., : self.model.dimensions.hidden].float()
+
+    def _enrich(self, x: Tensor, mask: Tensor, prosody: Tensor, pitch_shift: Tensor) -> tuple[Tensor, Tensor]:
+        enriched, predicted = self.model.variance_adaptor(
+            x, mask, prosody, pitch_shift=pitch_shift * SEMITONE
+        )
+        return enriched, predicted.log_duration
+
+    def _frames(self, phonemes: Tensor, mask: Tensor, log_duration: Tensor, scale: Tensor) -> Tensor:
+        """:func:`predicted_frames`, written without an assignment in place: ``(B, L)`` int64."""
+        frames = ((log_duration.clamp_max(12.0).exp() - 1) * scale).round().clamp(0, MOST_FRAMES).long()
+        frames = torch.maximum(frames, self.sounding[phonemes] * mask)
+        silent = (frames.sum(1, keepdim=True) == 0).long()
+        first = (torch.arange(phonemes.shape[1]) == 0).long()
+        return frames + silent * first
+
+    def _decode(self, x: Tensor, mask: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        model = self.model
+        sites = [(scale[:, site], shift[:, site]) for site in range(model.dimensions.sites)]
+        plain: list[Style | None] = [None] * (2 * model.dimensions.decoder_layers + 1 - len(sites))
+        styles = plain + sites
+        for index, block in enumerate(model.decoder):
+            x = block(x, mask, (styles[2 * index], styles[2 * index + 1]))
+        normalised = model.mel(apply_norm(model.final_norm, x, styles[-1]))
+        if model.postnet is not None:
+            normalised = model.postnet(normalised, mask)
+        return zero_padding(restore_mel(normalised), mask)
+
+
+def _regulate(sequence: Tensor, durations: Tensor, frames: Tensor) -> Tensor:
+    """:func:`shared_models.acoustic.length_regulator.regulate` by comparison, since ONNX has no search."""
+    ends = durations.cumsum(1)
+    ended = (ends[:, None, :] <= frames[:, :, None]).sum(-1)
+    rows = ended.clamp_max(durations.shape[1] - 1)
+    return sequence.gather(1, rows[:, :, None].expand(-1, -1, sequence.shape[2]))

@@ -1,0 +1,65 @@
+"""A small exported voice, made once a session: the exporter takes seconds."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from tiny_federation import shaken, tiny_model, tiny_recipe
+from torch import nn
+
+from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.export.voice_folder import write_voice
+from shared_models.speakers.condition import SpeakerCondition
+from shared_models.vocoders.vocos import Vocos, VocosDimensions
+
+BASE = "0123456789abcdef"
+NARROW = VocosDimensions(width=32, hidden=64, blocks=2)
+
+
+def small_model(**changes: object) -> VoiceModel:
+    """A model in which nothing hides behind a zero."""
+    return shaken(tiny_model(tiny_recipe(**changes))).model.eval()
+
+
+@torch.no_grad()
+def disturbed(generator: nn.Module, amount: float = 0.05) -> nn.Module:
+    """The generator with every parameter moved, always alike."""
+    rng = torch.Generator().manual_seed(5)
+    for parameter in generator.parameters():
+        parameter += amount * torch.randn(parameter.shape, generator=rng)
+    return generator.eval()
+
+
+def small_vocos() -> Vocos:
+    """A Vocos that makes a noise."""
+    vocos = disturbed(Vocos(NARROW))
+    assert isinstance(vocos, Vocos)
+    return vocos
+
+
+def speakers(model: VoiceModel, count: int, seed: int = 3) -> SpeakerCondition:
+    """Speakers that are all different."""
+    d, rng = model.dimensions, torch.Generator().manual_seed(seed)
+    return SpeakerCondition(
+        torch.randn(count, d.embedding, generator=rng),
+        1 + 0.2 * torch.randn(count, d.sites, d.hidden, generator=rng),
+        0.2 * torch.randn(count, d.sites, d.hidden, generator=rng),
+        0.2 * torch.randn(count, d.prosody, generator=rng),
+    )
+
+
+@lru_cache(maxsize=1)
+def exported() -> tuple[Path, VoiceModel, Vocos]:
+    """A folder with a voice, and the networks that it was made from."""
+    folder = Path(tempfile.mkdtemp(prefix="fedvoice-test-export-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    model, vocos = small_model(model__postnet=True), small_vocos()
+    write_voice(
+        folder / "voice", model.acoustic, vocos, speakers(model, 1), form="onnx", base=BASE, vocoder="vocos"
+    )
+    return folder / "voice", model, vocos
