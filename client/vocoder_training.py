@@ -59,10 +59,11 @@ class VocoderTrainer:
         self.seed = seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "discriminators"))
-            widths = config.discriminator_widths or (1.0,) * len(config.discriminators)
-            families = map(build_discriminator, config.discriminators, widths)
-            self.discriminators = nn.ModuleList(families)
-        self.weights = config.discriminator_weights or (1.0,) * len(config.discriminators)
+            widths = config.discriminator_widths or (1.0,) * len(config.families)
+            # A diffusion model has no discriminators, whatever widths the recipe gives them.
+            families = zip(config.families, widths, strict=False)
+            self.discriminators = nn.ModuleList(build_discriminator(kind, width) for kind, width in families)
+        self.weights = config.discriminator_weights or (1.0,) * len(config.families)
         self._generator_optimizer = self._optimizer(generator, config.generator_lr)
         judges = self.discriminators if len(self.discriminators) else None
         self._judge_optimizer = self._optimizer(judges, config.discriminator_lr) if judges else None
@@ -177,7 +178,8 @@ class VocoderTrainer:
     def _follow(self, number: int) -> None:
         """Move the averaged weights. Early on they follow fast, or they would remember the random start."""
         decay = min(self.config.average, (1 + number) / (10 + number))
-        ours, theirs = list(self.average.parameters()), list(self.generator.parameters())
+        ours: list[Tensor] = list(self.average.parameters())
+        theirs: list[Tensor] = list(self.generator.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
     def _require_finite(self, figures: dict[str, float], number: int) -> None:

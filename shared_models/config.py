@@ -14,7 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from shared_models.errors import RecipeError
 
@@ -261,18 +269,33 @@ class VocoderConfig(_Section):
     validate_every: int = Field(1000, ge=1, description="Steps between validations on unseen speakers.")
     validation_recordings: int = Field(2, ge=1, description="Recordings an unseen speaker in a validation.")
 
-    @model_validator(mode="after")
-    def _fits(self) -> VocoderConfig:
-        for name in ("discriminator_weights", "discriminator_widths"):
-            if len(getattr(self, name)) not in {0, len(self.discriminators)}:
-                raise ValueError(
-                    f"{name} needs {len(self.discriminators)} numbers, one for each of discriminators"
-                )
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError("betas must be at least 0 and below 1")
-        if self.kind != "vocos" and (self.hidden or self.blocks):
-            raise ValueError(f"hidden and blocks are sizes of vocos, and the kind is {self.kind}")
-        return self
+    @field_validator("discriminator_weights", "discriminator_widths")
+    @classmethod
+    def _one_for_each(cls, numbers: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        families = info.data.get("discriminators", ())
+        if len(numbers) not in {0, len(families)}:
+            raise ValueError(f"give {len(families)} numbers, one for each of vocoder.discriminators, or none")
+        return numbers
+
+    @field_validator("betas")
+    @classmethod
+    def _decays(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("both must be at least 0 and below 1")
+        return betas
+
+    @field_validator("hidden", "blocks")
+    @classmethod
+    def _of_vocos(cls, size: int | None, info: ValidationInfo) -> int | None:
+        kind = info.data.get("kind", "vocos")
+        if size is not None and kind != "vocos":
+            raise ValueError(f"this is a size of vocos, and the kind is {kind}")
+        return size
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The discriminators that training really uses; a diffusion model has a loss of its own."""
+        return () if self.kind == "diffwave" else self.discriminators
 
     @property
     def drawn_frames(self) -> int:
@@ -294,6 +317,10 @@ class Recipe(_Section):
     name: str = "unnamed"
     description: str = ""
     seed: int = 1
+    trains: Literal["acoustic", "vocoder"] = Field(
+        "acoustic",
+        description="What a federation trains; a vocoder's generator is shared, its discriminators stay.",
+    )
     corpus: CorpusConfig = CorpusConfig()
     features: FeatureConfig = FeatureConfig()
     model: ModelConfig = ModelConfig()

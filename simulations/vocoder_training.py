@@ -118,7 +118,7 @@ def validate(trainer: VocoderTrainer, held_out: WaveSegments | None) -> dict[str
     if held_out is None:
         return {}
     full, models = [], []
-    for mel, wave in zip(held_out.mel.split(8), held_out.wave.split(8), strict=True):
+    for mel, wave in zip(torch.split(held_out.mel, 8), torch.split(held_out.wave, 8), strict=True):
         generated = trainer.average(mel)
         full.append(mel_loss(generated, wave) * len(mel))
         models.append((log_mel(generated) - log_mel(wave)).abs().mean() * len(mel))

@@ -39,8 +39,8 @@ class WaveSegments:
 
 def to_int16(wave: NDArray[np.float32]) -> NDArray[np.int16]:
     """``(samples,)`` in [-1, 1] as 16-bit numbers, half the memory."""
-    scaled = np.clip(wave, -1.0, 1.0) * FULL_SCALE
-    return np.rint(scaled).astype(np.int16)
+    rounded: NDArray[np.int16] = np.rint(np.clip(wave, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
+    return rounded
 
 
 def cut(recording: Samples, start: int, frames: int) -> Tensor:
@@ -52,15 +52,13 @@ def cut(recording: Samples, start: int, frames: int) -> Tensor:
     if start < 0 or stop > len(recording) or len(recording) <= MARGIN:
         raise ValueError(f"samples {start} to {stop} are not in a recording of {len(recording)}")
     low, high = max(0, start - MARGIN), min(len(recording), stop + MARGIN)
-    inside = np.asarray(recording[low:high])
-    samples = inside.astype(np.float32)
-    if inside.dtype == np.int16:
-        samples /= FULL_SCALE
     before, after = low - (start - MARGIN), stop + MARGIN - high
-    # What is reflected lies inside: the recording is longer than the margin on either side of its ends.
-    if before or after:
-        samples = _reflect(recording, samples, low, high, before, after)
-    return torch.from_numpy(samples)
+    # A recording is longer than the margin, so what is reflected at an end of it lies inside of it.
+    left = recording[1 : before + 1][::-1]
+    right = recording[high - after - 1 : high - 1][::-1]
+    samples = np.concatenate([left, recording[low:high], right])
+    scale = np.float32(FULL_SCALE if samples.dtype == np.int16 else 1.0)
+    return torch.from_numpy(samples.astype(np.float32) / scale)
 
 
 def segments_of(cuts: Tensor) -> WaveSegments:
@@ -92,16 +90,3 @@ def long_enough(samples: int, frames: int) -> bool:
 
 def _below(count: int, rng: torch.Generator) -> int:
     return int(torch.randint(count, (1,), generator=rng))
-
-
-def _reflect(
-    recording: Samples, samples: NDArray[np.float32], low: int, high: int, before: int, after: int
-) -> NDArray[np.float32]:
-    scale = np.float32(FULL_SCALE if recording.dtype == np.int16 else 1.0)
-    left = np.asarray(recording[1 : before + 1], dtype=np.float32)[::-1] / scale if before else samples[:0]
-    right = (
-        np.asarray(recording[high - after - 1 : high - 1], dtype=np.float32)[::-1] / scale
-        if after
-        else samples[:0]
-    )
-    return np.concatenate([left, samples, right])

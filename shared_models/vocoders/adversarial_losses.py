@@ -41,7 +41,7 @@ def generator_loss(generated: Judgement, kind: Adversarial) -> Tensor:
     """What the generator minimises to be taken for real. A sum over the family."""
     if kind == "lsgan":
         return torch.stack([(1 - score).square().mean() for score in generated.scores]).sum()
-    # Raising the score without bound, as MelGAN does. Vocos stops at 1, which ends the pull too soon to matter.
+    # Without the discriminators' margin: the hinge is theirs alone.
     return torch.stack([-score.mean() for score in generated.scores]).sum()
 
 

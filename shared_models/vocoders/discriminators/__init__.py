@@ -26,7 +26,8 @@ def build_discriminator(kind: str, width: float = 1.0) -> nn.Module:
     """A family of discriminators by name, ``width`` times the published channels; 1.0 is as published.
 
     Each maps ``wave (B, samples)`` to a :class:`Judgement`. 'bands' is 'spectrogram' with layers of its own
-    for each of five frequency bands, 'light_spectrogram' one with two windows and fewer frames. Raises :class:`RecipeError` for an unknown name.
+    for each of five frequency bands; 'light_spectrogram' has two windows, fewer frames and fewer bins. Raises
+    :class:`RecipeError` for an unknown name.
     """
     match kind:
         case "period":

@@ -15,4 +15,3 @@ class Judgement:
     """Each ``(B, places)``: higher where the wave sounds real."""
     features: tuple[tuple[Tensor, ...], ...]
     """Each discriminator's layers in order, for feature matching."""
-

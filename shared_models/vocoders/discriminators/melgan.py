@@ -6,6 +6,7 @@ Source: K. Kumar et al., "MelGAN" (2019, arXiv 1910.06711). The features to matc
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,13 +30,11 @@ class WindowDiscriminator(nn.Module):
         super().__init__()
         channels = [max(2, round(count * width)) for count in _CHANNELS]
         layers = [nn.Conv1d(1, channels[0], 15)]
-        for before, after in zip(channels, channels[1:], strict=False):
-            groups = math.gcd(max(1, before // 4), after)
-            layers.append(
-                nn.Conv1d(
-                    before, after, 10 * _DOWN + 1, _DOWN, padding=5 * _DOWN, groups=math.gcd(groups, before)
-                )
-            )
+        for before, after in pairwise(channels):
+            # Four channels a group, where that divides.
+            groups = math.gcd(math.gcd(max(1, before // 4), after), before)
+            kernel, padding = 10 * _DOWN + 1, 5 * _DOWN
+            layers.append(nn.Conv1d(before, after, kernel, _DOWN, padding=padding, groups=groups))
         layers.append(nn.Conv1d(channels[-1], channels[-1], 5, padding=2))
         self.layers = nn.ModuleList(weight_norm(layer) for layer in layers)
         self.last = weight_norm(nn.Conv1d(channels[-1], 1, 3, padding=1))

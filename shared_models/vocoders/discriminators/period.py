@@ -8,6 +8,7 @@ convolution, which is the same function and faster without an accelerator.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,7 +34,7 @@ class PeriodDiscriminator(nn.Module):
         channels = [1, *(max(2, round(count * width)) for count in _CHANNELS)]
         self.layers = nn.ModuleList(
             weight_norm(nn.Conv1d(before, after, 5, stride, padding=2))
-            for before, after, stride in zip(channels, channels[1:], _STRIDES, strict=False)
+            for (before, after), stride in zip(pairwise(channels), _STRIDES, strict=True)
         )
         self.last = weight_norm(nn.Conv1d(channels[-1], 1, 3, padding=1))
 

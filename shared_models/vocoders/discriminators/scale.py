@@ -1,7 +1,8 @@
 """The multi-scale discriminator: the wave, and the wave averaged once and twice.
 
 Source: J. Kong et al., "HiFi-GAN" (2020, arXiv 2010.05646), after MelGAN's. The first scale is spectrally
-normalised, the others have weight norm.
+normalised, the others have weight norm. The spectral norm estimates its direction anew in every training
+pass and keeps the estimate in a buffer, which the partition refuses: only the other families can be federated.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class ScaleDiscriminator(nn.Module):
 
     belongs_to = Owner.SHARED
 
-    def __init__(self, norm: Callable[[nn.Module], nn.Module], width: float = 1.0) -> None:
+    def __init__(self, norm: Callable[..., nn.Module], width: float = 1.0) -> None:
         super().__init__()
         self.layers = nn.ModuleList()
         before = 1
@@ -52,12 +53,9 @@ class ScaleDiscriminator(nn.Module):
             after = max(2, round(layer.channels * width))
             # Narrow layers cannot be cut into as many groups as the published ones.
             groups = math.gcd(layer.groups, math.gcd(before, after))
+            padding = layer.kernel // 2
             self.layers.append(
-                norm(
-                    nn.Conv1d(
-                        before, after, layer.kernel, layer.stride, padding=layer.kernel // 2, groups=groups
-                    )
-                )
+                norm(nn.Conv1d(before, after, layer.kernel, layer.stride, padding=padding, groups=groups))
             )
             before = after
         self.last = norm(nn.Conv1d(before, 1, 3, padding=1))
@@ -81,7 +79,7 @@ class MultiScaleDiscriminator(nn.Module):
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        norms = [spectral_norm, *[weight_norm] * (SCALES - 1)]
+        norms: list[Callable[..., nn.Module]] = [spectral_norm, *[weight_norm] * (SCALES - 1)]
         self.discriminators = nn.ModuleList(ScaleDiscriminator(norm, width) for norm in norms)
 
     def forward(self, wave: Tensor) -> Judgement:
