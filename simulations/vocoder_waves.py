@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class VocoderWaves:
     train: dict[str, list[Samples]]
     test: dict[str, list[Samples]]
     """Of speakers that training never hears."""
-    left_out: list[tuple[str, str]]
+    left_out: list[tuple[str, str]] = field(default_factory=list)
     """Utterance and why it is not used."""
 
     def long_enough(self, frames: int) -> VocoderWaves:
