@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from shared_models.errors import FedVoiceError, RecipeError
+from simulations.commands import bench_speech
 from simulations.commands.console import JsonOption, notices, output, print_json
 from simulations.environment import GIBIBYTE, describe_environment, machine_class
 
@@ -170,3 +171,7 @@ def _efficiency_table(figures: dict[str, Any]) -> Table:
         "start-up, not counted", f"{median(startup):.2f}", ", ".join(f"{s:.2f}" for s in startup), ""
     )
     return table
+
+
+app.command()(bench_speech.vocoders)
+app.command()(bench_speech.speaking)

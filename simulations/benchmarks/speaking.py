@@ -1,0 +1,200 @@
+"""The whole path from text to sound: is every word there, how fast is it, and how soon is it heard?
+
+Speed is measured first, without the recogniser, whose runtime would compete for the cores. One sentence that
+does not count is spoken before, so that dictionaries and weights are loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from client.speaking import SENTENCE_PAUSE, Spoken, speak_piecewise
+from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.audio.mel import SAMPLE_RATE
+from shared_models.audio.reading import Wave, write_audio
+from shared_models.speakers.condition import SpeakerCondition
+from shared_models.utterance import Utterance
+from shared_models.vocoders import Vocoder
+from simulations.benchmarks.threads import torch_threads
+from simulations.evaluation.intelligibility import (
+    Sentence,
+    Understanding,
+    compare,
+    listen,
+    understand_recordings,
+)
+from simulations.evaluation.recognition import Recogniser, load_moonshine
+
+THREADS = 2
+WORST = 10
+_WARM_UP = "Everything is ready now."
+Stage = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """All that speaks: a model, a voice and a vocoder."""
+
+    model: VoiceModel
+    condition: SpeakerCondition
+    vocoder: Vocoder
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """One text as it was spoken."""
+
+    parts: list[tuple[str, Wave]]
+    """Its sentences, each with its sound ``(samples,)``, the pause behind it included."""
+    seconds_to_first_audio: float
+    """Until the first piece of sound was there."""
+    seconds_taken: float
+
+    @property
+    def wave(self) -> Wave:
+        """All of it ``(samples,)``."""
+        return np.concatenate([wave for _, wave in self.parts])
+
+    @property
+    def seconds(self) -> float:
+        """How long the sound is."""
+        return sum(len(wave) for _, wave in self.parts) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakingBench:
+    """What was understood, beside real recordings heard by the same recogniser, and what it cost."""
+
+    sentences: Understanding
+    long_text: Understanding
+    real: Understanding
+    spoken: list[Speech]
+    """The sentences, each a text of its own."""
+    spoken_long: Speech
+    threads: int
+    load_average: list[float]
+    """Before and after the timed part, over one minute: on a busy machine times say little."""
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of work a second of sound, over sentences and long text."""
+        everything = [*self.spoken, self.spoken_long]
+        return sum(s.seconds_taken for s in everything) / sum(s.seconds for s in everything)
+
+    @property
+    def first_audio(self) -> dict[str, float]:
+        """Seconds from the text to the first sound: the long text's, and the sentences' middle and worst."""
+        waits = [speech.seconds_to_first_audio for speech in self.spoken]
+        long_text = self.spoken_long.seconds_to_first_audio
+        return {"long_text": long_text, "median": median(waits), "worst": max(waits)}
+
+
+def measure_speaking(
+    speaker: Speaker,
+    sentences: Sequence[Sentence],
+    long_text: str,
+    recordings: Sequence[Utterance],
+    *,
+    recogniser: Recogniser | None = None,
+    threads: int = THREADS,
+    audio: Path | None = None,
+    stage: Stage | None = None,
+) -> SpeakingBench:
+    """Speak ``sentences`` and ``long_text``, hear them and the real ``recordings``.
+
+    ``audio`` is a folder for what was spoken. Raises :class:`TextError` for a text without words and
+    :class:`MissingExtraError` without a recogniser.
+    """
+    stage = stage or (lambda _: lambda _done, _total: None)
+    recogniser = recogniser or load_moonshine()
+    load = [os.getloadavg()[0]]
+    with torch_threads(threads):
+        speak(speaker, _WARM_UP)
+        advance = stage("speaking sentences")
+        spoken = []
+        for number, sentence in enumerate(sentences, start=1):
+            spoken.append(speak(speaker, sentence.text))
+            advance(number, len(sentences))
+        spoken_long = speak(speaker, long_text, stage("speaking the long text"))
+    load.append(os.getloadavg()[0])
+    if audio is not None:
+        _keep(audio, spoken, spoken_long)
+    whole = [(s.reading, speech.wave) for s, speech in zip(sentences, spoken, strict=True)]
+    return SpeakingBench(
+        _understand(whole, recogniser, stage("hearing sentences")),
+        _understand(spoken_long.parts, recogniser, stage("hearing the long text")),
+        understand_recordings(recordings, recogniser, stage("hearing real recordings")),
+        spoken, spoken_long, threads, load,
+    )  # fmt: skip
+
+
+def speak(speaker: Speaker, text: str, progress: Callable[[int, int], None] | None = None) -> Speech:
+    """Speak one text and time it; the pieces of a long sentence are joined. Raises :class:`TextError`."""
+    started = time.perf_counter()
+    first: float | None = None
+    pieces: list[Spoken] = []
+    for piece in speak_piecewise(speaker.model, speaker.vocoder, speaker.condition, text):
+        first = time.perf_counter() - started if first is None else first
+        pieces.append(piece)
+        if progress is not None:
+            progress(piece.number, piece.pieces)
+    taken = time.perf_counter() - started
+    return Speech(_sentences(pieces), first if first is not None else taken, taken)
+
+
+def as_json(bench: SpeakingBench) -> dict[str, Any]:
+    """Plain data."""
+    short = sum(speech.seconds for speech in bench.spoken)
+    return {
+        "sentences": bench.sentences.as_json() | {"seconds": short},
+        "long_text": bench.long_text.as_json() | {"seconds": bench.spoken_long.seconds},
+        "real": bench.real.as_json(),
+        "worst": [
+            {"said": clip.said, "heard": clip.heard, "wer": clip.wer}
+            for clip in [*bench.sentences.worst(WORST), *bench.long_text.worst(WORST)]
+        ],
+        "threads": bench.threads,
+        "real_time_factor": bench.real_time_factor,
+        "real_time_factor_sentences": sum(s.seconds_taken for s in bench.spoken) / short,
+        "real_time_factor_long_text": bench.spoken_long.seconds_taken / bench.spoken_long.seconds,
+        "first_audio_seconds": bench.first_audio,
+        "load_average": bench.load_average,
+    }
+
+
+def _sentences(pieces: Sequence[Spoken]) -> list[tuple[str, Wave]]:
+    """Pieces joined to sentences: a recogniser needs to hear a sentence out."""
+    found: list[tuple[str, Wave]] = []
+    goes_on = False
+    for spoken in pieces:
+        if goes_on:
+            text, wave = found[-1]
+            found[-1] = f"{text} {spoken.piece.text}", np.concatenate([wave, spoken.wave])
+        else:
+            found.append((spoken.piece.text, spoken.wave))
+        goes_on = spoken.piece.pause != SENTENCE_PAUSE
+    return found
+
+
+def _understand(
+    clips: Sequence[tuple[str, Wave]], recogniser: Recogniser, progress: Callable[[int, int], None]
+) -> Understanding:
+    heard = []
+    for number, (_, wave) in enumerate(clips, start=1):
+        heard.append(listen(recogniser, wave, SAMPLE_RATE))
+        progress(number, len(clips))
+    return compare([text for text, _ in clips], heard)
+
+
+def _keep(folder: Path, spoken: Sequence[Speech], spoken_long: Speech) -> None:
+    for number, speech in enumerate(spoken, start=1):
+        write_audio(folder / f"sentence-{number:03d}.wav", speech.wave, SAMPLE_RATE)
+    write_audio(folder / "long-text.wav", spoken_long.wave, SAMPLE_RATE)
