@@ -52,17 +52,22 @@ class VocoderTrainer:
         trainer.average  # the weights to keep
     """
 
-    def __init__(self, generator: nn.Module, config: VocoderConfig, seed: int) -> None:
+    def __init__(
+        self,
+        generator: nn.Module,
+        config: VocoderConfig,
+        seed: int,
+        discriminators: nn.ModuleList | None = None,
+    ) -> None:
+        """Trains ``generator`` in place, and ``discriminators``, which are made from ``seed`` if not given.
+
+        Given ones are one family for each of ``config.families``, in that order.
+        """
         self.generator = generator
         self.average = copy.deepcopy(generator).requires_grad_(False).eval()
         self.config = config
         self.seed = seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "discriminators"))
-            widths = config.discriminator_widths or (1.0,) * len(config.families)
-            # A diffusion model has no discriminators, whatever widths the recipe gives them.
-            families = zip(config.families, widths, strict=False)
-            self.discriminators = nn.ModuleList(build_discriminator(kind, width) for kind, width in families)
+        self.discriminators = build_discriminators(config, seed) if discriminators is None else discriminators
         self.weights = config.discriminator_weights or (1.0,) * len(config.families)
         self._generator_optimizer = self._optimizer(generator, config.generator_lr)
         judges = self.discriminators if len(self.discriminators) else None
@@ -229,6 +234,16 @@ class VocoderTrainer:
             ("judge_moments", self._judge_optimizer),
         ]
         return [(name, optimizer) for name, optimizer in named if optimizer is not None]
+
+
+def build_discriminators(config: VocoderConfig, seed: int) -> nn.ModuleList:
+    """The recipe's families of discriminators, with random weights that depend on ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "discriminators"))
+        widths = config.discriminator_widths or (1.0,) * len(config.families)
+        # A diffusion model has no discriminators, whatever widths the recipe gives them.
+        families = zip(config.families, widths, strict=False)
+        return nn.ModuleList(build_discriminator(kind, width) for kind, width in families)
 
 
 def learning_rate_share(config: VocoderConfig, number: int) -> float:

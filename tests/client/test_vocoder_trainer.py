@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from client.vocoder_training import VocoderTrainer, learning_rate_share
+from client.vocoder_training import VocoderTrainer, build_discriminators, learning_rate_share
 from shared_models.audio.mel import HOP
 from shared_models.audio.wave_segments import WaveSegments, segments_of
 from shared_models.config import VocoderConfig
@@ -195,3 +195,14 @@ def test_a_diffusion_model_learns_to_take_noise_off() -> None:
 def test_learning_rates(decay: str, number: int, share: float) -> None:
     config = _config(decay=decay, decay_rate=0.5, decay_steps=3)
     assert learning_rate_share(config, number) == pytest.approx(share)
+
+
+def test_given_discriminators_are_trained_in_place() -> None:
+    config = _config()
+    judges = build_discriminators(config, 1)
+    own = _trainer(config)
+    given = VocoderTrainer(generator_of(config, 1), config, 1, judges)
+    own.step(_segments(), 1)
+    given.step(_segments(), 1)
+    pairs = zip(judges.parameters(), own.discriminators.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
