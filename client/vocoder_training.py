@@ -229,10 +229,7 @@ class VocoderTrainer:
             optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def _optimizers(self) -> list[tuple[str, torch.optim.Optimizer]]:
-        named = [
-            ("generator_moments", self._generator_optimizer),
-            ("judge_moments", self._judge_optimizer),
-        ]
+        named = [("generator_moments", self._generator_optimizer), ("judge_moments", self._judge_optimizer)]
         return [(name, optimizer) for name, optimizer in named if optimizer is not None]
 
 
