@@ -28,6 +28,7 @@ from simulations.commands import (
     corpus,
     doctor,
     evaluate,
+    export,
     privacy,
     simulate,
     speak,
@@ -63,6 +64,7 @@ app.command()(simulate.simulate)
 app.command()(clone.clone)
 app.command()(speak.speak)
 app.command()(evaluate.evaluate)
+app.command()(export.export)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(vocoder.app, name="vocoder")

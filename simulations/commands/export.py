@@ -1,0 +1,139 @@
+"""``fedvoice export``: a model in the forms in which it is deployed, and what each costs."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from simulations.commands import console
+
+if TYPE_CHECKING:
+    from simulations.deployed_figures import Figures
+    from simulations.pruned_vocoder import Tune
+    from simulations.tuning import Stage
+
+
+def export(
+    base: Annotated[Path, typer.Option(help="Run folder or checkpoint with the acoustic model.")],
+    vocoder: Annotated[Path, typer.Option(help="Vocoder file: Vocos or HiFi-GAN.")],
+    output: Annotated[Path, typer.Option(help="Folder to write, with one folder a form in it.")],
+    form: Annotated[
+        Literal["onnx", "int8", "pruned", "distilled", "all"], typer.Option(help="What to make.")
+    ] = "all",
+    arm: Annotated[
+        str | None, typer.Option(help="Arm of the run; federated_dp or federated by default.")
+    ] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(help="Folder or CSV of the voice that speaks; the voice of nobody without.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Public speech to train on, or 'embedded'; the base's own by default.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Speakers of --corpus whose id matches.")] = "*",
+    steps: Annotated[
+        int, typer.Option(min=0, help="Training steps of the pruned and of the distilled model.")
+    ] = 2000,
+    vocoder_steps: Annotated[
+        int, typer.Option(min=0, help="Training steps of the pruned vocoder; 0 prunes alone.")
+    ] = 0,
+    ratio: Annotated[float, typer.Option(min=1.01, help="How many times smaller pruning makes it.")] = 2.0,
+    student: Annotated[
+        list[str] | None,
+        typer.Option("--student", help="Size of the distilled model, as model.filter=256; repeatable."),
+    ] = None,
+    sentences: Annotated[int, typer.Option(min=1, help="Sentences that each form speaks.")] = 10,
+    cache: Annotated[Path | None, typer.Option(help="Where features are kept between runs.")] = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Export a model as ONNX, int8, pruned or distilled, and compare size, speed and sound with the original.
+
+    Examples:
+
+        fedvoice export --base runs/real --vocoder vocoder.safetensors --output deployed --form int8
+
+        fedvoice export --base runs/real --vocoder vocoder.safetensors --output deployed --corpus embedded
+    """
+    from client.base_model import load_base
+    from client.enrollment import enroll
+    from shared_models.config import parse_override
+    from shared_models.vocoders import load_vocoder
+    from simulations.deployment import FORMS, Plan, Source, deploy
+    from simulations.pruned_base import Pruning
+    from simulations.tuning import Tuning
+
+    loaded, generator = load_base(base, arm), load_vocoder(vocoder)
+    tuning = Tuning(steps, corpus, only, cache=cache)
+    with console.resumable(f"fedvoice {shlex.join(sys.argv[1:])}"), _Bars(as_json) as stage:
+        heard = enroll(recordings, loaded.recipe, stage("listening"))[0] if recordings is not None else []
+        plan = Plan(
+            forms=FORMS if form == "all" else (form,),
+            pruning=Pruning(ratio),
+            tuning=tuning,
+            student=dict(parse_override(text) for text in student or []),
+            tune_vocoder=_vocoder_tuning(loaded.recipe, tuning, vocoder_steps, output, stage),
+            sentences=sentences,
+        )
+        rows = deploy(Source(loaded, generator, heard), output, plan, stage)
+    if as_json:
+        console.print_json({"output": str(output), "forms": [row.as_json() for row in rows]})
+        return
+    console.output().print(_table(rows))
+    console.output().print(f"files: {output}", soft_wrap=True, highlight=False)
+
+
+def _vocoder_tuning(recipe: Any, tuning: Any, steps: int, output: Path, stage: Stage) -> Tune | None:
+    """How a pruned vocoder is trained: as the small Vocos's recipe says, on the speech of ``tuning``."""
+    if steps == 0:
+        return None
+    from simulations.pruned_vocoder import tune_on_waves
+    from simulations.recipes.vocoders import find_vocoder_recipe
+    from simulations.tuning import tuning_recipe
+    from simulations.vocoder_waves import prepare_waves
+
+    speech = tuning_recipe(recipe, tuning)
+    trained = find_vocoder_recipe("vocos_small").vocoder.model_dump(mode="json")
+    # New discriminators learn for a while before anybody listens to them.
+    chosen = speech.override({"vocoder": trained | {"adversarial_from": steps // 4}})
+
+    def tune(network: Any) -> Any:
+        waves = prepare_waves(chosen, output / "pruned" / "waves", stage("waves"))
+        return tune_on_waves(chosen, waves, steps, stage("training the pruned vocoder"))(network)
+
+    return tune
+
+
+class _Bars:
+    """One bar a stage, each taking the place of the one before."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Stage:
+        return self._begin
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _begin(self, title: str) -> console.ProgressCallback:
+        self._open.close()
+        return self._open.enter_context(console.steps_progress(title, quiet=self._quiet))
+
+
+def _table(rows: list[Figures]) -> Table:
+    table = Table(title="Deployed forms")
+    for column in ("form", "MB", "real-time factor", "mel L1", "WER", "similarity"):
+        table.add_column(column, justify="left" if column == "form" else "right")
+    for row in rows:
+        table.add_row(
+            row.form, f"{row.megabytes:.1f}", f"{row.real_time_factor:.3f}", f"{row.mel_l1:.4f}",
+            "-" if row.wer is None else f"{100 * row.wer:.1f} %",
+            "-" if row.similarity is None else f"{row.similarity:.3f}",
+        )  # fmt: skip
+    return table

@@ -1,0 +1,88 @@
+"""A base with narrower feed-forward layers: pruned by magnitude, trained again, and pruned further.
+
+In several stages, because a model forgives the loss of a few weak channels better than that of many, and
+training between the stages moves what it needs into those that stay (Zhu & Gupta 2017, arXiv 1710.01878).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from client.base_model import BaseModel, load_base
+from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.export.pruning import STEP, acoustic_width, prune_acoustic
+from shared_models.partition import PartitionedModel, weights_hash
+from simulations.centralised import train_centralised
+from simulations.preparation import Prepared
+from simulations.tuning import Progress, Tuning, claim, finished, save_base, tuning_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """How much smaller, in how many stages."""
+
+    ratio: float = 2.0
+    """Of the acoustic model's parameters before and after."""
+    stages: int = 2
+
+
+def prune_base(
+    base: BaseModel,
+    pruning: Pruning,
+    folder: Path,
+    tuning: Tuning | None = None,
+    data: Prepared | None = None,
+    progress: Progress | None = None,
+) -> BaseModel:
+    """``base`` with an acoustic model ``pruning.ratio`` times smaller, in ``folder/base.safetensors``.
+
+    Each stage is fine-tuned on ``data`` with an equal share of ``tuning.steps``; without data, or steps, it is
+    pruned alone. Can be interrupted and called again. Raises :class:`RecipeError` for a ratio that no
+    width reaches.
+    """
+    path = folder / "base.safetensors"
+    widths = stage_widths(base.model.model, pruning)
+    if tuning is None or data is None or tuning.steps == 0:
+        pruned = _pruned(base, widths[-1])
+        save_base(path, pruned, pruned.recipe)
+        return load_base(path)
+    share = math.ceil(tuning.steps / len(widths))
+    settings = {"base": base.hash, "widths": widths, "data": data.recipe.corpus.model_dump()}
+    digest = tuning_recipe(base.recipe, replace(tuning, steps=share)).digest
+    claim(folder / "training", settings | {"recipe": digest})
+    current = base
+    for stage, width in enumerate(widths):
+        current = _pruned(current, width)
+        recipe = tuning_recipe(current.recipe, replace(tuning, steps=share))
+        watched = _watch(progress, stage, len(widths), recipe.federation.rounds)
+        place = folder / "training" / f"stage-{stage + 1}"
+        train_centralised(recipe, data, place, watched, current.model.shared_vector())
+        current = finished(place, base.recipe.override({"model.filter": width}), path)
+    return current
+
+
+def stage_widths(model: VoiceModel, pruning: Pruning) -> list[int]:
+    """Falling widths, by equal factors, down to the one that has the ratio."""
+    last, first = acoustic_width(model, pruning.ratio), model.dimensions.filter
+    factor = (last / first) ** (1 / pruning.stages)
+    planned = [max(last, round(first * factor**n / STEP) * STEP) for n in range(1, pruning.stages)]
+    return sorted({width for width in [*planned, last] if width < first}, reverse=True)
+
+
+def _pruned(base: BaseModel, width: int) -> BaseModel:
+    model, recipe = prune_acoustic(base.model.model, base.recipe, width)
+    partitioned = PartitionedModel(model)
+    return BaseModel(partitioned, recipe, weights_hash(partitioned.shared_vector()))
+
+
+def _watch(
+    progress: Progress | None, stage: int, stages: int, rounds: int
+) -> Callable[[int, float, float, object], None]:
+    def tell(number: int, _loss: float, _norm: float, _weights: object) -> None:
+        if progress is not None:
+            progress(stage * rounds + number, stages * rounds)
+
+    return tell

@@ -1,0 +1,124 @@
+"""Pruning a base in stages, with training between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_federation import features_of_tests, shaken, tiny_model, tiny_recipe
+
+from client.base_model import BaseModel, load_base
+from shared_models.audio.mel import HOP
+from shared_models.errors import CheckpointError, RecipeError
+from shared_models.export.pruning import prune_acoustic
+from shared_models.seeds import generator
+from shared_models.vocoders import NeuralVocoder, load_vocoder
+from shared_models.vocoders.hifigan import V3, HiFiGan
+from shared_models.vocoders.vocos import Vocos, VocosDimensions
+from simulations.pruned_base import Pruning, prune_base, stage_widths
+from simulations.pruned_vocoder import prune_vocoder, tune_on_waves
+from simulations.tuning import Tuning, prepare_tuning, save_base
+from simulations.vocoder_waves import VocoderWaves
+
+RECIPE = tiny_recipe(aligner__learn="never", model__filter=128)
+TUNING = Tuning(steps=40, batch_size=2, cache=features_of_tests())
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> BaseModel:
+    path = tmp_path / "base.safetensors"
+    save_base(path, BaseModel(shaken(tiny_model(RECIPE)), RECIPE, ""), RECIPE)
+    return load_base(path)
+
+
+def size(base: BaseModel) -> int:
+    return sum(parameter.numel() for parameter in base.model.model.acoustic.parameters())
+
+
+def test_without_training_it_is_pruning_alone(base: BaseModel, tmp_path: Path) -> None:
+    pruned = prune_base(base, Pruning(1.5), tmp_path / "out")
+    width = pruned.model.model.dimensions.filter
+    expected, _ = prune_acoustic(base.model.model, base.recipe, width)
+    for name, tensor in expected.state_dict().items():
+        if not name.startswith("voices."):
+            assert torch.equal(tensor, pruned.model.model.state_dict()[name]), name
+    assert size(base) >= 1.5 * size(pruned)
+    assert load_base(tmp_path / "out" / "base.safetensors").hash == pruned.hash
+    assert pruned.recipe == base.recipe.override({"model.filter": width})
+
+
+def test_stages_fall_by_equal_factors_to_the_last(base: BaseModel) -> None:
+    model = base.model.model
+    last = stage_widths(model, Pruning(1.5, stages=1))
+    assert len(last) == 1
+    for stages in (2, 3, 9):
+        widths = stage_widths(model, Pruning(1.5, stages))
+        assert widths == sorted(set(widths), reverse=True)
+        assert widths[-1] == last[0]
+        assert all(width < model.dimensions.filter for width in widths)
+    first, middle = model.dimensions.filter, stage_widths(model, Pruning(1.5, 2))[0]
+    assert middle == pytest.approx((first * last[0]) ** 0.5, abs=4)
+
+
+def test_training_resumes_and_ends_alike(base: BaseModel, tmp_path: Path) -> None:
+    data = prepare_tuning(base.recipe, TUNING)
+    seen: list[tuple[int, int]] = []
+    whole = prune_base(
+        base, Pruning(1.5), tmp_path / "whole", TUNING, data, lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(1, 2), (2, 2)]
+
+    def stop(done: int, _total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prune_base(base, Pruning(1.5), tmp_path / "torn", TUNING, data, stop)
+    assert load_base(tmp_path / "torn" / "base.safetensors").model.model.dimensions.filter > 0
+    resumed = prune_base(base, Pruning(1.5), tmp_path / "torn", TUNING, data)
+    assert resumed.hash == whole.hash != base.hash
+    with pytest.raises(CheckpointError, match="holds a training of another base"):
+        prune_base(base, Pruning(1.5), tmp_path / "whole", replace(TUNING, lr=0.1), data)
+
+
+def test_a_vocoder_is_pruned_and_trained_by_what_is_passed_in(tmp_path: Path) -> None:
+    dimensions = VocosDimensions(width=16, hidden=256, blocks=2)
+    vocoder = NeuralVocoder(Vocos(dimensions), "vocos", dimensions, {"licence": "none"})
+    seen: list[Vocos] = []
+
+    def tune(network: torch.nn.Module) -> torch.nn.Module:
+        assert isinstance(network, Vocos)
+        seen.append(network)
+        assert all(parameter.requires_grad for parameter in network.parameters())
+        with torch.no_grad():
+            network.head.bias.fill_(-9.0)
+        return network
+
+    pruned = prune_vocoder(vocoder, 1.2, tmp_path / "vocoder.safetensors", tune)
+    assert seen[0].dimensions.hidden < 256
+    assert (next(p for n, p in pruned.generator.named_parameters() if n == "head.bias") == -9.0).all()
+    assert load_vocoder(tmp_path / "vocoder.safetensors").notes["licence"] == "none"
+    with pytest.raises(RecipeError, match="'hifigan_v3' has no channels that can be pruned alone"):
+        prune_vocoder(NeuralVocoder(HiFiGan(V3), "hifigan_v3", V3), 1.2, tmp_path / "x.safetensors")
+
+
+def test_training_on_waves_repeats_and_learns() -> None:
+    time = torch.arange(60 * HOP) / 22050
+    tone = (0.3 * torch.sin(6.283 * 300 * time)).numpy()
+    waves = VocoderWaves({"a": [tone], "b": [tone[::-1].copy()]}, {})
+    recipe = RECIPE.override(
+        {"vocoder.discriminators": [], "vocoder.batch_size": 2, "vocoder.segment_frames": 16,
+         "vocoder.generator_lr": 3e-3}
+    )  # fmt: skip
+
+    def trained() -> torch.Tensor:
+        torch.manual_seed(1)
+        tune = tune_on_waves(recipe, waves, 6)
+        network = tune(Vocos(VocosDimensions(width=16, hidden=32, blocks=1)))
+        with torch.no_grad():
+            wave: torch.Tensor = network(torch.randn(1, 8, 80, generator=generator(1, "mel")))
+        return wave
+
+    assert torch.equal(trained(), trained())
