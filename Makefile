@@ -21,8 +21,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 setup: $(STAMP)
 
-# Only the weights of Resemblyzer, the speaker verifier, are read, from its package's folder. --no-deps, because
-# what it declares is not needed, and a part of that needs a compiler.
+# Only the weights of Resemblyzer, the speaker verifier, and of Distill-MOS are read, from their packages' folders.
+# --no-deps, because what they declare is not needed, and a part of that needs a compiler.
 $(STAMP):
 	@test -n "$(PYTHON)" || { echo "error: FedVoice needs Python 3.11 or newer; found none of:" \
 	  "$(CANDIDATES). Install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -30,8 +30,8 @@ $(STAMP):
 	  "Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" -V 2>&1)" >&2; exit 1; }
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual" \
 	  "environment; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[evaluation,espeak,test]'
-	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[evaluation,espeak,export,test]'
+	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4 distillmos==0.9.1
 	@rm -f $(VENV)/.installed-* && touch $@
 
 simulate: setup

@@ -15,14 +15,17 @@ import traceback
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from torch import nn
 
 from client.device import Device
 from client.private_adaptation import private_steps
 from client.training import InnerLoop, Material, VoicePartition, local_round
+from client.vocoder_round import train_vocoder_on_device
 from shared_models import wire
 from shared_models.acoustic import build_model
 from shared_models.audio.cache import FeatureCache
@@ -32,8 +35,10 @@ from shared_models.errors import AudioError, BudgetError, CorpusError, FedVoiceE
 from shared_models.features import Features
 from shared_models.partition import Partition, PartitionedModel
 from shared_models.utterance import Utterance
+from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
 DEVICES_VARIABLE = "FEDVOICE_DEVICES"
+_DESCRIBES_A_MODEL = {"trains", "model", "speaker", "aligner", "vocoder", "seed", "federation"}
 
 app = ClientApp()
 
@@ -52,18 +57,21 @@ def train(message: Message, context: Context) -> Message:
     recipe = _recipe(str(header["recipe"]))
     torch.set_num_threads(recipe.engine.threads)
     device, simulated = _device(context)
-    model = _model(
-        recipe.model_dump_json(include={"model", "speaker", "aligner", "seed", "federation"}), recipe
-    )
+    model = _model(recipe.model_dump_json(include=_DESCRIBES_A_MODEL), recipe)
     weights = wire.decode(
         header, message.content.array_records["shared"]["shared"].data, model.partition, kind="weights"
     )
     partition_id = int(context.node_config.get("partition-id", 0))
     run = str(header["run"])
     try:
-        update = train_device(
-            model, weights.vector, device, recipe, weights.round, run, partition_id, simulated
-        )
+        if recipe.trains == "vocoder":
+            update = train_vocoder_on_device(
+                model, weights.vector, device, recipe, weights.round, run, partition_id
+            )
+        else:
+            update = train_device(
+                model, weights.vector, device, recipe, weights.round, run, partition_id, simulated
+            )
     except Exception as error:
         raise _anonymous(error, device, run, weights.round) from None
     if recipe.privacy.mode == "central":
@@ -181,13 +189,13 @@ def _recipe(text: str) -> Recipe:
 
 
 @lru_cache(maxsize=1)
-def _model_for(key: str, share_everything: bool) -> VoicePartition:
+def _model_for(key: str, share_everything: bool) -> PartitionedModel[Any]:
     recipe = recipe_from_json(key)
-    model = build_model(recipe)
+    model: nn.Module = AdversarialVocoder(recipe) if recipe.trains == "vocoder" else build_model(recipe)
     return PartitionedModel(model, Partition.of(model, share_everything=share_everything))
 
 
-def _model(key: str, recipe: Recipe) -> VoicePartition:
+def _model(key: str, recipe: Recipe) -> PartitionedModel[Any]:
     return _model_for(key, recipe.federation.algorithm == "full")
 
 

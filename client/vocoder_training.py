@@ -19,7 +19,6 @@ from shared_models.audio.mel import HOP
 from shared_models.audio.wave_segments import WaveSegments
 from shared_models.config import VocoderConfig
 from shared_models.errors import CheckpointError
-from shared_models.seeds import derive_seed
 from shared_models.seeds import generator as random_generator
 from shared_models.vocoders.adversarial_losses import (
     discriminator_loss,
@@ -28,8 +27,9 @@ from shared_models.vocoders.adversarial_losses import (
     mel_loss,
     multi_resolution_stft_loss,
 )
+from shared_models.vocoders.adversarial_model import Discriminators
 from shared_models.vocoders.diffwave import DiffWave
-from shared_models.vocoders.discriminators import Judgement, build_discriminator
+from shared_models.vocoders.discriminators import Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class VocoderTrainer:
         self.average = copy.deepcopy(generator).requires_grad_(False).eval()
         self.config = config
         self.seed = seed
-        self.discriminators = build_discriminators(config, seed) if discriminators is None else discriminators
+        self.discriminators = Discriminators.of(config, seed) if discriminators is None else discriminators
         self.weights = config.discriminator_weights or (1.0,) * len(config.families)
         self._generator_optimizer = self._optimizer(generator, config.generator_lr)
         judges = self.discriminators if len(self.discriminators) else None
@@ -231,16 +231,6 @@ class VocoderTrainer:
     def _optimizers(self) -> list[tuple[str, torch.optim.Optimizer]]:
         named = [("generator_moments", self._generator_optimizer), ("judge_moments", self._judge_optimizer)]
         return [(name, optimizer) for name, optimizer in named if optimizer is not None]
-
-
-def build_discriminators(config: VocoderConfig, seed: int) -> nn.ModuleList:
-    """The recipe's families of discriminators, with random weights that depend on ``seed`` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "discriminators"))
-        widths = config.discriminator_widths or (1.0,) * len(config.families)
-        # A diffusion model has no discriminators, whatever widths the recipe gives them.
-        families = zip(config.families, widths, strict=False)
-        return nn.ModuleList(build_discriminator(kind, width) for kind, width in families)
 
 
 def learning_rate_share(config: VocoderConfig, number: int) -> float:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
-from torch import Tensor
+from torch import Tensor, nn
 
 from server.rounds import FederationPlan, RoundReport, federate
 from shared_models.acoustic import build_model
 from shared_models.config import Recipe, load_recipe
 from shared_models.errors import RecipeError
 from shared_models.partition import Partition, PartitionedModel
+from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
 OnRound = Callable[[RoundReport, Tensor], None]
 
@@ -35,7 +36,7 @@ def plan_for(
 
     ``seeded_noise`` is for simulations.
     """
-    model = build_model(recipe)
+    model: nn.Module = AdversarialVocoder(recipe) if recipe.trains == "vocoder" else build_model(recipe)
     partition = Partition.of(model, share_everything=recipe.federation.algorithm == "full")
     start = PartitionedModel(model, partition).shared_vector() if initial is None else initial
     return FederationPlan(recipe, partition, start, folder, run, clients, seeded_noise)

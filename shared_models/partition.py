@@ -199,11 +199,11 @@ def _tensor_owner(module: nn.Module, name: str, owner: Owner) -> Owner:
 def _check_kind(name: str, tensor: Tensor, owner: Owner) -> None:
     if owner is Owner.CONSTANT and isinstance(tensor, nn.Parameter):
         raise PartitionError(f"'{name}' is a trainable parameter and cannot be constant")
-    if owner is Owner.CONSTANT:
+    if owner is not Owner.SHARED:
         return
     if not isinstance(tensor, nn.Parameter):
         raise PartitionError(
-            f"the buffer '{name}' would have to be {owner.value}, but only parameters can be clipped, noised "
+            f"the buffer '{name}' would have to be shared, but only parameters can be clipped, noised "
             "and averaged: register it with persistent=False, or use a layer without running statistics"
         )
     if not tensor.is_floating_point():

@@ -15,6 +15,7 @@ from simulations.commands import console
 app = typer.Typer(no_args_is_help=True, help="Train a neural vocoder, listen to one, or import a public one.")
 
 DEFAULT_RECIPE = "vocos_small"
+FEDERATED_RECIPE = "vocos_federated"
 
 
 @app.command()
@@ -74,6 +75,58 @@ def train(
 
 
 @app.command()
+def federate(
+    recipe: Annotated[
+        str, typer.Option(help="A shipped vocoder recipe's name, or a .toml file.")
+    ] = FEDERATED_RECIPE,
+    corpus: Annotated[
+        str | None, typer.Option(help="A folder or CSV instead of the recipe's corpus.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="A vocoder file to begin with, of the recipe's kind and sizes.")
+    ] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override one field, as federation.rounds=3; repeatable."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-TIME by default.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Train a vocoder across simulated devices: the generator travels, discriminators and recordings do not.
+
+    Examples:
+
+        fedvoice vocoder federate --corpus ../shared/speech
+
+        fedvoice vocoder federate --start runs/vocos_small/vocoder.safetensors --set federation.rounds=10
+
+        fedvoice vocoder federate --resume runs/vocos_federated-20261121-140000
+    """
+    from simulations.run_folder import RunFolder
+    from simulations.vocoder_federation import federate_vocoder
+
+    run = RunFolder.open(resume) if resume is not None else None
+    if run is not None:
+        _refuse_changes(recipe, corpus, override, default=FEDERATED_RECIPE)
+        chosen = run.recipe()
+    else:
+        run, chosen = _start(recipe, corpus, [*(override or []), "trains=vocoder"], output)
+    with (
+        console.resumable(f"fedvoice vocoder federate --resume {run.path}"),
+        console.rounds_progress(chosen.name, chosen.federation.rounds, quiet=as_json) as bars,
+    ):
+        done = federate_vocoder(run, chosen, bars.round, start)
+    if as_json:
+        console.print_json({"run": str(run.path), **done})
+        return
+    out = console.output()
+    statement = done["privacy"]["statement"] if done["privacy"] else "without differential privacy"
+    out.print(f"{done['clients']} devices, {done['coordinates']:,} coordinates, {statement}", soft_wrap=True)
+    out.print(f"vocoder: {done['vocoder']}", soft_wrap=True, highlight=False)
+
+
+@app.command()
 def synthesize(
     recordings: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
     vocoder: Annotated[
@@ -94,7 +147,7 @@ def synthesize(
         fedvoice vocoder synthesize recordings/ --vocoder griffin_lim --output copies --json
     """
     from shared_models.vocoders import build_vocoder
-    from simulations.copy_synthesis import copy_all
+    from simulations.vocoder_copies import copy_all
 
     chosen = build_vocoder(vocoder)
     with console.steps_progress("copying", quiet=as_json) as progress:
@@ -160,10 +213,12 @@ def _start(recipe: str, corpus: str | None, changes: list[str], output: Path | N
     return RunFolder.create(output or default_run_path(chosen.name), chosen), chosen
 
 
-def _refuse_changes(recipe: str, corpus: str | None, override: list[str] | None) -> None:
+def _refuse_changes(
+    recipe: str, corpus: str | None, override: list[str] | None, default: str = DEFAULT_RECIPE
+) -> None:
     from shared_models.errors import RecipeError
 
-    if recipe != DEFAULT_RECIPE or corpus is not None or override:
+    if recipe != default or corpus is not None or override:
         raise RecipeError("--resume goes on with the run's own recipe: leave --recipe, --corpus and --set")
 
 

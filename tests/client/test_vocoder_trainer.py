@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from client.vocoder_training import VocoderTrainer, build_discriminators, learning_rate_share
+from client.vocoder_training import VocoderTrainer, learning_rate_share
 from shared_models.audio.mel import HOP
 from shared_models.audio.wave_segments import WaveSegments, segments_of
 from shared_models.config import VocoderConfig
 from shared_models.errors import CheckpointError
+from shared_models.vocoders.adversarial_model import Discriminators
 from shared_models.vocoders.from_recipe import generator_of
 
 FRAMES = 12
@@ -199,7 +200,7 @@ def test_learning_rates(decay: str, number: int, share: float) -> None:
 
 def test_given_discriminators_are_trained_in_place() -> None:
     config = _config()
-    judges = build_discriminators(config, 1)
+    judges = Discriminators.of(config, 1)
     own = _trainer(config)
     given = VocoderTrainer(generator_of(config, 1), config, 1, judges)
     own.step(_segments(), 1)

@@ -24,7 +24,7 @@ _CHANNELS = (16, 64, 256, 1024, 1024)
 class WindowDiscriminator(nn.Module):
     """Four strided, grouped convolutions; each score sees a window of a few thousand samples."""
 
-    belongs_to = Owner.SHARED
+    belongs_to = Owner.PERSONAL
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class WindowDiscriminator(nn.Module):
 class MelGanDiscriminator(nn.Module):
     """The wave, and the wave averaged once and twice; 16.9 million parameters at full width."""
 
-    belongs_to = Owner.SHARED
+    belongs_to = Owner.PERSONAL
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()

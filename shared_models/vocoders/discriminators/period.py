@@ -26,7 +26,7 @@ _SLOPE = 0.1
 class PeriodDiscriminator(nn.Module):
     """Judges the wave folded into columns of every ``period``-th sample."""
 
-    belongs_to = Owner.SHARED
+    belongs_to = Owner.PERSONAL
 
     def __init__(self, period: int, width: float = 1.0) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class PeriodDiscriminator(nn.Module):
 class MultiPeriodDiscriminator(nn.Module):
     """One discriminator for each period; 41.1 million parameters at full width."""
 
-    belongs_to = Owner.SHARED
+    belongs_to = Owner.PERSONAL
 
     def __init__(self, width: float = 1.0, periods: Sequence[int] = PERIODS) -> None:
         super().__init__()

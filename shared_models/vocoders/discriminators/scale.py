@@ -43,7 +43,7 @@ _LAYERS = (
 class ScaleDiscriminator(nn.Module):
     """Judges the wave by grouped convolutions with long kernels."""
 
-    belongs_to = Owner.SHARED
+    belongs_to = Owner.PERSONAL
 
     def __init__(self, norm: Callable[..., nn.Module], width: float = 1.0) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class ScaleDiscriminator(nn.Module):
 class MultiScaleDiscriminator(nn.Module):
     """Three scales, each half the rate of the one before; 29.6 million parameters at full width."""
 
-    belongs_to = Owner.SHARED
+    belongs_to = Owner.PERSONAL
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ _PEAK = 0.8
 class SpectrogramDiscriminator(nn.Module):
     """Judges real and imaginary parts of the STFT with one window, and a hop of 1 / ``overlap`` of it."""
 
-    belongs_to = Owner.SHARED
+    belongs_to = Owner.PERSONAL
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class SpectrogramDiscriminator(nn.Module):
 class MultiResolutionDiscriminator(nn.Module):
     """One discriminator for each window."""
 
-    belongs_to = Owner.SHARED
+    belongs_to = Owner.PERSONAL
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from shared_models.errors import PartitionError, RecipeError
-from shared_models.partition import Partition
+from shared_models.partition import Owner, Partition
 from shared_models.vocoders.discriminators import DISCRIMINATORS, build_discriminator
 from shared_models.vocoders.discriminators.period import PeriodDiscriminator
 from shared_models.vocoders.discriminators.spectrogram import SpectrogramDiscriminator
@@ -71,15 +71,17 @@ def test_bands_cover_every_bin_once() -> None:
     assert edges[-1][1] == 513
 
 
-@pytest.mark.parametrize("kind", [kind for kind in DISCRIMINATORS if kind != "scale"])
-def test_families_can_be_partitioned(kind: str) -> None:
+@pytest.mark.parametrize("kind", DISCRIMINATORS)
+def test_families_stay_on_the_device(kind: str) -> None:
     judge = build_discriminator(kind, SMALL)
-    assert Partition.of(judge).size == sum(p.numel() for p in judge.parameters())
+    partition = Partition.of(judge)
+    assert partition.size == 0
+    assert set(partition.names(Owner.PERSONAL)) >= {name for name, _ in judge.named_parameters()}
 
 
-def test_spectral_norm_cannot_be_federated() -> None:
+def test_spectral_norm_cannot_be_shared() -> None:
     with pytest.raises(PartitionError, match="buffer"):
-        Partition.of(build_discriminator("scale", SMALL))
+        Partition.of(build_discriminator("scale", SMALL), share_everything=True)
 
 
 def test_unknown_family_is_refused() -> None:

@@ -1,0 +1,116 @@
+"""One client's part of a round that trains a vocoder: both sides of the game, and the generator's update.
+
+The steps are those of pooled training (:mod:`client.vocoder_training`), on the device's own recordings. The
+optimizers start anew in every round, as the acoustic model's do; the discriminators are kept by the device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from client.device import Device
+from client.vocoder_training import VocoderTrainer
+from shared_models import wire
+from shared_models.audio.alignment import read_alignment
+from shared_models.audio.extraction import load_speech
+from shared_models.audio.wave_segments import Samples, long_enough, random_segments
+from shared_models.config import Recipe, VocoderConfig
+from shared_models.errors import CorpusError
+from shared_models.partition import PartitionedModel
+from shared_models.seeds import derive_seed, generator
+from shared_models.utterance import Utterance
+from shared_models.vocoders.adversarial_model import AdversarialVocoder, Discriminators
+
+VocoderPartition = PartitionedModel[AdversarialVocoder]
+MOST_RECORDINGS = 16
+"""Recordings that a round reads: what its segments are drawn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class VocoderRound:
+    """What the round produced: the update for the server, the losses for the device's owner."""
+
+    update: wire.Update
+    losses: list[float]
+
+
+def train_vocoder_on_device(
+    model: VocoderPartition,
+    weights: Tensor,
+    device: Device,
+    recipe: Recipe,
+    round_number: int,
+    run: str,
+    partition_id: int,
+) -> wire.Update:
+    """One round on one device's files: discriminators from and to disk, losses to the owner's log."""
+    started = time.monotonic()
+    kept = device.load_personal(run, round_number, like=model.personal_state())
+    if kept is None:
+        fresh = Discriminators.of(recipe.vocoder, recipe.seed)
+        model.model.discriminators.load_state_dict(fresh.state_dict())
+    else:
+        model.load_personal_state(kept)
+    result = vocoder_round(model, weights, device.recordings, recipe, round_number, partition_id)
+    device.save_personal(run, round_number, model.personal_state())
+    seconds = round(time.monotonic() - started, 3)
+    device.log({"run": run, "round": round_number, "seconds": seconds, "outer": result.losses})
+    return result.update
+
+
+def vocoder_round(
+    model: VocoderPartition,
+    weights: Tensor,
+    recordings: Sequence[Utterance],
+    recipe: Recipe,
+    round_number: int,
+    client: int,
+) -> VocoderRound:
+    """Train ``client.outer_steps`` steps from the shared ``weights`` ``(D,)``; the discriminators move in place.
+
+    Raises :class:`CorpusError` if no recording is as long as a segment.
+    """
+    config = _schedule(recipe)
+    rng = generator(recipe.seed, "vocoder round", round_number, client)
+    model.load_shared_vector(weights)
+    waves = _waves(recordings, recipe, config, rng)
+    parts = model.model
+    seed = derive_seed(recipe.seed, "vocoder client", client)
+    trainer = VocoderTrainer(parts.generator, config, seed, parts.discriminators)
+    steps = recipe.client.outer_steps
+    losses = []
+    for number in range((round_number - 1) * steps + 1, round_number * steps + 1):
+        segments = random_segments([waves], config.batch_size, config.drawn_frames, rng)
+        figures = trainer.step(segments, number)
+        losses.append(figures["mel"] if "mel" in figures else figures["noise"])
+    return VocoderRound(wire.form_update(model, weights, round_number), losses)
+
+
+def _schedule(recipe: Recipe) -> VocoderConfig:
+    """The recipe's section with its schedule over all of the federation's local steps."""
+    steps = recipe.federation.rounds * recipe.client.outer_steps
+    return recipe.vocoder.model_copy(update={"steps": steps})
+
+
+def _waves(
+    recordings: Sequence[Utterance], recipe: Recipe, config: VocoderConfig, rng: torch.Generator
+) -> list[Samples]:
+    waves: list[Samples] = []
+    for index in torch.randperm(len(recordings), generator=rng).tolist():
+        recording = recordings[index]
+        phones = read_alignment(recording.alignment) if recording.alignment is not None else None
+        wave = load_speech(recording.audio, recipe.features, phones).wave
+        if long_enough(len(wave), config.drawn_frames):
+            waves.append(wave)
+        if len(waves) == MOST_RECORDINGS:
+            break
+    if not waves:
+        raise CorpusError(
+            f"no recording holds the {config.drawn_frames} frames that a vocoder's segment takes"
+        )
+    return waves
