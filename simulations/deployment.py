@@ -3,7 +3,7 @@
 ::
 
     OUTPUT/onnx/        voice.json, acoustic.onnx, vocoder.onnx, speaker.safetensors
-           int8/        the same with int8 weights
+           int8/        the same with int8 weights; made from onnx/, which is written with it
            pruned/      base.safetensors, vocoder.safetensors, the same graphs of those, training/
            distilled/   as pruned/, with the vocoder left as it is
            figures.json the table
