@@ -30,6 +30,7 @@ from shared_models.vocoders.adversarial_losses import (
 from shared_models.vocoders.adversarial_model import Discriminators
 from shared_models.vocoders.diffwave import DiffWave
 from shared_models.vocoders.discriminators import Judgement
+from shared_models.vocoders.magnitude import CONVERGENCE_WEIGHT, MagnitudeNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class VocoderTrainer:
         self._set_learning_rates(number)
         if isinstance(self.generator, DiffWave):
             return self._denoise(self.generator, segments, number)
+        if isinstance(self.generator, MagnitudeNetwork):
+            return self._match_magnitudes(self.generator, segments, number)
         generated, real = self._inside(self.generator(segments.mel)), self._inside(segments.wave)
         distance, figures = self._distances(generated, real, number)
         pull = None
@@ -97,6 +100,14 @@ class VocoderTrainer:
         noise = random_generator(self.seed, "vocoder noise", number)
         loss = generator.training_loss(segments.wave, segments.mel, noise)
         return self._learn(loss, {"noise": loss.item()}, number)
+
+    def _match_magnitudes(
+        self, generator: MagnitudeNetwork, segments: WaveSegments, number: int
+    ) -> dict[str, float]:
+        """Nor has a predictor of magnitudes, which says nothing about phase."""
+        log, convergence = generator.distances(segments.wave, segments.mel, self.config.context_frames)
+        figures = {"log_magnitude": log.item(), "convergence": convergence.item()}
+        return self._learn(log + CONVERGENCE_WEIGHT * convergence, figures, number)
 
     def _learn(
         self,

@@ -225,10 +225,13 @@ class EvaluationConfig(_Section):
 class VocoderConfig(_Section):
     """Training of a neural vocoder (``fedvoice vocoder train``)."""
 
-    kind: Literal["hifigan_v1", "hifigan_v2", "hifigan_v3", "melgan", "diffwave", "vocos"] = "vocos"
+    kind: Literal["hifigan_v1", "hifigan_v2", "hifigan_v3", "melgan", "diffwave", "vocos", "magnitude"] = (
+        "vocos"
+    )
     width: int | None = Field(None, ge=8, description="Channels; the kind's own if empty.")
-    hidden: int | None = Field(None, ge=8, description="Vocos: channels inside of a block.")
-    blocks: int | None = Field(None, ge=1, description="Vocos: number of blocks.")
+    hidden: int | None = Field(None, ge=8, description="Vocos, magnitude: channels inside of a block.")
+    blocks: int | None = Field(None, ge=1, description="Vocos, magnitude: number of blocks.")
+    iterations: int | None = Field(None, ge=1, description="Magnitude: Griffin-Lim's, in synthesis.")
     steps: int = Field(20000, ge=1)
     batch_size: int = Field(16, ge=1, description="Segments a step.")
     segment_frames: int = Field(32, ge=8, description="Frames a segment (256 samples each).")
@@ -294,8 +297,8 @@ class VocoderConfig(_Section):
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The discriminators that training really uses; a diffusion model has a loss of its own."""
-        return () if self.kind == "diffwave" else self.discriminators
+        """The discriminators that training really uses; noise and magnitudes have losses of their own."""
+        return () if self.kind in {"diffwave", "magnitude"} else self.discriminators
 
     @property
     def drawn_frames(self) -> int:

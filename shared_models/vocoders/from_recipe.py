@@ -10,6 +10,7 @@ from torch import nn
 from shared_models.config import VocoderConfig
 from shared_models.seeds import derive_seed
 from shared_models.vocoders.kinds import PUBLISHED, Dimensions, build_generator
+from shared_models.vocoders.magnitude import MagnitudeDimensions
 from shared_models.vocoders.vocos import VocosDimensions
 
 
@@ -21,6 +22,13 @@ def dimensions_of(config: VocoderConfig) -> Dimensions:
             config.width or published.width,
             config.hidden or published.hidden,
             config.blocks or published.blocks,
+        )
+    if isinstance(published, MagnitudeDimensions):
+        return MagnitudeDimensions(
+            config.width or published.width,
+            config.hidden or published.hidden,
+            config.blocks or published.blocks,
+            config.iterations or published.iterations,
         )
     return replace(published, channels=config.width or published.channels)
 

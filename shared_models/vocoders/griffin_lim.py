@@ -13,8 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from shared_models.audio.mel import HOP, N_FFT, PADDING, mel_basis
-from shared_models.vocoders.inverse_stft import overlap_add
+from shared_models.audio.mel import HOP, N_FFT, mel_basis
+from shared_models.vocoders.inverse_stft import inverse_stft, overlap_add
 
 _SMALLEST = 1e-8
 
@@ -41,24 +41,29 @@ class GriffinLim:
         """Wave ``(..., T * HOP)`` at 22,050 Hz of a natural-log mel ``(..., T, N_MELS)``."""
         frames = mel.shape[-2]
         spectrum = magnitude_of_mel(mel.reshape(-1, *mel.shape[-2:]), self.fit_iterations)
-        padded = self._find_phase(spectrum)
-        return padded[:, PADDING : PADDING + frames * HOP].reshape(*mel.shape[:-2], frames * HOP)
+        wave = find_wave(spectrum, self.iterations, self.momentum, self.seed)
+        return wave.reshape(*mel.shape[:-2], frames * HOP)
 
-    def _find_phase(self, spectrum: Tensor) -> Tensor:
-        """Wave ``(B, (T - 1) * HOP + N_FFT)``, with the padding, of a magnitude ``(B, T, bins)``."""
-        window = torch.hann_window(N_FFT, dtype=spectrum.dtype, device=spectrum.device)
-        generator = torch.Generator().manual_seed(self.seed)
-        angle = torch.rand(spectrum.shape[1:], generator=generator).to(spectrum) * (2 * math.pi)
-        guess = torch.polar(spectrum, angle.expand_as(spectrum))
-        previous = torch.zeros_like(guess)
-        for _ in range(self.iterations):
-            frames = overlap_add(torch.fft.irfft(guess), window).unfold(-1, N_FFT, HOP)
-            consistent = torch.fft.rfft(frames * window)
-            accelerated = torch.view_as_real(previous).lerp(torch.view_as_real(consistent), 1 + self.momentum)
-            previous = consistent
-            length = accelerated.square().sum(dim=-1).clamp(min=_SMALLEST**2).rsqrt_()
-            guess = torch.view_as_complex(accelerated * length.mul_(spectrum)[..., None])
-        return overlap_add(torch.fft.irfft(guess), window)
+
+def find_wave(spectrum: Tensor, iterations: int = 32, momentum: float = 0.99, seed: int = 0) -> Tensor:
+    """Wave ``(B, T * HOP)`` whose STFT magnitude is close to ``spectrum (B, T, N_FFT // 2 + 1)``.
+
+    The search starts from random phases, drawn from ``seed`` frame by frame: the same ones for a text's first
+    frames whatever comes after them.
+    """
+    window = torch.hann_window(N_FFT, dtype=spectrum.dtype, device=spectrum.device)
+    generator = torch.Generator().manual_seed(seed)
+    angle = torch.rand(spectrum.shape[1:], generator=generator).to(spectrum) * (2 * math.pi)
+    guess = torch.polar(spectrum, angle.expand_as(spectrum))
+    previous = torch.zeros_like(guess)
+    for _ in range(iterations):
+        frames = overlap_add(torch.fft.irfft(guess), window).unfold(-1, N_FFT, HOP)
+        consistent = torch.fft.rfft(frames * window)
+        accelerated = torch.view_as_real(previous).lerp(torch.view_as_real(consistent), 1 + momentum)
+        previous = consistent
+        length = accelerated.square().sum(dim=-1).clamp(min=_SMALLEST**2).rsqrt_()
+        guess = torch.view_as_complex(accelerated * length.mul_(spectrum)[..., None])
+    return inverse_stft(guess, window)
 
 
 def magnitude_of_mel(mel: Tensor, iterations: int = 20) -> Tensor:

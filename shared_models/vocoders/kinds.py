@@ -12,10 +12,11 @@ from torch import nn
 from shared_models.errors import RecipeError
 from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions
 from shared_models.vocoders.hifigan import V1, V2, V3, HiFiGan, HiFiGanDimensions
+from shared_models.vocoders.magnitude import MagnitudeDimensions, MagnitudeNetwork
 from shared_models.vocoders.melgan import MelGan, MelGanDimensions
 from shared_models.vocoders.vocos import Vocos, VocosDimensions
 
-Dimensions = HiFiGanDimensions | MelGanDimensions | DiffWaveDimensions | VocosDimensions
+Dimensions = HiFiGanDimensions | MelGanDimensions | DiffWaveDimensions | VocosDimensions | MagnitudeDimensions
 
 KINDS: MappingProxyType[str, tuple[type[Any], type[nn.Module]]] = MappingProxyType(
     {
@@ -25,6 +26,7 @@ KINDS: MappingProxyType[str, tuple[type[Any], type[nn.Module]]] = MappingProxyTy
         "melgan": (MelGanDimensions, MelGan),
         "diffwave": (DiffWaveDimensions, DiffWave),
         "vocos": (VocosDimensions, Vocos),
+        "magnitude": (MagnitudeDimensions, MagnitudeNetwork),
     }
 )
 """The class of a kind's sizes and the class of its generator."""
@@ -37,9 +39,10 @@ PUBLISHED: MappingProxyType[str, Dimensions] = MappingProxyType(
         "melgan": MelGanDimensions(),
         "diffwave": DiffWaveDimensions(),
         "vocos": VocosDimensions(),
+        "magnitude": MagnitudeDimensions(),
     }
 )
-"""The sizes that each kind was published with."""
+"""The sizes that each kind was published with; ``magnitude`` is this repository's own."""
 
 
 def build_generator(kind: str, dimensions: Dimensions | None = None) -> nn.Module:

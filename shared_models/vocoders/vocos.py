@@ -76,7 +76,7 @@ class Vocos(nn.Module):
         self.final_norm = nn.LayerNorm(sizes.width, eps=_NORM_EPSILON)
         self.head = nn.Linear(sizes.width, 2 * _BINS)
         self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, mel: Tensor) -> Tensor:
         """Wave ``(B, T * HOP)`` at 22,050 Hz of a natural-log ``mel (B, T, N_MELS)``."""
@@ -92,7 +92,7 @@ class Vocos(nn.Module):
         return log_magnitude.exp().clamp(max=_LARGEST_MAGNITUDE), phase
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv1d | nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         assert module.bias is not None
