@@ -16,7 +16,7 @@ from simulations import cli
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
     REPOSITORY / name
-    for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/benchmarks/README.md")
+    for name in ("README.md", "MODEL_CARD.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/benchmarks/README.md")
 ]
 
 

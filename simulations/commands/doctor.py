@@ -24,11 +24,17 @@ OLDEST_PYTHON = (3, 11)
 NEEDED_DISK_GIB = 2.0
 SHOWN = ("torch", "torchaudio", "flwr", "opacus", "dp-accounting", "numpy", "soundfile", "ray")
 EXTRAS = {
-    "evaluation": (("moonshine_voice", "jiwer"), "pip install 'fedvoice[evaluation]'"),
+    "evaluation": (("moonshine_voice", "jiwer", "speechmos", "onnxruntime"), "pip install 'fedvoice[evaluation]'"),
     "verifier": (("resemblyzer",), "pip install --no-deps resemblyzer==0.1.4"),
+    "opinions": (("distillmos",), "pip install --no-deps distillmos==0.9.1"),
+    "export": (("onnx", "onnxscript", "onnxruntime"), "pip install 'fedvoice[export]'"),
     "espeak": (("espeakng_loader",), "pip install 'fedvoice[espeak]'"),
 }
-WEIGHTS = {"resemblyzer": "pretrained.pt"}
+WEIGHTS = {
+    "resemblyzer": "pretrained.pt",
+    "distillmos": "weights/distill_mos_v7.pt",
+    "speechmos": "dnsmos_models/sig_bak_ovr.onnx",
+}
 """Files that are all that is used of a package: it need not be importable itself."""
 
 
@@ -138,7 +144,7 @@ def _is_there(module: str) -> bool:
     found = importlib.util.find_spec(module)
     if found is None or module not in WEIGHTS:
         return found is not None
-    return found.origin is not None and Path(found.origin).with_name(WEIGHTS[module]).is_file()
+    return found.origin is not None and (Path(found.origin).parent / WEIGHTS[module]).is_file()
 
 
 def _tested(name: str, test: Callable[[], str]) -> Finding:
