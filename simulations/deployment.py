@@ -26,7 +26,6 @@ from shared_models.features import Features
 from shared_models.files import write_atomically
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.vocoders import NeuralVocoder
-from shared_models.vocoders.vocos import Vocos
 from simulations.deployed_figures import (
     THREADS,
     Figures,
@@ -42,7 +41,7 @@ from simulations.deployed_figures import (
 from simulations.distillation import distil, smaller_model
 from simulations.preparation import Prepared
 from simulations.pruned_base import Pruning, prune_base
-from simulations.pruned_vocoder import Tune, prune_vocoder
+from simulations.pruned_vocoder import Tune, prunable, prune_vocoder
 from simulations.run_folder import finite
 from simulations.tuning import Stage, Tuning, prepare_tuning
 
@@ -128,8 +127,8 @@ def _make(form: str, source: Source, output: Path, plan: Plan, data: Prepared | 
 
 
 def _pruned_vocoder(source: Source, plan: Plan, folder: Path) -> NeuralVocoder:
-    """The vocoder, pruned if it can be: HiFi-GAN has no inner channels of its own, and stays."""
-    if not isinstance(source.vocoder.generator, Vocos):
+    """The vocoder, pruned if it can be."""
+    if not prunable(source.vocoder):
         return source.vocoder
     path = folder / "vocoder.safetensors"
     return prune_vocoder(source.vocoder, plan.pruning.ratio, path, plan.tune_vocoder)

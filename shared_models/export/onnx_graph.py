@@ -17,7 +17,8 @@ from shared_models.acoustic.fastspeech2 import AcousticModel
 from shared_models.audio.mel import N_MELS
 from shared_models.errors import MissingExtraError
 from shared_models.export.acoustic_graph import INPUTS, OUTPUTS, AcousticGraph
-from shared_models.export.vocoder_graph import vocoder_graph
+from shared_models.export.onnx_voice import LOG_MAGNITUDE, WAVE
+from shared_models.export.vocoder_graph import phase_iterations, vocoder_graph
 from shared_models.files import write_atomically
 
 OPSET = 18
@@ -50,13 +51,15 @@ def export_acoustic(model: AcousticModel, path: Path) -> None:
 
 
 def export_vocoder(generator: nn.Module, path: Path) -> None:
-    """Write ``mel (B, T, 80)`` to ``wave (B, T * HOP)`` as a graph.
+    """Write ``mel (B, T, 80)`` to ``wave (B, T * HOP)`` as a graph, or to ``log_magnitude (B, T, bins)`` if the
+    generator is one that searches for phases.
 
     Raises :class:`RecipeError` for a generator that is no single graph, and as :func:`export_acoustic` does.
     """
-    axes = {"mel": {0: "batch", 1: "frames"}, "wave": {0: "batch", 1: "samples"}}
+    output, steps = (LOG_MAGNITUDE, "frames") if phase_iterations(generator) else (WAVE, "samples")
+    axes = {"mel": {0: "batch", 1: "frames"}, output: {0: "batch", 1: steps}}
     example = (torch.zeros(3, 7, N_MELS),)
-    _export(vocoder_graph(generator), example, ("mel",), ("wave",), axes, path)
+    _export(vocoder_graph(generator), example, ("mel",), (output,), axes, path)
 
 
 def _export(

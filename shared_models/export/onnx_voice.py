@@ -1,4 +1,4 @@
-"""An exported voice model at work: NumPy and ONNX Runtime, without torch.
+"""An exported voice model at work: NumPy, SciPy and ONNX Runtime, without torch.
 
 A folder holds ``voice.json`` (what the graphs are), ``acoustic.onnx``, ``vocoder.onnx`` and
 ``speaker.safetensors``, the voice that speaks by default. Voice profiles of the same base fit as well.
@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from shared_models.errors import CheckpointError, MissingExtraError, TextError
+from shared_models.export.phase_search import find_wave
 
 FORMAT = "fedvoice-onnx-1"
 DESCRIPTION, ACOUSTIC, VOCODER, SPEAKER = "voice.json", "acoustic.onnx", "vocoder.onnx", "speaker.safetensors"
+WAVE, LOG_MAGNITUDE = "wave", "log_magnitude"
+"""What a vocoder's graph may give: the second wants phases."""
 CONDITION = ("embedding", "cln_scale", "cln_shift", "prosody")
 Array = NDArray[np.float32]
 Condition = dict[str, Array]
@@ -39,6 +42,8 @@ class Description:
     """Phonemes in the order of their ids."""
     sample_rate: int
     hop: int
+    iterations: int = 0
+    """Of the phase search that follows the vocoder's graph; 0 where the graph makes the wave itself."""
 
     def to_json(self) -> str:
         """The file's content."""
@@ -65,6 +70,12 @@ class OnnxVoice:
         self._ids = {symbol: number for number, symbol in enumerate(self.description.symbols)}
         self._acoustic = _session(folder / ACOUSTIC, threads)
         self._vocoder = _session(folder / VOCODER, threads)
+        gives = self._vocoder.get_outputs()[0].name
+        if gives != (LOG_MAGNITUDE if self.description.iterations else WAVE):
+            raise CheckpointError(
+                f"{folder / VOCODER} gives '{gives}', and {DESCRIPTION} beside it describes another vocoder: export "
+                "it again"
+            )
 
     def voice(self, profile: Path) -> Condition:
         """The voice of a profile. Raises :class:`CheckpointError` if it was cloned on another base."""
@@ -130,7 +141,10 @@ class OnnxVoice:
 
     def vocode(self, mel: Array) -> Array:
         """Wave ``(B, T * hop)`` of natural-log mel ``(B, T, 80)``."""
-        return np.asarray(self._vocoder.run(None, {"mel": mel})[0])
+        found = np.asarray(self._vocoder.run(None, {"mel": mel})[0])
+        if not self.description.iterations:
+            return found
+        return find_wave(np.exp(found, out=found), self.hop, self.description.iterations)
 
 
 def read_description(folder: Path) -> Description:

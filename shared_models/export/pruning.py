@@ -1,11 +1,11 @@
 """Structured magnitude pruning: whole inner channels leave, and what is left is a smaller dense model.
 
-A feed-forward layer, in the acoustic model's Transformer blocks as in Vocos's ConvNeXt blocks, expands to
+A feed-forward layer, in the acoustic model's Transformer blocks as in the vocoders' ConvNeXt blocks, expands to
 inner channels and contracts again. Channel c costs its row of the expansion and its column of the
 contraction, and removing it leaves every other tensor as it was. In each block the channels with the
 smallest ``||expand[c]|| * ||contract[:, c]||`` go, the norm of what a channel can write for a unit of input
 (Li 2017, arXiv 1608.08710, who rank filters by their norm). Every block keeps equally many, so that the
-result is what a recipe with a smaller ``model.filter``, or smaller :class:`VocosDimensions`, describes.
+result is what a recipe with a smaller ``model.filter``, or a vocoder's smaller ``hidden``, describes.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from shared_models.acoustic.transformer import ConvolutionalFeedForward
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
+from shared_models.vocoders.magnitude import MagnitudeNetwork
 from shared_models.vocoders.vocos import ConvNeXtBlock, Vocos
 
 STEP = 8
 """Widths are multiples of it: what vector units and int8 kernels like."""
 M = TypeVar("M", bound=nn.Module)
+ConvNeXtVocoder = Vocos | MagnitudeNetwork
+"""The vocoders that are made of blocks whose inner channels concern nobody else, as HiFi-GAN's do."""
 _FeedForward = ConvolutionalFeedForward | ConvNeXtBlock
 
 
@@ -41,10 +44,12 @@ def prune_acoustic(model: VoiceModel, recipe: Recipe, width: int) -> tuple[Voice
     return _narrowed(model, pruned), smaller
 
 
-def prune_vocos(vocos: Vocos, hidden: int) -> Vocos:
-    """``vocos`` with ``hidden`` channels inside each block. Raises :class:`RecipeError` if it has no more."""
-    _check_width(hidden, vocos.dimensions.hidden, "the vocoder's hidden channels")
-    return _narrowed(vocos, Vocos(replace(vocos.dimensions, hidden=hidden)))
+def prune_convnext(generator: ConvNeXtVocoder, hidden: int) -> ConvNeXtVocoder:
+    """``generator`` with ``hidden`` channels inside each block. Raises :class:`RecipeError` if it has no more."""
+    _check_width(hidden, generator.dimensions.hidden, "the vocoder's hidden channels")
+    if isinstance(generator, Vocos):
+        return _narrowed(generator, Vocos(replace(generator.dimensions, hidden=hidden)))
+    return _narrowed(generator, MagnitudeNetwork(replace(generator.dimensions, hidden=hidden)))
 
 
 def acoustic_width(model: VoiceModel, ratio: float) -> int:
@@ -56,9 +61,9 @@ def acoustic_width(model: VoiceModel, ratio: float) -> int:
     return _width(model.acoustic, ratio, "the acoustic model")
 
 
-def vocos_width(vocos: Vocos, ratio: float) -> int:
+def convnext_width(generator: ConvNeXtVocoder, ratio: float) -> int:
     """The same for a vocoder's inner channels."""
-    return _width(vocos, ratio, "the vocoder")
+    return _width(generator, ratio, "the vocoder")
 
 
 def kept_channels(layer: _FeedForward, width: int) -> Tensor:

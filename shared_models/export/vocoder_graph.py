@@ -1,7 +1,9 @@
-"""Vocoders as graphs of real tensors, which an exporter can trace: mel in, wave out.
+"""Vocoders as graphs of real tensors, which an exporter can trace: mel in, wave or magnitude out.
 
 ONNX has convolutions but no inverse STFT that every runtime agrees on. Here the inverse Fourier transform is
-two products with matrices of cosines and sines, and overlap-add is a sum of shifted frames.
+two products with matrices of cosines and sines, and overlap-add is a sum of shifted frames. A search for
+phases is a loop of transforms, which no runtime does as fast as a Fourier library: it stays outside of the
+graph, in :mod:`shared_models.export.phase_search`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from shared_models.errors import RecipeError
 from shared_models.partition import Owner
 from shared_models.vocoders.folding import folded_weights, load_folded_weights
 from shared_models.vocoders.hifigan import HiFiGan
+from shared_models.vocoders.magnitude import MagnitudeNetwork
 from shared_models.vocoders.vocos import Vocos
 
 _HALF = N_FFT // 2
@@ -25,20 +28,43 @@ _SMALLEST_WEIGHT = 1e-2
 
 
 def vocoder_graph(generator: nn.Module) -> nn.Module:
-    """``generator`` in a form that can be exported: ``(B, T, 80)`` to ``(B, T * HOP)``, in ``eval()`` mode.
+    """``generator`` in a form that can be exported, in ``eval()`` mode: a mel ``(B, T, 80)`` to the wave
+    ``(B, T * HOP)``, or where :func:`phase_iterations` says so to the log magnitude ``(B, T, N_FFT // 2 + 1)``.
 
     Raises :class:`RecipeError` for a kind whose pass depends on what it is given.
     """
     if isinstance(generator, Vocos):
         return VocosGraph(generator)
+    if isinstance(generator, MagnitudeNetwork):
+        return MagnitudeGraph(generator)
     if isinstance(generator, HiFiGan):
         folded = HiFiGan(generator.dimensions)
         load_folded_weights(folded, folded_weights(generator), "the vocoder")
         return folded.eval()
     raise RecipeError(
         f"a vocoder of kind {type(generator).__name__} cannot be exported, because its pass through the network is "
-        "not the same for every mel: export with Vocos or HiFi-GAN"
+        "not the same for every mel: export with magnitude, Vocos or HiFi-GAN"
     )
+
+
+def phase_iterations(generator: nn.Module) -> int:
+    """Of the phase search that makes a wave of what the graph gives; 0 where the graph gives the wave."""
+    return generator.dimensions.iterations if isinstance(generator, MagnitudeNetwork) else 0
+
+
+class MagnitudeGraph(nn.Module):
+    """The network of :class:`MagnitudeNetwork` without the search. Shares its tensors."""
+
+    belongs_to = Owner.SHARED
+
+    def __init__(self, network: MagnitudeNetwork) -> None:
+        super().__init__()
+        self.network = network.eval()
+        self.eval()
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """``mel (B, T, N_MELS)`` to the natural log of the magnitude ``(B, T, N_FFT // 2 + 1)``."""
+        return self.network.log_magnitude(mel)
 
 
 class VocosGraph(nn.Module):

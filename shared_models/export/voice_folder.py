@@ -22,9 +22,13 @@ from shared_models.export.onnx_voice import (
     read_description,
 )
 from shared_models.export.quantization import quantize
+from shared_models.export.vocoder_graph import phase_iterations
 from shared_models.files import storage_problems, write_atomically
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.text.symbols import SYMBOLS
+
+EXACT = ("spread",)
+"""Weights that int8 leaves alone: the envelope of a mel, in which a loud band's share of a quiet bin is small."""
 
 
 def write_voice(
@@ -47,7 +51,7 @@ def write_voice(
     export_acoustic(model, folder / ACOUSTIC)
     tensors = {name: getattr(speaker, name).detach().cpu().contiguous() for name in CONDITION}
     write_atomically(folder / SPEAKER, save(tensors, {"base": base}))
-    description = Description(form, base, vocoder, SYMBOLS, SAMPLE_RATE, HOP)
+    description = Description(form, base, vocoder, SYMBOLS, SAMPLE_RATE, HOP, phase_iterations(generator))
     write_atomically(folder / DESCRIPTION, description.to_json() + "\n")
 
 
@@ -58,7 +62,7 @@ def quantize_voice(source: Path, folder: Path) -> None:
     """
     description = read_description(source)
     for graph in (VOCODER, ACOUSTIC):
-        quantize(source / graph, folder / graph)
+        quantize(source / graph, folder / graph, keep=EXACT)
     with storage_problems(folder / SPEAKER):
         shutil.copyfile(source / SPEAKER, folder / SPEAKER)
     write_atomically(folder / DESCRIPTION, replace(description, form="int8").to_json() + "\n")

@@ -6,13 +6,13 @@ momentum to D. Griffin and J. Lim, "Signal estimation from modified short-time F
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from shared_models.audio.first_phases import first_phases
 from shared_models.audio.mel import HOP, N_FFT, mel_basis
 from shared_models.vocoders.inverse_stft import inverse_stft, overlap_add
 
@@ -45,24 +45,28 @@ class GriffinLim:
         return wave.reshape(*mel.shape[:-2], frames * HOP)
 
 
+@torch.no_grad()
 def find_wave(spectrum: Tensor, iterations: int = 32, momentum: float = 0.99, seed: int = 0) -> Tensor:
     """Wave ``(B, T * HOP)`` whose STFT magnitude is close to ``spectrum (B, T, N_FFT // 2 + 1)``.
 
     The search starts from random phases, drawn from ``seed`` frame by frame: the same ones for a text's first
-    frames whatever comes after them.
+    frames whatever comes after them, and the same in :mod:`shared_models.export.phase_search`, which does
+    this without torch. No gradient passes.
     """
     window = torch.hann_window(N_FFT, dtype=spectrum.dtype, device=spectrum.device)
-    generator = torch.Generator().manual_seed(seed)
-    angle = torch.rand(spectrum.shape[1:], generator=generator).to(spectrum) * (2 * math.pi)
-    guess = torch.polar(spectrum, angle.expand_as(spectrum))
+    directions = torch.from_numpy(first_phases(spectrum.shape[1], spectrum.shape[2], seed))
+    guess = directions.to(spectrum.device, spectrum.dtype.to_complex()) * spectrum
     previous = torch.zeros_like(guess)
     for _ in range(iterations):
         frames = overlap_add(torch.fft.irfft(guess), window).unfold(-1, N_FFT, HOP)
         consistent = torch.fft.rfft(frames * window)
-        accelerated = torch.view_as_real(previous).lerp(torch.view_as_real(consistent), 1 + momentum)
+        # Of a guess only its direction counts, so that the step of 1 + momentum is divided out.
+        accelerated = previous.mul_(-momentum / (1 + momentum)).add_(consistent)
         previous = consistent
-        length = accelerated.square().sum(dim=-1).clamp(min=_SMALLEST**2).rsqrt_()
-        guess = torch.view_as_complex(accelerated * length.mul_(spectrum)[..., None])
+        squares = torch.view_as_real(accelerated).square()
+        # Sums along an axis of two numbers, and products of real with broadcast pairs, are slow in torch.
+        square = (squares[..., 0] + squares[..., 1]).clamp_(min=_SMALLEST**2)
+        guess = accelerated.mul_(square.rsqrt_().mul_(spectrum))
     return inverse_stft(guess, window)
 
 

@@ -10,11 +10,14 @@ import pytest
 import torch
 
 from shared_models.audio.extraction import load_speech
-from shared_models.audio.mel import HOP, SAMPLE_RATE, log_mel, mel_of_magnitude
+from shared_models.audio.first_phases import first_phases
+from shared_models.audio.mel import HOP, N_FFT, PADDING, SAMPLE_RATE, log_mel, magnitude, mel_of_magnitude
 from shared_models.config import FeatureConfig
 from shared_models.errors import RecipeError
 from shared_models.vocoders import GriffinLim, build_vocoder
-from shared_models.vocoders.griffin_lim import magnitude_of_mel
+from shared_models.vocoders.griffin_lim import find_wave, magnitude_of_mel
+
+FIRST_ANGLES = [-2.281037, 1.695120, 0.257444, 0.103846, -1.173258, -0.548173]
 
 
 def buzz(seconds: float = 1.5) -> torch.Tensor:
@@ -78,6 +81,47 @@ def test_same_wave_whatever_ran_before_and_the_global_generator_is_left_alone() 
     torch.manual_seed(2)
     assert torch.equal(GriffinLim()(mel), first)
     assert not torch.equal(GriffinLim(seed=1)(mel), first)
+
+
+def test_the_search_starts_alike_whatever_follows() -> None:
+    long = first_phases(50, 513, seed=4)
+    assert np.array_equal(long[:7], first_phases(7, 513, seed=4))
+    assert not np.array_equal(long, first_phases(50, 513, seed=5))
+    assert np.allclose(np.abs(long), 1, atol=1e-6)
+    # As many in each quarter of the circle as chance allows.
+    counts = np.histogram(np.angle(long), 4, (-np.pi, np.pi))[0]
+    assert np.abs(counts / long.size - 0.25).max() < 0.02
+    spectrum = torch.from_numpy(np.random.default_rng(1).random((1, 50, 513), np.float32))
+    none = find_wave(spectrum, iterations=0), find_wave(spectrum[:, :20], iterations=0)
+    alike = 20 * HOP - N_FFT
+    assert torch.allclose(none[0][:, :alike], none[1][:, :alike], atol=1e-6)
+
+
+def test_first_phases_are_the_ones_that_every_release_has_had() -> None:
+    angles = np.angle(first_phases(2, 3)).ravel()
+    assert angles == pytest.approx(FIRST_ANGLES, abs=1e-5)
+
+
+def test_an_iteration_is_the_papers_in_double_precision() -> None:
+    """Project on consistent spectra, step beyond by the momentum, keep the direction: transform by transform."""
+    spectrum = magnitude(buzz(0.3))[None].double()
+    frames, window = spectrum.shape[1], np.hanning(N_FFT + 1)[:-1]
+    guess, before = first_phases(frames, 513) * spectrum[0].numpy(), np.zeros((frames, 513))
+
+    def wave_of(guess: np.ndarray) -> np.ndarray:
+        wave, weight = (np.zeros((frames - 1) * HOP + N_FFT) for _ in range(2))
+        for number, frame in enumerate(np.fft.irfft(guess) * window):
+            wave[number * HOP : number * HOP + N_FFT] += frame
+            weight[number * HOP : number * HOP + N_FFT] += window**2
+        return wave / weight.clip(1e-2)
+
+    for _ in range(5):
+        wave = wave_of(guess)
+        consistent = np.stack([np.fft.rfft(wave[n * HOP : n * HOP + N_FFT] * window) for n in range(frames)])
+        ahead = consistent + 0.99 * (consistent - before)
+        guess, before = spectrum[0].numpy() * ahead / np.abs(ahead).clip(1e-8), consistent
+    expected = wave_of(guess)[PADDING : PADDING + frames * HOP]
+    assert np.abs(find_wave(spectrum, iterations=5)[0].numpy() - expected).max() < 1e-6
 
 
 def test_magnitude_is_non_negative_and_has_the_mel() -> None:

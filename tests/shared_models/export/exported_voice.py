@@ -15,6 +15,7 @@ from torch import nn
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.voice_folder import write_voice
 from shared_models.speakers.condition import SpeakerCondition
+from shared_models.vocoders.magnitude import MagnitudeDimensions, MagnitudeNetwork
 from shared_models.vocoders.vocos import Vocos, VocosDimensions
 
 BASE = "0123456789abcdef"
@@ -42,6 +43,13 @@ def small_vocos() -> Vocos:
     return vocos
 
 
+def small_magnitude() -> MagnitudeNetwork:
+    """A magnitude network that says more than a mel's envelope."""
+    network = disturbed(MagnitudeNetwork(MagnitudeDimensions(width=32, hidden=64, blocks=2, iterations=8)))
+    assert isinstance(network, MagnitudeNetwork)
+    return network
+
+
 def speakers(model: VoiceModel, count: int, seed: int = 3) -> SpeakerCondition:
     """Speakers that are all different."""
     d, rng = model.dimensions, torch.Generator().manual_seed(seed)
@@ -56,10 +64,26 @@ def speakers(model: VoiceModel, count: int, seed: int = 3) -> SpeakerCondition:
 @lru_cache(maxsize=1)
 def exported() -> tuple[Path, VoiceModel, Vocos]:
     """A folder with a voice, and the networks that it was made from."""
-    folder = Path(tempfile.mkdtemp(prefix="fedvoice-test-export-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = _folder()
     model, vocos = small_model(model__postnet=True), small_vocos()
     write_voice(
         folder / "voice", model.acoustic, vocos, speakers(model, 1), form="onnx", base=BASE, vocoder="vocos"
     )
     return folder / "voice", model, vocos
+
+
+@lru_cache(maxsize=1)
+def exported_magnitude() -> tuple[Path, MagnitudeNetwork]:
+    """A folder whose vocoder searches for phases, and its network."""
+    folder, network, model = _folder(), small_magnitude(), small_model()
+    write_voice(
+        folder / "voice", model.acoustic, network, speakers(model, 1),
+        form="onnx", base=BASE, vocoder="magnitude",
+    )  # fmt: skip
+    return folder / "voice", network
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="fedvoice-test-export-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -16,14 +16,15 @@ from shared_models.acoustic.transformer import ConvolutionalFeedForward
 from shared_models.errors import RecipeError
 from shared_models.export.pruning import (
     acoustic_width,
+    convnext_width,
     feed_forwards,
     kept_channels,
     prune_acoustic,
-    prune_vocos,
-    vocos_width,
+    prune_convnext,
 )
 from shared_models.features import collate
 from shared_models.partition import Partition
+from shared_models.vocoders.magnitude import MagnitudeDimensions, MagnitudeNetwork
 from shared_models.vocoders.vocos import Vocos, VocosDimensions
 
 RECIPE = tiny_recipe(model__encoder_layers=2, model__decoder_layers=2)
@@ -62,11 +63,24 @@ def test_pruned_acoustic_model_is_the_masked_dense_one(width: int, seed: int) ->
 def test_pruned_vocos_is_the_masked_dense_one() -> None:
     vocos = disturbed(Vocos(VocosDimensions(width=24, hidden=64, blocks=3)))
     assert isinstance(vocos, Vocos)
-    pruned = prune_vocos(vocos, 16)
+    pruned = prune_convnext(vocos, 16)
     assert pruned.dimensions == VocosDimensions(width=24, hidden=16, blocks=3)
     mel = torch.randn(2, 9, 80)
     with torch.no_grad():
         assert torch.allclose(pruned(mel), silenced(vocos, 16)(mel), atol=1e-5)
+
+
+def test_pruned_magnitude_network_is_the_masked_dense_one() -> None:
+    network = disturbed(MagnitudeNetwork(MagnitudeDimensions(width=24, hidden=64, blocks=3, iterations=2)))
+    assert isinstance(network, MagnitudeNetwork)
+    pruned = prune_convnext(network, 16)
+    assert isinstance(pruned, MagnitudeNetwork)
+    assert pruned.dimensions == MagnitudeDimensions(width=24, hidden=16, blocks=3, iterations=2)
+    masked, mel = silenced(network, 16), torch.randn(2, 9, 80)
+    assert isinstance(masked, MagnitudeNetwork)
+    with torch.no_grad():
+        assert torch.allclose(pruned.log_magnitude(mel), masked.log_magnitude(mel), atol=1e-5)
+        assert not torch.allclose(pruned.log_magnitude(mel), network.log_magnitude(mel), atol=1e-2)
 
 
 def test_the_strongest_channels_stay_in_their_order() -> None:
@@ -91,8 +105,11 @@ def test_width_reaches_the_ratio_and_no_more_than_it_must() -> None:
         wider, _ = prune_acoustic(model, recipe, width + 8)
         assert numbers(wider.acoustic) > dense / ratio >= numbers(pruned.acoustic)
     vocos = Vocos(VocosDimensions(width=24, hidden=512, blocks=3))
-    narrow = prune_vocos(vocos, vocos_width(vocos, 2.0))
-    assert numbers(narrow) <= numbers(vocos) / 2
+    network = MagnitudeNetwork(MagnitudeDimensions(width=24, hidden=1024, blocks=3))
+    for vocoder in (vocos, network):
+        width = convnext_width(vocoder, 2.0)
+        sizes = [numbers(prune_convnext(vocoder, hidden)) for hidden in (width, width + 8)]
+        assert sizes[0] <= numbers(vocoder) / 2 < sizes[1]
 
 
 @pytest.mark.parametrize(
