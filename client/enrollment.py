@@ -13,13 +13,19 @@ from shared_models.features import Features
 
 
 def enroll(
-    path: Path, recipe: Recipe, on_utterance: Callable[[int, int], None] | None = None
+    path: Path,
+    recipe: Recipe,
+    on_utterance: Callable[[int, int], None] | None = None,
+    most: int | None = None,
 ) -> tuple[list[Features], list[str]]:
     """Read a folder or CSV of one speaker: usable utterances as features, and why others are left out.
 
-    Raises :class:`CorpusError` if fewer than two can be used.
+    Of more than ``most`` recordings, so many at most are read, evenly spread over all. Raises
+    :class:`CorpusError` if fewer than two can be used.
     """
     recordings = read_recordings(path)
+    if most is not None:
+        recordings = recordings[:: -(-len(recordings) // most)]
     features: list[Features] = []
     problems: list[str] = []
     for number, recording in enumerate(recordings, start=1):

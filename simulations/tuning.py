@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
 from shared_models.partition import PartitionedModel
+from simulations.corpora import find_corpus
 from simulations.preparation import Prepared, prepare
 
 STEPS_A_ROUND = 50
+LEAST_EACH = 5
+"""Utterances of a speaker below which there is little to tell the voice by."""
 Progress = Callable[[int, int], None]
 Stage = Callable[[str], Progress]
 
@@ -33,6 +37,10 @@ class Tuning:
     only: str = "*"
     """Train speakers whose id matches. Only asked of a corpus that is named."""
     lr: float = 1e-3
+    utterances: int | None = None
+    """At most so many of each speaker; as many as the corpus's settings say if None. See :func:`limited`."""
+    speakers: int | None = None
+    """At most so many, where ``utterances`` is given."""
     batch_size: int | None = None
     """Utterances a step; the base recipe's if None."""
     cache: Path | None = None
@@ -60,7 +68,28 @@ def tuning_recipe(recipe: Recipe, tuning: Tuning, model: Mapping[str, Any] | Non
         path = tuning.corpus if tuning.corpus == "embedded" else str(Path(tuning.corpus).resolve())
         lengths = recipe.corpus.model_dump(include={"min_seconds", "max_seconds"})
         changes["corpus"] = {"path": path, "only": tuning.only, **lengths}
+    if tuning.utterances is not None:
+        # Nobody is judged here, but a corpus without a single unseen speaker is refused where it has some.
+        limits = {"utterances": tuning.utterances, "speakers": tuning.speakers, "test_speakers": 1}
+        changes |= {f"corpus.{name}": value for name, value in limits.items() if value is not None}
     return recipe.override(changes | dict(model or {}))
+
+
+def limited(recipe: Recipe, tuning: Tuning, most: int) -> Tuning:
+    """``tuning`` on about ``most`` utterances at most, equally many of each speaker; no audio is read.
+
+    Speakers are left out where each would have fewer than :data:`LEAST_EACH`. Raises :class:`CorpusError`.
+    """
+    config = tuning_recipe(recipe, tuning).corpus
+    _, found = find_corpus(config)
+    everybody = {u.speaker_id for u in found.utterances if u.split == "train"}
+    count = min(len(everybody), config.speakers or len(everybody))
+    # Speakers are counted off before `only` chooses among them.
+    share = sum(fnmatchcase(speaker, config.only) for speaker in everybody) / max(1, len(everybody))
+    each = max(LEAST_EACH, int(most / max(1.0, share * count)))
+    speakers = min(count, max(2, int(most / each / share))) if share else None
+    utterances = min(each, config.utterances or each)
+    return replace(tuning, utterances=utterances, speakers=speakers)
 
 
 def prepare_tuning(recipe: Recipe, tuning: Tuning, progress: Progress | None = None) -> Prepared:

@@ -27,9 +27,6 @@ from shared_models.files import storage_problems, write_atomically
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.text.symbols import SYMBOLS
 
-EXACT = ("spread",)
-"""Weights that int8 leaves alone: the envelope of a mel, in which a loud band's share of a quiet bin is small."""
-
 
 def write_voice(
     folder: Path,
@@ -62,7 +59,7 @@ def quantize_voice(source: Path, folder: Path) -> None:
     """
     description = read_description(source)
     for graph in (VOCODER, ACOUSTIC):
-        quantize(source / graph, folder / graph, keep=EXACT)
+        quantize(source / graph, folder / graph)
     with storage_problems(folder / SPEAKER):
         shutil.copyfile(source / SPEAKER, folder / SPEAKER)
     write_atomically(folder / DESCRIPTION, replace(description, form="int8").to_json() + "\n")

@@ -18,24 +18,45 @@ if TYPE_CHECKING:
     from simulations.pruned_vocoder import Tune
     from simulations.tuning import Stage
 
+_RECIPES = {"magnitude": "magnitude", "vocos": "vocos_small"}
+_HEARD = 50
+
 
 def export(
-    base: Annotated[Path, typer.Option(help="Run folder or checkpoint with the acoustic model.")],
-    vocoder: Annotated[Path, typer.Option(help="Vocoder file: Vocos or HiFi-GAN.")],
     output: Annotated[Path, typer.Option(help="Folder to write, with one folder a form in it.")],
+    base: Annotated[
+        Path | None,
+        typer.Option(help="Run folder or checkpoint with the acoustic model; the packaged one by default."),
+    ] = None,
+    vocoder: Annotated[
+        Path | None,
+        typer.Option(help="Vocoder file: magnitude, Vocos or HiFi-GAN; the packaged one by default."),
+    ] = None,
     form: Annotated[
-        Literal["onnx", "int8", "pruned", "distilled", "all"], typer.Option(help="What to make.")
-    ] = "all",
+        Literal["onnx", "int8", "pruned", "distilled", "all"],
+        typer.Option(help="What to make. Pruned and distilled are trained, on the speech of --corpus."),
+    ] = "onnx",
     arm: Annotated[
         str | None, typer.Option(help="Arm of the run; federated_dp or federated by default.")
     ] = None,
     recordings: Annotated[
-        Path | None, typer.Option(help="Folder or CSV of the voice that speaks; the voice of nobody without.")
+        Path | None,
+        typer.Option(
+            help="Folder or CSV of the voice that speaks, of which up to 50 are heard; nobody's voice without."
+        ),
     ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="Public speech to train on, or 'embedded'; the base's own by default.")
     ] = None,
     only: Annotated[str, typer.Option(help="Speakers of --corpus whose id matches.")] = "*",
+    utterances: Annotated[
+        int,
+        typer.Option(
+            min=10,
+            help="Recordings of --corpus to train on at most, equally many of each speaker: all of a large "
+            "corpus take many minutes to read, and a short training does not get round to them.",
+        ),
+    ] = 600,
     steps: Annotated[
         int, typer.Option(min=0, help="Training steps of the pruned and of the distilled model.")
     ] = 2000,
@@ -55,28 +76,32 @@ def export(
 
     Examples:
 
-        fedvoice export --base runs/real --vocoder vocoder.safetensors --output deployed --form int8
+        fedvoice export --output deployed
 
-        fedvoice export --base runs/real --vocoder vocoder.safetensors --output deployed --corpus embedded
+        fedvoice export --base runs/real --output deployed --form int8 --recordings me/
+
+        fedvoice export --base runs/real --output deployed --form all --corpus embedded
     """
-    from client.base_model import load_base
-    from client.enrollment import enroll
+    from client.base_model import load_base, packaged_base
     from shared_models.config import parse_override
-    from shared_models.vocoders import load_vocoder
+    from shared_models.vocoders import load_vocoder, packaged_vocoder
     from simulations.deployment import FORMS, Plan, Source, deploy
     from simulations.pruned_base import Pruning
-    from simulations.tuning import Tuning
+    from simulations.tuning import Tuning, limited
 
-    loaded, generator = load_base(base, arm), load_vocoder(vocoder)
+    loaded = load_base(base, arm) if base is not None else packaged_base()
+    generator = load_vocoder(vocoder) if vocoder is not None else packaged_vocoder()
     tuning = Tuning(steps, corpus, only, cache=cache)
+    if form in {"pruned", "distilled", "all"} and steps + vocoder_steps:
+        tuning = limited(loaded.recipe, tuning, utterances)
     with console.resumable(f"fedvoice {shlex.join(sys.argv[1:])}"), _Bars(as_json) as stage:
-        heard = enroll(recordings, loaded.recipe, stage("listening"))[0] if recordings is not None else []
+        heard = _heard(recordings, loaded.recipe, stage)
         plan = Plan(
             forms=FORMS if form == "all" else (form,),
             pruning=Pruning(ratio),
             tuning=tuning,
             student=dict(parse_override(text) for text in student or []),
-            tune_vocoder=_vocoder_tuning(loaded.recipe, tuning, vocoder_steps, output, stage),
+            tune_vocoder=_vocoder_tuning(loaded.recipe, generator.kind, tuning, vocoder_steps, output, stage),
             sentences=sentences,
         )
         rows = deploy(Source(loaded, generator, heard), output, plan, stage)
@@ -87,9 +112,18 @@ def export(
     console.output().print(f"files: {output}", soft_wrap=True, highlight=False)
 
 
-def _vocoder_tuning(recipe: Any, tuning: Any, steps: int, output: Path, stage: Stage) -> Tune | None:
-    """How a pruned vocoder is trained: as the small Vocos's recipe says, on the speech of ``tuning``."""
-    if steps == 0:
+def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:
+    """The person who speaks, by a few minutes of recordings: more hardly move an average."""
+    from client.enrollment import enroll
+
+    return [] if recordings is None else enroll(recordings, recipe, stage("listening"), _HEARD)[0]
+
+
+def _vocoder_tuning(
+    recipe: Any, kind: str, tuning: Any, steps: int, output: Path, stage: Stage
+) -> Tune | None:
+    """How a pruned vocoder is trained: as its kind's recipe for one core says, on the speech of ``tuning``."""
+    if steps == 0 or kind not in _RECIPES:
         return None
     from simulations.pruned_vocoder import tune_on_waves
     from simulations.recipes.vocoders import find_vocoder_recipe
@@ -97,7 +131,7 @@ def _vocoder_tuning(recipe: Any, tuning: Any, steps: int, output: Path, stage: S
     from simulations.vocoder_waves import prepare_waves
 
     speech = tuning_recipe(recipe, tuning)
-    trained = find_vocoder_recipe("vocos_small").vocoder.model_dump(mode="json")
+    trained = find_vocoder_recipe(_RECIPES[kind]).vocoder.model_dump(mode="json")
     # New discriminators learn for a while before anybody listens to them.
     chosen = speech.override({"vocoder": trained | {"adversarial_from": steps // 4}})
 

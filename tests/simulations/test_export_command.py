@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from client.base_model import BaseModel, load_base
 from shared_models.errors import RecipeError
+from shared_models.export.onnx_voice import OnnxVoice
 from shared_models.vocoders import load_vocoder, save_vocoder
 from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions
-from shared_models.vocoders.vocos import Vocos, VocosDimensions
+from shared_models.vocoders.magnitude import MagnitudeDimensions, MagnitudeNetwork
 from simulations import cli
 from simulations.deployed_figures import mel_distance
 from simulations.deployment import Plan, Source, deploy
@@ -31,9 +32,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``base.safetensors`` and ``vocoder.safetensors``."""
     folder = tmp_path_factory.mktemp("source")
     save_base(folder / "base.safetensors", BaseModel(shaken(tiny_model(RECIPE), 0.05), RECIPE, ""), RECIPE)
-    dimensions = VocosDimensions(width=32, hidden=256, blocks=2)
+    dimensions = MagnitudeDimensions(width=32, hidden=256, blocks=2, iterations=4)
     torch.manual_seed(3)
-    save_vocoder(folder / "vocoder.safetensors", Vocos(dimensions), "vocos", dimensions)
+    save_vocoder(folder / "vocoder.safetensors", MagnitudeNetwork(dimensions), "magnitude", dimensions)
     return folder
 
 
@@ -49,7 +50,21 @@ def test_all_forms_are_written_and_judged(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "deployed"
     done = runner.invoke(
         cli.app,
-        arguments(source, output, "--steps", "4", "--ratio", "1.5", "--student", "model.hidden=8", "--json"),
+        arguments(
+            source,
+            output,
+            "--form",
+            "all",
+            "--steps",
+            "4",
+            "--vocoder-steps",
+            "2",
+            "--ratio",
+            "1.5",
+            "--student",
+            "model.hidden=8",
+            "--json",
+        ),
         catch_exceptions=False,
     )
     rows = {row["form"]: row for row in json.loads(done.stdout)["forms"]}
@@ -68,9 +83,21 @@ def test_all_forms_are_written_and_judged(source: Path, tmp_path: Path) -> None:
     assert distilled.model.model.dimensions.hidden == 8
     hidden = load_vocoder(output / "pruned" / "vocoder.safetensors").dimensions.hidden  # type: ignore[union-attr]
     assert hidden < 256
+    assert np.isfinite(OnnxVoice(output / "int8").speak(["sil", "h", "sil"])).all()
     described = {f: json.loads((output / f / "voice.json").read_text()) for f in ("onnx", "int8", "pruned")}
     assert described["int8"]["base"] == described["onnx"]["base"] == original.hash
     assert described["pruned"]["base"] == pruned.hash
+    assert all(d["iterations"] == 4 for d in described.values())
+
+
+def test_what_ships_is_exported_where_nothing_is_named(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without weights in the package, one sentence says what to name."""
+    monkeypatch.setattr("client.base_model.ACOUSTIC", tmp_path / "none.safetensors")
+    given = ["--vocoder", str(source / "vocoder.safetensors"), "--output", str(tmp_path / "out")]
+    assert cli.run(["export", *given]) == 2
+    assert "name a run, as in --base" in capsys.readouterr().err
 
 
 def test_mel_distance_pairs_frames_where_lengths_differ() -> None:
