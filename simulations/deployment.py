@@ -57,12 +57,17 @@ class Source:
     vocoder: NeuralVocoder
     recordings: Sequence[Features] = ()
     """Of the person whose voice speaks by default, heard zero-shot; the voice of nobody without any."""
+    voice: SpeakerCondition | None = None
+    """A voice of the base, instead: forms of the base's width speak in it too."""
 
     def speaker(self, base: BaseModel) -> SpeakerCondition:
         """That voice as ``base`` hears it: a student hears it in its own way."""
         if self.recordings:
             return zero_shot(base.model, self.recordings)
-        return voice_of_nobody(base.model)
+        nobody = voice_of_nobody(base.model)
+        if self.voice is not None and self.voice.cln_scale.shape == nobody.cln_scale.shape:
+            return self.voice
+        return nobody
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,9 @@ def export(
             help="Folder or CSV of the voice that speaks, of which up to 50 are heard; nobody's voice without."
         ),
     ] = None,
+    voice: Annotated[
+        str | None, typer.Option(help="Instead: a profile on the base, or a packaged voice's name.")
+    ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="Public speech to train on, or 'embedded'; the base's own by default.")
     ] = None,
@@ -104,12 +107,25 @@ def export(
             tune_vocoder=_vocoder_tuning(loaded.recipe, generator.kind, tuning, vocoder_steps, output, stage),
             sentences=sentences,
         )
-        rows = deploy(Source(loaded, generator, heard), output, plan, stage)
+        speaker = _profile(voice, loaded, packaged=base is None)
+        rows = deploy(Source(loaded, generator, heard, speaker), output, plan, stage)
     if as_json:
         console.print_json({"output": str(output), "forms": [row.as_json() for row in rows]})
         return
     console.output().print(_table(rows))
     console.output().print(f"files: {output}", soft_wrap=True, highlight=False)
+
+
+def _profile(voice: str | None, base: Any, *, packaged: bool) -> Any:
+    """The condition of a profile of ``base``; the packaged base has a voice of its own."""
+    from client.profile import load_profile
+    from shared_models.pretrained import DEFAULT_VOICE, packaged_voice, voice_names
+
+    named = voice or (DEFAULT_VOICE if packaged and DEFAULT_VOICE in voice_names() else None)
+    if named is None:
+        return None
+    path = packaged_voice(named) if named in voice_names() else Path(named)
+    return load_profile(path, base=base.hash).condition
 
 
 def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:
