@@ -47,10 +47,13 @@ def publish(run: Path, arm: str, voices: Sequence[str], target: Path = FOLDER) -
     if checkpoint is None:
         raise CheckpointError(f"{run} has no checkpoint of the arm '{arm}': train it first")
     acoustic = target / "acoustic.safetensors"
-    header = {"recipe": checkpoint.recipe, "schema": checkpoint.schema}
+    recipe = recipe_from_json(checkpoint.recipe)
+    # Where the speech lay on the machine that trained is nobody's business.
+    told = recipe.override({"corpus.path": Path(recipe.corpus.path).name})
+    header = {"recipe": told.model_dump_json(), "schema": checkpoint.schema}
     write_atomically(acoustic, save({"weights": checkpoint.weights}, header))
     digest = load_base(acoustic).hash
-    data = prepare(recipe_from_json(checkpoint.recipe))
+    data = prepare(recipe)
     model = _with_its_voices(checkpoint, len(data.train))
     written = [acoustic]
     for voice in voices:
