@@ -1,0 +1,78 @@
+"""The weights that ship: whole, small, nobody's, and understood."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from client.base_model import packaged_base
+from client.profile import load_profile
+from shared_models.audio.reading import read_audio
+from shared_models.pretrained import ACOUSTIC, DEFAULT_VOICE, FOLDER, VOCODER, packaged_voice, voice_names
+from shared_models.vocoders import packaged_vocoder
+from simulations import cli
+from simulations.corpora.embedded import ROOT
+
+SAID = "Please close the window before you leave the room."
+
+
+def test_they_fit_into_forty_mebibytes() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*.safetensors")) <= 40 * 2**20
+
+
+def test_no_file_says_where_it_was_made() -> None:
+    for path in FOLDER.rglob("*.safetensors"):
+        raw = path.read_bytes()
+        size = int.from_bytes(raw[:8], "little")
+        header = json.loads(raw[8 : 8 + size])["__metadata__"]
+        assert not any(text.startswith("/") or '"/' in text for text in header.values()), path
+    assert packaged_base().recipe.name == "base_voice"
+    assert packaged_vocoder().kind == "magnitude"
+
+
+def test_every_voice_is_a_synthetic_one_and_speaks_with_this_base() -> None:
+    published = {path.name.removeprefix("k_") for path in ROOT.iterdir() if path.name.startswith("k_")}
+    base = packaged_base()
+    assert DEFAULT_VOICE in voice_names()
+    assert set(voice_names()) <= published
+    for name in voice_names():
+        profile = load_profile(packaged_voice(name), base=base.hash)
+        assert profile.size <= 5000
+
+
+def test_weights_are_finite() -> None:
+    vector = packaged_base().model.shared_vector()
+    assert np.isfinite(vector.numpy()).all()
+    assert ACOUSTIC.is_file()
+    assert VOCODER.is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("voice", ["af_heart", "bm_george"])
+def test_a_fresh_clone_is_understood(voice: str, tmp_path: Path) -> None:
+    output = tmp_path / "said.wav"
+    done = CliRunner().invoke(cli.app, ["speak", SAID, "--voice", voice, "--output", str(output), "--json"])
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout)
+    wave, rate = read_audio(output)
+    assert len(wave) / rate == pytest.approx(figures["seconds"], abs=0.01)
+    assert 2.0 < figures["seconds"] < 7.0
+    if importlib.util.find_spec("moonshine_voice") is None:
+        pytest.skip("the recogniser is not installed")
+    from simulations.evaluation.recognition import error_rates, load_moonshine
+
+    heard = load_moonshine().transcribe(wave, rate)
+    assert error_rates([SAID], [heard]).cer <= 0.2, heard
+
+
+def test_an_unknown_voice_is_one_clear_sentence(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        cli.app, ["speak", "Hello.", "--voice", "nobody", "--output", str(tmp_path / "x.wav")]
+    )
+    assert done.exit_code != 0
+    assert "there is no voice 'nobody': choose one of af_" in str(done.exception)

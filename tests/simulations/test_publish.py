@@ -1,0 +1,65 @@
+"""What is published of a run: the shared weights, and synthetic voices alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_federation import features_of_tests, read_table, small_corpus, tiny_recipe, write_table
+
+from client.base_model import load_base
+from client.profile import load_profile
+from shared_models.errors import CheckpointError, CorpusError
+from simulations.centralised import train_centralised
+from simulations.preparation import prepare
+from simulations.publish import publish
+from simulations.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("publish")
+    corpus = small_corpus(folder / "corpus", train=3, test=1, utterances=4)
+    rows = read_table(corpus)
+    for row in rows:
+        row["speaker_id"] = (
+            row["speaker_id"].replace("kmix_", "real_") if "kmix" in row["speaker_id"] else row["speaker_id"]
+        )
+    write_table(corpus, rows)
+    recipe = tiny_recipe(corpus__path=str(corpus), federation__algorithm="centralised", federation__rounds=1)
+    made = RunFolder.create(folder / "run", recipe)
+    data = prepare(recipe, features_of_tests())
+    train_centralised(data.recipe, data, made.arm("centralised").checkpoints)
+    return made.path
+
+
+def speakers_of(run: Path) -> list[str]:
+    recipe = RunFolder(run).recipe()
+    return list(prepare(recipe, features_of_tests()).train)
+
+
+def test_a_published_base_is_the_runs_and_tells_no_path(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDVOICE_CACHE", str(features_of_tests()))
+    synthetic = [name for name in speakers_of(run) if name.startswith("k_")]
+    written = publish(run, "centralised", synthetic[:1], tmp_path)
+    base, own = load_base(tmp_path / "acoustic.safetensors"), load_base(run, "centralised")
+    assert torch.equal(base.model.shared_vector(), own.model.shared_vector())
+    assert str(run.parent).encode() not in (tmp_path / "acoustic.safetensors").read_bytes()
+    for path in written[1:]:
+        profile = load_profile(path, base=base.hash)
+        assert torch.isfinite(profile.condition.embedding).all()
+
+
+def test_no_other_voice_is_published(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDVOICE_CACHE", str(features_of_tests()))
+    for name in ("nobody", *[s for s in speakers_of(run) if not s.startswith("k_")]):
+        with pytest.raises(CorpusError, match="no other may be published"):
+            publish(run, "centralised", [name], tmp_path)
+
+
+def test_a_run_without_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="has no checkpoint"):
+        publish(tmp_path, "centralised", [], tmp_path)
