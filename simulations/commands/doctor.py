@@ -24,7 +24,10 @@ OLDEST_PYTHON = (3, 11)
 NEEDED_DISK_GIB = 2.0
 SHOWN = ("torch", "torchaudio", "flwr", "opacus", "dp-accounting", "numpy", "soundfile", "ray")
 EXTRAS = {
-    "evaluation": (("moonshine_voice", "jiwer", "speechmos", "onnxruntime"), "pip install 'fedvoice[evaluation]'"),
+    "evaluation": (
+        ("moonshine_voice", "jiwer", "speechmos", "onnxruntime"),
+        "pip install 'fedvoice[evaluation]'",
+    ),
     "verifier": (("resemblyzer",), "pip install --no-deps resemblyzer==0.1.4"),
     "opinions": (("distillmos",), "pip install --no-deps distillmos==0.9.1"),
     "export": (("onnx", "onnxscript", "onnxruntime"), "pip install 'fedvoice[export]'"),
