@@ -71,6 +71,8 @@ def clone(
     title = name or recordings.resolve().stem
     with console.steps_progress("listening", quiet=as_json) as listened:
         support, problems = enroll(recordings, recipe, listened)
+    if not zero_shot and not _can_adapt(loaded.model, support):
+        zero_shot = _only_listen(epsilon)
     with console.steps_progress("adapting", quiet=as_json) as adapted:
         voice = _clone(loaded.model, support, recipe, zero_shot, adapted)
     if base is not None:
@@ -90,6 +92,29 @@ def clone(
         console.print_json(figures)
         return
     _show(figures)
+
+
+def _can_adapt(model: Any, support: Any) -> bool:
+    """Adapting needs to know which phoneme sounds when: from the recordings, or from the model's aligner."""
+    return model.model.aligner is not None or all(heard.durations is not None for heard in support)
+
+
+def _only_listen(epsilon: float | None) -> bool:
+    """Say that the voice is listened to and not adapted; raises CorpusError where that would break a promise."""
+    from shared_models.errors import CorpusError
+
+    remedy = (
+        "put a .phones or .TextGrid file beside each recording, or clone on a base that aligns, with --base"
+    )
+    if epsilon is not None:
+        raise CorpusError(
+            f"this base has no aligner, and adapting with an epsilon needs alignments: {remedy}"
+        )
+    console.notices().print(
+        f"this base has no aligner, so it listens and does not adapt (zero-shot); to adapt, {remedy}",
+        soft_wrap=True, highlight=False, markup=False,
+    )  # fmt: skip
+    return True
 
 
 def _clone(model: Any, support: Any, recipe: Any, zero_shot: bool, on_step: Any) -> Any:

@@ -23,14 +23,16 @@ def compare_voices(
 ) -> dict[str, float]:
     """``mel``, ``pitch`` and, with the verifier installed, ``similarity``, each ``_before`` and ``_after``.
 
-    Errors are those of the voice under teacher forcing, similarities those of the same texts spoken freely,
+    ``mel`` and ``pitch`` only where alignments are known, from the recordings or by the model's aligner. They
+    are the errors of the voice under teacher forcing; similarities are those of the same texts spoken freely,
     through the vocoder, to the recordings through the vocoder. The recordings are what was cloned from: a
     figure for the owner, and not a test on unseen sentences.
     """
     model.model.eval()
     voices = {"before": voice_of_nobody(model), "after": clone}
     figures: dict[str, float] = {}
-    for when, voice in voices.items():
+    aligned = model.model.aligner is not None or all(heard.durations is not None for heard in recordings)
+    for when, voice in voices.items() if aligned else ():
         errors = [_errors(model, features, voice) for features in recordings]
         for name in ("mel", "pitch"):
             figures[f"{name}_{when}"] = sum(e[name] for e in errors) / len(errors)

@@ -76,3 +76,21 @@ def test_an_unknown_voice_is_one_clear_sentence(tmp_path: Path) -> None:
     )
     assert done.exit_code != 0
     assert "there is no voice 'nobody': choose one of af_" in str(done.exception)
+
+
+def test_a_base_without_an_aligner_listens_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tiny_federation import features_of_tests, read_table, small_corpus, write_table
+
+    monkeypatch.setenv("FEDVOICE_CACHE", str(features_of_tests()))
+    recordings = small_corpus(tmp_path / "me", train=1, utterances=3)
+    write_table(recordings, [row | {"alignment": ""} for row in read_table(recordings)])
+    voice = tmp_path / "me.voice.safetensors"
+    done = CliRunner().invoke(cli.app, ["clone", str(recordings), "--output", str(voice), "--json"])
+    assert done.exit_code == 0, done.output
+    assert "no aligner" in done.stderr
+    load_profile(voice, base=packaged_base().hash)
+    private = ["clone", str(recordings), "--output", str(tmp_path / "p.safetensors"), "--epsilon", "4"]
+    refused = CliRunner().invoke(cli.app, private)
+    assert "needs alignments" in str(refused.exception)
