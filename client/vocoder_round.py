@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from client.device import Device
-from client.vocoder_training import VocoderTrainer
+from client.vocoder_training import VocoderTrainer, main_loss
 from shared_models import wire
 from shared_models.audio.alignment import read_alignment
 from shared_models.audio.extraction import load_speech
 from shared_models.audio.wave_segments import Samples, long_enough, random_segments
 from shared_models.config import Recipe, VocoderConfig
-from shared_models.errors import CorpusError
+from shared_models.errors import AudioError, CorpusError
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
 from shared_models.utterance import Utterance
@@ -87,7 +87,7 @@ def vocoder_round(
     for number in range((round_number - 1) * steps + 1, round_number * steps + 1):
         segments = random_segments([waves], config.batch_size, config.drawn_frames, rng)
         figures = trainer.step(segments, number)
-        losses.append(figures["mel"] if "mel" in figures else figures["noise"])
+        losses.append(main_loss(figures))
     return VocoderRound(wire.form_update(model, weights, round_number), losses)
 
 
@@ -104,7 +104,10 @@ def _waves(
     for index in torch.randperm(len(recordings), generator=rng).tolist():
         recording = recordings[index]
         phones = read_alignment(recording.alignment) if recording.alignment is not None else None
-        wave = load_speech(recording.audio, recipe.features, phones).wave
+        try:
+            wave = load_speech(recording.audio, recipe.features, phones).wave
+        except AudioError:
+            continue  # a damaged recording never ends a run
         if long_enough(len(wave), config.drawn_frames):
             waves.append(wave)
         if len(waves) == MOST_RECORDINGS:

@@ -244,6 +244,11 @@ class VocoderTrainer:
         return [(name, optimizer) for name, optimizer in named if optimizer is not None]
 
 
+def main_loss(figures: dict[str, float]) -> float:
+    """The one loss of a step that a curve shows: of whichever kind of generator it is."""
+    return next(figures[name] for name in ("mel", "noise", "log_magnitude") if name in figures)
+
+
 def learning_rate_share(config: VocoderConfig, number: int) -> float:
     """The share of the recipe's learning rates at step ``number`` (from 1)."""
     match config.decay:

@@ -289,10 +289,10 @@ class VocoderConfig(_Section):
 
     @field_validator("hidden", "blocks")
     @classmethod
-    def _of_vocos(cls, size: int | None, info: ValidationInfo) -> int | None:
+    def _of_convnext(cls, size: int | None, info: ValidationInfo) -> int | None:
         kind = info.data.get("kind", "vocos")
-        if size is not None and kind != "vocos":
-            raise ValueError(f"this is a size of vocos, and the kind is {kind}")
+        if size is not None and kind not in {"vocos", "magnitude"}:
+            raise ValueError(f"this is a size of vocos and magnitude, and the kind is {kind}")
         return size
 
     @property

@@ -27,6 +27,7 @@ from shared_models.audio.mel import log_mel
 from shared_models.audio.wave_segments import Samples, WaveSegments, to_int16
 from shared_models.config import Recipe
 from shared_models.errors import AudioError, CorpusError
+from shared_models.files import write_atomically
 from shared_models.partition import PartitionedModel
 from shared_models.vocoders.adversarial_model import AdversarialVocoder
 from shared_models.vocoders.from_recipe import dimensions_of
@@ -57,7 +58,8 @@ def federate_vocoder(
     folder = run.arm(ARM)
     name = f"{recipe.name}-{ARM}"
     model = PartitionedModel(AdversarialVocoder(recipe))
-    initial = _start(model, start) if start is not None else None
+    first = _kept_start(run, start)
+    initial = _start(model, first) if first is not None else None
     plan = plan_for(recipe, folder.checkpoints, name, len(speakers), initial=initial, seeded_noise=True)
     devices = make_devices(folder.devices.resolve(), speakers, default_cache().resolve())
     held_out = _held_out(corpus, recipe)
@@ -91,6 +93,15 @@ def federate_vocoder(
         "last": folder.metrics()[-1],
         "privacy": privacy_statement(recipe, plan),
     }
+
+
+def _kept_start(run: RunFolder, start: Path | None) -> Path | None:
+    """The run's own copy of ``start``: a run that is resumed before its first checkpoint begins with it too."""
+    kept = run.path / "start.safetensors"
+    if start is not None:
+        load_vocoder(start)
+        write_atomically(kept, start.read_bytes())
+    return kept if kept.exists() else None
 
 
 def _start(model: PartitionedModel[AdversarialVocoder], file: Path) -> Tensor:

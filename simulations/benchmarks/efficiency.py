@@ -8,11 +8,10 @@ Both sides go through one round first that is not counted, in which models are b
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -31,6 +30,7 @@ from shared_models.acoustic import build_model
 from shared_models.config import Recipe
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import generator
+from simulations.benchmarks.threads import torch_threads
 from simulations.engine import run_federation
 from simulations.environment import usable_cores
 from simulations.preparation import Prepared, make_devices, prepare
@@ -159,7 +159,7 @@ def time_bare_loop(data: Prepared, threads: int) -> tuple[Timing, Tensor]:
     """The same rounds without a federation: timing and final weights ``(D,)``."""
     recipe = data.recipe
     begun = start = time.perf_counter()
-    with _threads(threads):
+    with torch_threads(threads):
         model: VoicePartition = PartitionedModel(build_model(recipe))
         forget_voice(model)
         fresh = model.personal_state()
@@ -225,13 +225,3 @@ def _cohort(recipe: Recipe, clients: int, number: int) -> list[int]:
     return sample_cohort(
         range(clients), rate, generator(recipe.seed, "cohort", number), recipe.federation.sampling
     )
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -225,11 +225,13 @@ def _refuse_changes(
 def _shown_on(bars: console.RoundsProgress, lines: list[dict[str, Any]]) -> Callable[[int, int], None]:
     """The callback of every step: the bar moves, with the newest figures beside it."""
 
+    from client.vocoder_training import main_loss
+
     def show(done: int, _total: int) -> None:
         # The validation is older than the losses: it is in one of the last lines that have it.
         validated: dict[str, Any] = next((line for line in reversed(lines) if "validation_mel" in line), {})
         newest = lines[-1] if lines else {}
-        loss = newest.get("mel", newest.get("noise"))
+        loss = main_loss(newest) if newest else None
         bars.round({"round": done, "train_loss": loss, "validation_loss": validated.get("validation_mel")})
 
     return show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,26 @@ def test_recordings_that_are_too_short_are_told_of(
     recipe = recipe_of(**{"vocoder.segment_frames": 4000})
     with pytest.raises(CorpusError, match="no recording holds the 4000 frames"):
         vocoder_round(model, model.shared_vector(), recordings, recipe, 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["magnitude", "diffwave", "vocos"])
+def test_every_kind_of_generator_has_a_round(kind: str, recordings: list[Utterance]) -> None:
+    size = {"width": 8} if kind == "diffwave" else {"width": 16, "hidden": 16, "blocks": 1}
+    recipe = recipe_of().override({"vocoder": {"kind": kind, "batch_size": 2, "segment_frames": 8, "discriminators": [],
+                                               **size}})  # fmt: skip
+    own = PartitionedModel(AdversarialVocoder(recipe))
+    done = vocoder_round(own, own.shared_vector(), recordings, recipe, 1, 0)
+    assert done.update.vector.norm() > 0
+    assert all(loss > 0 for loss in done.losses)
+
+
+def test_a_damaged_recording_is_passed_over(
+    model: VocoderPartition, recordings: list[Utterance], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF nothing")
+    damaged = replace(recordings[0], audio=broken)
+    weights = model.shared_vector()
+    assert vocoder_round(model, weights, [damaged, *recordings[1:]], recipe_of(), 1, 0).losses
+    with pytest.raises(CorpusError, match="no recording holds"):
+        vocoder_round(model, weights, [damaged], recipe_of(), 1, 0)
