@@ -56,3 +56,15 @@ class StorageError(FedVoiceError):
 
 class MissingExtraError(FedVoiceError):
     """An optional package that the asked-for feature needs and that is not installed."""
+
+
+class EnrolmentError(FedVoiceError):
+    """A device that cannot enrol: a damaged, used or expired join code, or a server that is not the one it names."""
+
+
+class BundleError(FedVoiceError):
+    """A run whose bundle is not this installation's: another version, or code that a device never runs."""
+
+
+class ServiceError(FedVoiceError):
+    """A live server or device that cannot start or go on: a second one on its home, a port in use, a lost peer."""
