@@ -12,26 +12,17 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from shared_models.errors import RecipeError
+from shared_models.federation_config import FederationConfig as FederationConfig
+from shared_models.recipe_section import Section
+from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CorpusConfig(_Section):
+class CorpusConfig(Section):
     """Which speakers take part, and how much of each."""
 
     path: str = Field("embedded", description="'embedded' for the packaged voices, or a folder or CSV.")
@@ -48,14 +39,14 @@ class CorpusConfig(_Section):
     max_seconds: float = Field(14.0, gt=0, description="Longer recordings are left out (seconds).")
 
 
-class FeatureConfig(_Section):
+class FeatureConfig(Section):
     """What is computed from audio. The mel itself is HiFi-GAN's and has no settings."""
 
     trim_silence: bool = Field(True, description="Cut leading and trailing silence down to 50 ms.")
     level_dbfs: float | None = Field(-24.0, description="Bring speech to this RMS level; null leaves it.")
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """The FastSpeech 2 acoustic model. ``size`` sets every dimension that is left empty."""
 
     size: Literal["tiny", "base", "large"] = Field("tiny", description="A named set of dimensions.")
@@ -69,7 +60,7 @@ class ModelConfig(_Section):
     dropout: float = Field(0.1, ge=0, lt=1)
 
 
-class SpeakerConfig(_Section):
+class SpeakerConfig(Section):
     """What conditions synthesis on a speaker, and which of it is personal."""
 
     sources: tuple[Literal["table", "mel_style"], ...] = Field(
@@ -88,7 +79,7 @@ class SpeakerConfig(_Section):
     )
 
 
-class AlignerConfig(_Section):
+class AlignerConfig(Section):
     """How durations are found for recordings that come without an alignment."""
 
     learn: Literal["auto", "always", "never"] = Field(
@@ -99,7 +90,7 @@ class AlignerConfig(_Section):
     forward_sum_weight: float = Field(0.1, ge=0)
 
 
-class PretrainingConfig(_Section):
+class PretrainingConfig(Section):
     """Centralised training on public speech before the first round; every arm starts from its weights."""
 
     steps: int = Field(0, ge=0, description="0 starts from random weights.")
@@ -112,30 +103,7 @@ class PretrainingConfig(_Section):
     batch_size: int = Field(6, ge=1)
 
 
-class FederationConfig(_Section):
-    """The server's side of a round."""
-
-    algorithm: Literal["fedavg", "fedper", "fedrep", "full", "local", "centralised"] = Field(
-        "fedrep",
-        description="fedavg: shared set only; fedper: personal and shared together; fedrep: personal on the "
-        "support, then shared on the query; full: everything is sent (non-private baseline); local: nothing "
-        "is sent; centralised: the data is pooled (upper bound).",
-    )
-    rounds: int = Field(20, ge=1)
-    cohort: int = Field(8, ge=1, description="Expected number of clients a round.")
-    sampling: Literal["poisson", "fixed"] = Field(
-        "fixed", description="'poisson': every client by its own coin, as the central accountant assumes."
-    )
-    server_optimizer: Literal["fedavg", "fedavgm", "fedadam", "fedyogi"] = "fedadam"
-    server_lr: float = Field(1e-3, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="FedAvgM's momentum.")
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.99, ge=0, lt=1)
-    tau: float = Field(1e-4, gt=0, description="Adaptivity of FedAdam and FedYogi (Reddi 2021).")
-    proximal_mu: float = Field(0.0, ge=0, description="FedProx: pull of the round's start on local steps.")
-
-
-class ClientConfig(_Section):
+class ClientConfig(Section):
     """The device's side of a round."""
 
     inner_steps: int = Field(3, ge=0, description="Steps on the personal set, on support utterances.")
@@ -157,7 +125,7 @@ class ClientConfig(_Section):
     support_fraction: float = Field(0.4, gt=0, lt=1, description="Share of utterances in the inner loop.")
 
 
-class PrivacyConfig(_Section):
+class PrivacyConfig(Section):
     """User-level differential privacy of what is sent."""
 
     mode: Literal["none", "central"] = "none"
@@ -181,7 +149,7 @@ class PrivacyConfig(_Section):
         return self
 
 
-class PersonalPrivacyConfig(_Section):
+class PersonalPrivacyConfig(Section):
     """Utterance-level DP-SGD of the personal set, on the device (inner loop and cloning)."""
 
     enabled: bool = False
@@ -197,7 +165,7 @@ class PersonalPrivacyConfig(_Section):
         return self
 
 
-class CloningConfig(_Section):
+class CloningConfig(Section):
     """How a newcomer's voice is cloned from a few utterances."""
 
     support: int = Field(5, ge=1, description="Utterances to clone from.")
@@ -208,7 +176,7 @@ class CloningConfig(_Section):
     )
 
 
-class EvaluationConfig(_Section):
+class EvaluationConfig(Section):
     """What is measured on unseen speakers."""
 
     speakers: int | None = Field(None, ge=1, description="At most so many; all by default.")
@@ -222,91 +190,7 @@ class EvaluationConfig(_Section):
     )
 
 
-class VocoderConfig(_Section):
-    """Training of a neural vocoder (``fedvoice vocoder train``)."""
-
-    kind: Literal["hifigan_v1", "hifigan_v2", "hifigan_v3", "melgan", "diffwave", "vocos", "magnitude"] = (
-        "vocos"
-    )
-    width: int | None = Field(None, ge=8, description="Channels; the kind's own if empty.")
-    hidden: int | None = Field(None, ge=8, description="Vocos, magnitude: channels inside of a block.")
-    blocks: int | None = Field(None, ge=1, description="Vocos, magnitude: number of blocks.")
-    iterations: int | None = Field(None, ge=1, description="Magnitude: Griffin-Lim's, in synthesis.")
-    steps: int = Field(20000, ge=1)
-    batch_size: int = Field(16, ge=1, description="Segments a step.")
-    segment_frames: int = Field(32, ge=8, description="Frames a segment (256 samples each).")
-    context_frames: int = Field(
-        0, ge=0, description="Frames more on each side that the generator sees and no loss judges."
-    )
-    generator_lr: float = Field(2e-4, gt=0)
-    discriminator_lr: float = Field(2e-4, gt=0)
-    betas: tuple[float, float] = Field((0.8, 0.99), description="AdamW's, of generator and discriminators.")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's.")
-    decay: Literal["cosine", "exponential", "none"] = Field(
-        "cosine", description="How the learning rates fall: to 0 at the last step, by decay_rate, or not."
-    )
-    decay_rate: float = Field(0.999, gt=0, le=1, description="Exponential: factor every decay_steps steps.")
-    decay_steps: int = Field(800, ge=1)
-    gradient_clip: float = Field(1000.0, gt=0, description="Largest gradient norm of a step.")
-    average: float = Field(
-        0.999, ge=0, lt=1, description="Decay of the generator's averaged weights, which are what is saved."
-    )
-    discriminators: tuple[
-        Literal["period", "scale", "spectrogram", "light_spectrogram", "bands", "melgan"], ...
-    ] = Field(("period", "scale"), description="Families of discriminators; none trains on distances alone.")
-    discriminator_weights: tuple[float, ...] = Field(
-        (), description="Weight of each family in the generator's loss; 1 for all if empty."
-    )
-    discriminator_widths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (), description="Channels of each family, as a share of the published ones; 1 for all if empty."
-    )
-    discriminate_every: int = Field(1, ge=1, description="Steps between the discriminators' own steps.")
-    adversarial: Literal["lsgan", "hinge"] = "lsgan"
-    adversarial_from: int = Field(
-        0, ge=0, description="First step with discriminators; until then multi-resolution STFT instead."
-    )
-    feature_weight: float = Field(2.0, ge=0, description="Feature matching, beside the adversarial loss's 1.")
-    mel_weight: float = Field(45.0, ge=0, description="L1 of the full-band log-mel.")
-    stft_weight: float = Field(2.5, ge=0, description="Multi-resolution STFT, before adversarial_from.")
-    checkpoint_every: int = Field(500, ge=1, description="Steps between checkpoints.")
-    validate_every: int = Field(1000, ge=1, description="Steps between validations on unseen speakers.")
-    validation_recordings: int = Field(2, ge=1, description="Recordings an unseen speaker in a validation.")
-
-    @field_validator("discriminator_weights", "discriminator_widths")
-    @classmethod
-    def _one_for_each(cls, numbers: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-        families = info.data.get("discriminators", ())
-        if len(numbers) not in {0, len(families)}:
-            raise ValueError(f"give {len(families)} numbers, one for each of vocoder.discriminators, or none")
-        return numbers
-
-    @field_validator("betas")
-    @classmethod
-    def _decays(cls, betas: tuple[float, float]) -> tuple[float, float]:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError("both must be at least 0 and below 1")
-        return betas
-
-    @field_validator("hidden", "blocks")
-    @classmethod
-    def _of_convnext(cls, size: int | None, info: ValidationInfo) -> int | None:
-        kind = info.data.get("kind", "vocos")
-        if size is not None and kind not in {"vocos", "magnitude"}:
-            raise ValueError(f"this is a size of vocos and magnitude, and the kind is {kind}")
-        return size
-
-    @property
-    def families(self) -> tuple[str, ...]:
-        """The discriminators that training really uses; noise and magnitudes have losses of their own."""
-        return () if self.kind in {"diffwave", "magnitude"} else self.discriminators
-
-    @property
-    def drawn_frames(self) -> int:
-        """Frames of a segment with its context."""
-        return self.segment_frames + 2 * self.context_frames
-
-
-class EngineConfig(_Section):
+class EngineConfig(Section):
     """Where the clients of a simulation run."""
 
     kind: Literal["process", "ray"] = "process"
@@ -314,7 +198,7 @@ class EngineConfig(_Section):
     threads: int = Field(1, ge=1, description="Torch threads a client: part of what makes runs repeat.")
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that determines a run."""
 
     name: str = "unnamed"
@@ -341,6 +225,24 @@ class Recipe(_Section):
     arms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Variants to compare: name, then dotted path = value."
     )
+
+    @model_validator(mode="after")
+    def _private_rounds(self) -> Recipe:
+        # Central noise is calibrated to a sum in which one person weighs clipping_norm and no more.
+        if self.privacy.mode == "none":
+            return self
+        if self.federation.aggregation != "mean":
+            raise ValueError(
+                f"federation.aggregation '{self.federation.aggregation}' cannot be combined with central privacy, "
+                "because one person can move it by more than the clipping_norm that the noise is made for: use "
+                "'mean', or privacy.mode = 'none'"
+            )
+        if self.federation.over_sampling > 1:
+            raise ValueError(
+                "federation.over_sampling cannot be combined with central privacy, because a slow person's place goes "
+                "to another, which moves the sum by twice the clipping_norm: raise federation.cohort instead"
+            )
+        return self
 
     @property
     def digest(self) -> str:
@@ -428,4 +330,7 @@ def _first_problem(error: ValidationError) -> str:
     field = ".".join(str(part) for part in problem["loc"]) or "the recipe"
     if problem["type"] == "extra_forbidden":
         return f"unknown field '{field}'; `fedvoice simulate --explain` lists every field"
-    return f"'{field}': {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r})"
+    said = problem["msg"].removeprefix("Value error, ")
+    if isinstance(problem["input"], Mapping):  # fields that contradict each other: the sentence names them
+        return f"'{field}': {said}"
+    return f"'{field}': {said} (got {problem['input']!r})"
