@@ -79,10 +79,14 @@ def keep_base(base: BaseModel) -> Path:
     """Keep the base under its hash, so that voices cloned on it still speak when its run is gone."""
     path = bases_folder() / f"{base.hash}.safetensors"
     if not path.exists():
-        weights = PartitionedModel(base.model.model).shared_vector()
-        header = {"recipe": base.recipe.model_dump_json(), "schema": base.model.partition.schema}
-        write_atomically(path, save({"weights": weights}, header))
+        write_base(path, base)
     return path
+
+
+def write_base(path: Path, base: BaseModel) -> None:
+    """Write the base to ``path``, as :func:`load_base` reads it. Raises StorageError."""
+    header = {"recipe": base.recipe.model_dump_json(), "schema": base.model.partition.schema}
+    write_atomically(path, save({"weights": base.model.shared_vector()}, header))
 
 
 def find_base(digest: str) -> BaseModel:

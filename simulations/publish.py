@@ -1,7 +1,8 @@
-"""Makes the weights that ship: ``python -m simulations.publish RUN VOCODER``.
+"""Makes the weights that ship: ``python -m simulations.publish RUN VOCODER --aligner FILE``.
 
 From a finished run of centralised training on public speech: its shared set without the optimizer's moments,
-and the profiles of synthetic voices that it was trained on. Real speakers' voices are never published.
+the aligner that made the alignments that it was trained on, and the profiles of synthetic voices among its
+speakers. Real speakers' voices are never published.
 """
 
 from __future__ import annotations
@@ -12,24 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from client.base_model import load_base
+from client.base_model import BaseModel, write_base
 from client.profile import VoiceProfile, save_profile
 from client.training import VoicePartition
 from server.checkpoints import Checkpoint, latest_checkpoint
 from shared_models.acoustic import build_model
 from shared_models.audio.cache import FeatureCache
-from shared_models.config import recipe_from_json
+from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError, CorpusError
-from shared_models.files import write_atomically
-from shared_models.partition import PartitionedModel
+from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.pretrained import FOLDER, VOICE_SUFFIX
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.utterance import Utterance
 from shared_models.vocoders import load_vocoder
+from simulations.corpora.aligner_file import with_aligner
 from simulations.preparation import Prepared, prepare
 
 SYNTHETIC = "k_"
@@ -38,31 +38,43 @@ REFERENCES = 12
 """Recordings that a published voice is heard in."""
 
 
-def publish(run: Path, arm: str, voices: Sequence[str], target: Path = FOLDER) -> list[Path]:
+def publish(
+    run: Path, arm: str, voices: Sequence[str], target: Path = FOLDER, aligner: Path | None = None
+) -> list[Path]:
     """Write the acoustic model of ``run`` and the profiles of ``voices`` to ``target``; the files written.
 
-    Raises :class:`CorpusError` for a voice that is not a synthetic train voice of the run.
+    ``aligner``, for a run whose corpus brought alignments, lets people without any adapt their voices. Nothing
+    is written if anything is refused: raises :class:`CorpusError` for a voice that is not a synthetic train voice
+    of the run, and :class:`CheckpointError` for a run or an ``aligner`` that cannot be used.
     """
     checkpoint = latest_checkpoint(run / "arms" / arm / "checkpoints")
     if checkpoint is None:
         raise CheckpointError(f"{run} has no checkpoint of the arm '{arm}': train it first")
-    acoustic = target / "acoustic.safetensors"
     recipe = recipe_from_json(checkpoint.recipe)
-    # Where the speech lay on the machine that trained is nobody's business.
-    told = recipe.override({"corpus.path": Path(recipe.corpus.path).name})
-    header = {"recipe": told.model_dump_json(), "schema": checkpoint.schema}
-    write_atomically(acoustic, save({"weights": checkpoint.weights}, header))
-    digest = load_base(acoustic).hash
     data = prepare(recipe)
     model = _with_its_voices(checkpoint, len(data.train))
-    written = [acoustic]
-    for voice in voices:
-        condition = _condition(model, data, voice)
+    conditions = {voice: _condition(model, data, voice) for voice in voices}
+    base = _base(model, recipe)
+    if aligner is not None:
+        base = with_aligner(base, aligner)
+    written = [target / "acoustic.safetensors"]
+    write_base(written[0], base)
+    for voice, condition in conditions.items():
         name = voice.removeprefix(SYNTHETIC)
         path = target / "voices" / f"{name}{VOICE_SUFFIX}"
-        save_profile(path, VoiceProfile(condition, digest, name))
+        save_profile(path, VoiceProfile(condition, base.hash, name))
         written.append(path)
     return written
+
+
+def _base(trained: VoicePartition, recipe: Recipe) -> BaseModel:
+    """What was trained, without its speakers."""
+    # Where the speech lay on the machine that trained is nobody's business.
+    told = recipe.override({"corpus.path": Path(recipe.corpus.path).name})
+    model = PartitionedModel(build_model(told))
+    weights = trained.shared_vector()
+    model.load_shared_vector(weights)
+    return BaseModel(model, told, weights_hash(weights))
 
 
 def _with_its_voices(checkpoint: Checkpoint, speakers: int) -> VoicePartition:
@@ -106,9 +118,10 @@ def main() -> None:
     parser.add_argument("--arm", default="centralised")
     parser.add_argument("--voices", nargs="+", required=True, help="ids of synthetic train voices")
     parser.add_argument("--target", type=Path, default=FOLDER)
+    parser.add_argument("--aligner", type=Path, help="aligner.safetensors of simulations.corpora.align")
     arguments = parser.parse_args()
     load_vocoder(arguments.vocoder)
-    written = publish(arguments.run, arguments.arm, arguments.voices, arguments.target)
+    written = publish(arguments.run, arguments.arm, arguments.voices, arguments.target, arguments.aligner)
     vocoder = arguments.target / "vocoder.safetensors"
     shutil.copyfile(arguments.vocoder, vocoder)
     for path in [*written, vocoder]:

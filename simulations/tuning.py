@@ -10,13 +10,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
-from client.base_model import BaseModel, load_base
+from client.base_model import BaseModel, load_base, write_base
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
-from shared_models.partition import PartitionedModel
 from simulations.corpora import find_corpus
 from simulations.preparation import Prepared, prepare
 
@@ -121,7 +118,4 @@ def finished(folder: Path, recipe: Recipe, path: Path) -> BaseModel:
 def save_base(path: Path, base: BaseModel, recipe: Recipe) -> None:
     """Write ``base`` to ``path``, to be cloned and spoken with as any base. Raises StorageError."""
     federated = "fedrep" if recipe.federation.algorithm == "full" else recipe.federation.algorithm
-    kept = recipe.override({"federation.algorithm": federated})
-    model = PartitionedModel(base.model.model)
-    header = {"recipe": kept.model_dump_json(), "schema": model.partition.schema}
-    write_atomically(path, save({"weights": model.shared_vector()}, header))
+    write_base(path, BaseModel(base.model, recipe.override({"federation.algorithm": federated}), base.hash))

@@ -1,14 +1,16 @@
 """Aligns a corpus with itself: ``python -m simulations.corpora.align CORPUS OUTPUT``.
 
-Trains the unsupervised aligner alone on a corpus's train speakers, and writes what it finds as ``.phones`` files. The
-embedded voices get their alignments from it (``simulations.corpora.pack --alignments``); private speech does
-not, its aligner is learnt in the federation.
+Trains the unsupervised aligner alone on a corpus's train speakers, and writes what it finds as ``.phones`` files,
+and itself as ``aligner.safetensors``, which ``simulations.publish --aligner`` ships with a base. The embedded
+voices get their alignments from it (``simulations.corpora.pack --alignments``); private speech does not, its
+aligner is learnt in the federation.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,6 +28,7 @@ from shared_models.seeds import generator
 from shared_models.text.symbols import SYMBOLS
 from shared_models.utterance import Utterance
 from simulations.corpora import open_corpus
+from simulations.corpora.aligner_file import save_aligner
 from simulations.preparation import default_cache
 
 STEPS = 1200
@@ -77,14 +80,19 @@ def main() -> None:
     """Entry point of ``python -m simulations.corpora.align``."""
     parser = argparse.ArgumentParser(description="Align a corpus with itself.")
     parser.add_argument("corpus", help="a folder that FedVoice can read")
-    parser.add_argument("output", type=Path, help="where <utterance_id>.phones files go")
+    parser.add_argument("output", type=Path, help="where <utterance_id>.phones and aligner.safetensors go")
+    parser.add_argument("--size", default="tiny", help="model.size of the base that it may be published with")
     arguments = parser.parse_args()
-    recipe = Recipe(name="align").override({"corpus.path": arguments.corpus, "aligner.learn": "always"})
-    utterances = open_corpus(recipe.corpus).utterances
+    recipe = Recipe(name="align").override(
+        {"corpus.path": arguments.corpus, "aligner.learn": "always", "model.size": arguments.size}
+    )
+    # As they will be heard from people: alignments that some of them bring would trim them in another way.
+    utterances = [replace(u, alignment=None) for u in open_corpus(recipe.corpus).utterances]
     found, _ = extract_all(utterances, recipe.features, FeatureCache(default_cache()), workers=2)
     # Unseen speakers are aligned, and never learnt from.
     seen = [found[u.utterance_id] for u in utterances if u.split == "train" and u.utterance_id in found]
     model = train_aligner(seen, recipe, _print_progress)
+    save_aligner(arguments.output / "aligner.safetensors", model, recipe)
     for utterance in utterances:
         if utterance.utterance_id in found:
             phones = phones_of(model, utterance, found[utterance.utterance_id], recipe)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
+from tiny_federation import read_table, small_corpus, tiny_model, tiny_recipe, write_table
 from typer.testing import CliRunner
 
-from client.base_model import packaged_base
+from client.base_model import BaseModel, load_base, packaged_base, write_base
 from client.profile import load_profile
 from shared_models.audio.reading import read_audio
+from shared_models.partition import weights_hash
 from shared_models.pretrained import ACOUSTIC, DEFAULT_VOICE, FOLDER, VOCODER, packaged_voice, voice_names
 from shared_models.vocoders import packaged_vocoder
 from simulations import cli
@@ -78,19 +81,36 @@ def test_an_unknown_voice_is_one_clear_sentence(tmp_path: Path) -> None:
     assert "there is no voice 'nobody': choose one of af_" in str(done.exception)
 
 
-def test_a_base_without_an_aligner_listens_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tiny_federation import features_of_tests, read_table, small_corpus, write_table
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person's, without alignments."""
+    folder = small_corpus(tmp_path_factory.mktemp("recordings") / "me", train=1, utterances=3)
+    write_table(folder, [row | {"alignment": ""} for row in read_table(folder)])
+    return folder
 
-    monkeypatch.setenv("FEDVOICE_CACHE", str(features_of_tests()))
-    recordings = small_corpus(tmp_path / "me", train=1, utterances=3)
-    write_table(recordings, [row | {"alignment": ""} for row in read_table(recordings)])
+
+def clone(recordings: Path, voice: Path, *more: str) -> Result:
+    return CliRunner().invoke(cli.app, ["clone", str(recordings), "--output", str(voice), "--json", *more])
+
+
+def test_a_base_without_an_aligner_listens_and_says_so(recordings: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(aligner__learn="never")
+    model, path = tiny_model(recipe), tmp_path / "base.safetensors"
+    write_base(path, BaseModel(model, recipe, weights_hash(model.shared_vector())))
     voice = tmp_path / "me.voice.safetensors"
-    done = CliRunner().invoke(cli.app, ["clone", str(recordings), "--output", str(voice), "--json"])
+    done = clone(recordings, voice, "--base", str(path))
     assert done.exit_code == 0, done.output
     assert "no aligner" in done.stderr
-    load_profile(voice, base=packaged_base().hash)
-    private = ["clone", str(recordings), "--output", str(tmp_path / "p.safetensors"), "--epsilon", "4"]
-    refused = CliRunner().invoke(cli.app, private)
+    load_profile(voice, base=load_base(path).hash)
+    refused = clone(recordings, tmp_path / "p.safetensors", "--base", str(path), "--epsilon", "4")
     assert "needs alignments" in str(refused.exception)
+
+
+@pytest.mark.skipif(packaged_base().model.model.aligner is None, reason="the base ships without an aligner")
+def test_the_packaged_base_adapts_to_recordings_without_alignments(recordings: Path, tmp_path: Path) -> None:
+    listened = clone(recordings, tmp_path / "z.voice.safetensors", "--zero-shot")
+    adapted = clone(recordings, tmp_path / "a.voice.safetensors")
+    assert adapted.exit_code == 0, adapted.output
+    assert "no aligner" not in adapted.stderr
+    figures = [json.loads(done.stdout) for done in (listened, adapted)]
+    assert figures[1]["mel_after"] < figures[0]["mel_after"] < figures[0]["mel_before"]

@@ -10,8 +10,10 @@ from tiny_federation import features_of_tests, read_table, small_corpus, tiny_re
 
 from client.base_model import load_base
 from client.profile import load_profile
+from shared_models.acoustic import build_model
 from shared_models.errors import CheckpointError, CorpusError
 from simulations.centralised import train_centralised
+from simulations.corpora.aligner_file import save_aligner
 from simulations.preparation import prepare
 from simulations.publish import publish
 from simulations.run_folder import RunFolder
@@ -48,6 +50,35 @@ def test_a_published_base_is_the_runs_and_tells_no_path(
     for path in written[1:]:
         profile = load_profile(path, base=base.hash)
         assert torch.isfinite(profile.condition.embedding).all()
+
+
+def test_a_base_is_published_with_an_aligner_or_not_at_all(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDVOICE_CACHE", str(features_of_tests()))
+    recipe = tiny_recipe(aligner__learn="always")
+    aligner = tmp_path / "aligner.safetensors"
+    save_aligner(aligner, build_model(recipe), recipe)
+    voice = next(name for name in speakers_of(run) if name.startswith("k_"))
+    plain, full = tmp_path / "plain", tmp_path / "full"
+    publish(run, "centralised", [voice], plain)
+    publish(run, "centralised", [voice], full, aligner)
+    bases = [load_base(folder / "acoustic.safetensors") for folder in (plain, full)]
+    assert [base.model.model.aligner is not None for base in bases] == [False, True]
+    voices = [
+        load_profile(next(folder.rglob("*.voice.*")), base=base.hash).condition
+        for folder, base in zip((plain, full), bases, strict=True)
+    ]
+    said = [
+        base.model.model.synthesize(torch.tensor([[5, 9, 30, 12]]), torch.tensor([4]), condition)[0]
+        for base, condition in zip(bases, voices, strict=True)
+    ]
+    assert torch.equal(said[0], said[1])
+
+    aligner.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="the aligner"):
+        publish(run, "centralised", [voice], tmp_path / "none", aligner)
+    assert not (tmp_path / "none").exists()
 
 
 def test_no_other_voice_is_published(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
