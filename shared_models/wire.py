@@ -1,8 +1,9 @@
 """What travels between a device and the server: a short header and one buffer of the shared set.
 
 A buffer holds the D coordinates of the shared set as contiguous little-endian float32, in the order that
-:class:`~shared_models.partition.Partition` lays down, and nothing else has a place in it: encoding an
-update takes the partitioned model itself, never a state dict. Header and buffer are plain Python, so that
+:class:`~shared_models.partition.Partition` lays down, or the payload that a codec of
+:mod:`shared_models.compression` made of them, and nothing else has a place in it: encoding an update takes
+the partitioned model itself, never a state dict. Header and buffer are plain Python, so that
 either side can put them into the records of whatever carries them (``STYPE`` names the layout there).
 
 Inside of a simulation the buffer may be memory that the receiver already sees: an engine sets an
@@ -22,13 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shared_models.compression.bounded import Bounded
 from shared_models.errors import WireError
-from shared_models.partition import Partition, PartitionedModel
+from shared_models.partition import Partition, PartitionedModel, weights_hash
 
 STYPE = "fedvoice.flat"
 """Names the buffer's layout to a carrier that labels arrays with one."""
 
 DTYPE = "float32"
+COMPRESSED_DTYPE = "uint8"
+"""Labels a compressed buffer to a carrier; what the header's dtype says is what it decodes to."""
+UNCOMPRESSED = "none"
 _ITEM = 4
 _LITTLE_ENDIAN = np.dtype("<f4")
 
@@ -56,6 +61,15 @@ class Update:
     round: int
     vector: Tensor
     """``(D,)`` float32: the shared set after the round, less that before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """What a codec made of a vector."""
+
+    name: str
+    """:attr:`~shared_models.compression.Codec.name`, on which both sides must agree."""
+    payload: bytes
 
 
 class Outbox(Protocol):
@@ -102,8 +116,10 @@ def form_update(model: PartitionedModel[Any], start: Tensor, round_number: int) 
     return Update(model.partition.schema, round_number, vector)
 
 
-def encode(model: PartitionedModel[Any], update: Update) -> tuple[Header, Buffer]:
-    """Header and buffer of an update of ``model``'s shared set.
+def encode(
+    model: PartitionedModel[Any], update: Update, compressed: Compressed | None = None
+) -> tuple[Header, Buffer]:
+    """Header and buffer of an update of ``model``'s shared set, or of what a codec made of it.
 
     The buffer is ``bytes``, or within :func:`sending_from` a view of the outbox. Raises :class:`WireError`
     for anything but a partitioned model, and for an update that does not fit it.
@@ -117,15 +133,38 @@ def encode(model: PartitionedModel[Any], update: Update) -> tuple[Header, Buffer
             "form the update from the model it is sent for"
         )
     _check_vector(update.vector, model.partition.size)
-    return _header("update", update.schema, update.round, update.vector), _buffer(update.vector)
+    header = _header("update", update.schema, update.round, update.vector)
+    if compressed is not None:
+        return {**header, **_described(compressed)}, compressed.payload
+    return header, _buffer(update.vector)
 
 
-def encode_weights(weights: Weights) -> tuple[Header, Buffer]:
-    """Header and buffer of the shared weights. They fit any number of messages: encode once a round."""
+def encode_weights(
+    weights: Weights, codec: Bounded | None = None, anchor: Tensor | None = None
+) -> tuple[Header, Buffer]:
+    """Header and buffer of the shared weights. They fit any number of messages: encode once a round.
+
+    With ``anchor`` ``(D,)``, weights that devices have, only the change since is sent; it takes a ``codec``.
+    """
     if not isinstance(weights, Weights):
         raise WireError(f"only Weights are sent to devices, and this is a {type(weights).__name__}")
     _check_vector(weights.vector, weights.vector.numel())
-    return _header("weights", weights.schema, weights.round, weights.vector), _buffer(weights.vector)
+    header = _header("weights", weights.schema, weights.round, weights.vector)
+    if codec is None:
+        return header, _buffer(weights.vector)
+    if anchor is None:
+        compressed = Compressed(codec.name, codec.compress(weights.vector)[0])
+        return {**header, **_described(compressed)}, compressed.payload
+    compressed = Compressed(codec.name, codec.compress(weights.vector - anchor)[0])
+    return {**header, **_described(compressed), "anchor": weights_hash(anchor)}, compressed.payload
+
+
+def anchor_hash(header: Mapping[str, Any]) -> str | None:
+    """The :func:`~shared_models.partition.weights_hash` of what these weights are the change since."""
+    found = header.get("anchor")
+    if found is not None and not isinstance(found, str):
+        raise WireError(f"the weights are the change since {found!r}, which is no hash")
+    return found
 
 
 @overload
@@ -136,6 +175,8 @@ def decode(
     *,
     kind: Literal["weights"],
     round: int | None = None,
+    codec: Bounded | None = None,
+    anchor: Tensor | None = None,
 ) -> Weights: ...
 
 
@@ -147,17 +188,27 @@ def decode(
     *,
     kind: Literal["update"],
     round: int | None = None,
+    codec: Bounded | None = None,
+    anchor: Tensor | None = None,
 ) -> Update: ...
 
 
 def decode(
-    header: Mapping[str, Any], buffer: Buffer, partition: Partition, *, kind: Kind, round: int | None = None
+    header: Mapping[str, Any],
+    buffer: Buffer,
+    partition: Partition,
+    *,
+    kind: Kind,
+    round: int | None = None,
+    codec: Bounded | None = None,
+    anchor: Tensor | None = None,
 ) -> Weights | Update:
     """Check a message against what this side agreed to, and view its buffer as a ``(D,)`` vector.
 
-    Nothing is copied: the vector is the buffer's own memory, lives as long as it, and must not be written
-    to. ``round`` is the round that this side is in, or None to accept any. Raises :class:`WireError`
-    naming both sides' values where they differ; what the numbers are is not looked at.
+    Without ``codec`` nothing is copied: the vector is the buffer's own memory, lives as long as it, and must
+    not be written to. ``round`` is the round that this side is in, or None to accept any; ``anchor`` is what
+    the weights are the change since, if they say so. Raises :class:`WireError` naming both sides' values
+    where they differ, and for a malformed payload; what the numbers are is not looked at.
     """
     expected: dict[str, str | int] = {
         "kind": kind,
@@ -165,6 +216,14 @@ def decode(
         "size": partition.size,
         "dtype": DTYPE,
     }
+    if codec is not None:
+        expected |= {"compression": codec.name, "bytes": codec.length}
+    elif header.get("compression", UNCOMPRESSED) != UNCOMPRESSED:
+        expected["compression"] = UNCOMPRESSED
+    if anchor is not None:
+        expected["anchor"] = weights_hash(anchor)
+    elif anchor_hash(header) is not None:
+        raise WireError(f"the {kind} are a change since other weights, which this side does not have")
     if round is not None:
         expected["round"] = round
     for field, value in expected.items():
@@ -176,12 +235,15 @@ def decode(
         )
     if not isinstance(buffer, bytes | bytearray | memoryview):
         raise WireError(f"the {kind} came as {type(buffer).__name__}, and not as a buffer of bytes")
+    made = Weights if kind == "weights" else Update
+    if codec is not None:
+        vector = codec.decompress(buffer)
+        return made(partition.schema, number, vector if anchor is None else vector.add_(anchor))
     if memoryview(buffer).nbytes != partition.size * _ITEM:
         raise WireError(
             f"the {kind} came with {memoryview(buffer).nbytes} bytes where {partition.size} coordinates take "
             f"{partition.size * _ITEM}: it was truncated on its way"
         )
-    made = Weights if kind == "weights" else Update
     return made(partition.schema, number, _view(buffer))
 
 
@@ -212,6 +274,10 @@ def _check_field(header: Mapping[str, Any], field: str, expected: str | int) -> 
 
 def _header(kind: Kind, schema: str, number: int, vector: Tensor) -> Header:
     return {"kind": kind, "schema": schema, "round": number, "size": vector.numel(), "dtype": DTYPE}
+
+
+def _described(compressed: Compressed) -> Header:
+    return {"compression": compressed.name, "bytes": len(compressed.payload)}
 
 
 def _buffer(vector: Tensor) -> Buffer:
