@@ -38,6 +38,10 @@ class WireError(FedVoiceError):
     """A message that does not hold what the receiver agreed to: names, shapes, round, finiteness."""
 
 
+class LacksAnchorError(WireError):
+    """Weights that came as the change since others, which this device does not have. The server sends those."""
+
+
 class CheckpointError(FedVoiceError):
     """A checkpoint or voice profile that is truncated, or belongs to another model or recipe."""
 
@@ -68,3 +72,11 @@ class BundleError(FedVoiceError):
 
 class ServiceError(FedVoiceError):
     """A live server or device that cannot start or go on: a second one on its home, a port in use, a lost peer."""
+
+
+class DeclinedError(FedVoiceError):
+    """A round that the device's owner does not allow. Its text goes to the server: it names no person."""
+
+
+class StaleCopyError(FedVoiceError):
+    """A device's files that are older than what was already released from it, as after a restored backup."""

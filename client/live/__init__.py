@@ -1,0 +1,1 @@
+"""The device's side of a live federation: enrolment, SuperNode, worker and what keeps both running."""

@@ -1,0 +1,111 @@
+"""What a device's home holds for a live federation, and who may use it.
+
+::
+
+    <home>/node.key           the device's private key (EC P-384, OpenSSH form, mode 0600)
+    <home>/ca.pem             the federation's CA certificate, checked against the join code
+    <home>/federation.json    where the server is, and who this device is to it
+    <home>/policy.toml        what the owner allows
+    <home>/superexec.secret   lets the worker, and nobody else on this computer, claim the SuperNode's tasks
+    <home>/outbox/            the last replies, to send again what is asked for again
+    <home>/live/              what the two processes are doing, and the message that is being answered
+    <home>/status.json        the same for people and programs that look in
+    <home>/logs/              their logs
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from shared_models.errors import EnrolmentError, ServiceError
+from shared_models.files import storage_problems, write_atomically
+
+DEFAULT_HOME = Path("~/.fedvoice/device")
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What the server said when this device enrolled."""
+
+    server: str
+    """``host:port``."""
+    partition: int
+    node_id: int
+    federation: str
+    run: str
+    name: str
+
+    def save(self, home: Path) -> None:
+        """Write ``federation.json``. Raises :class:`StorageError`."""
+        write_atomically(home / "federation.json", json.dumps(asdict(self), indent=2))
+
+    @classmethod
+    def load(cls, home: Path) -> Membership:
+        """Read ``federation.json``. Raises :class:`EnrolmentError` where this device has not joined."""
+        try:
+            return cls(**json.loads((home / "federation.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            raise EnrolmentError(
+                f"{home} has not joined a federation: ask its operator for a join code and run "
+                "fedvoice join CODE --voice PATH"
+            ) from None
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, and that was never readable by others."""
+    with storage_problems(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+def superexec_secret(home: Path) -> Path:
+    """The file with the secret between SuperNode and worker, made where there is none."""
+    path = home / "superexec.secret"
+    if not path.exists():
+        write_secret(path, secrets.token_hex(32).encode())
+    return path
+
+
+@contextlib.contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Hold the home: a second ``fedvoice join`` on it would spend the same budget at the same time.
+
+    Raises :class:`ServiceError` if another process holds it. The lock goes with the process, however it ends.
+    """
+    path = home / "join.lock"
+    with storage_problems(path):
+        home.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServiceError(
+                f"another fedvoice join already runs on {home}: stop it first, or watch it with "
+                f"fedvoice join --status --home {home}"
+            ) from None
+        yield
+
+
+def this_computer(home: Path) -> str:
+    """A name for this computer and this folder, by which a copied home can be told from the one that ran."""
+    machine = ""
+    for path in (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id")):
+        with contextlib.suppress(OSError):
+            machine = machine or path.read_text().strip()
+    return f"{machine or os.uname().nodename}:{home.resolve()}:{home.stat().st_ino}"

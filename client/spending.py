@@ -1,0 +1,132 @@
+"""What a round's update costs the person who sends it, entered in the ledger before it leaves.
+
+The recipe claims the noise, the cohort and the population; in mode central the server is trusted to keep to
+them. Under Poisson sampling of a known rate every round of a run costs the same whether this device is in it
+or not, since nobody may know, and so the whole run is entered at its first round: the budget then holds for
+the rounds that this device never hears of. Where the rate is unknown, or cohorts are fixed, nothing is taken
+off for sampling, and each round that this device is in is entered at its full cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from client.ledger import Entry, Ledger, Spend
+from client.policy import Policy
+from shared_models.accounting import SampledGaussian, epsilon_of, noise_multiplier_for
+from shared_models.config import Recipe
+from shared_models.errors import DeclinedError, PrivacyError
+
+MECHANISM = "central Gaussian"
+PLAN = "all rounds of the run"
+ROUND = "update of the shared set"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the recipe says about the noise that will be on the sum."""
+
+    noise_multiplier: float
+    sampling_probability: float
+    """1 where nothing may be taken off for sampling."""
+    rounds: int
+
+    @property
+    def whole_run(self) -> SampledGaussian:
+        """All of the run's rounds."""
+        return SampledGaussian(self.noise_multiplier, self.sampling_probability, self.rounds)
+
+
+def claim_of(recipe: Recipe, population: int | None) -> Claim:
+    """The claim of a recipe in mode central; ``population`` is the server's own count, if it tells it.
+
+    Raises :class:`DeclinedError` if the recipe names a target epsilon and not what its noise depends on.
+    """
+    privacy, federation = recipe.privacy, recipe.federation
+    people = privacy.population or population
+    probability = 1.0
+    if federation.sampling == "poisson" and people:
+        probability = min(1.0, federation.cohort / people)
+    noise = privacy.noise_multiplier
+    if noise is None and federation.sampling == "poisson" and not people:
+        raise DeclinedError(
+            "the recipe names privacy.epsilon without privacy.population, so that its noise cannot be told: it should "
+            "name noise_multiplier"
+        )
+    try:
+        if noise is None:
+            assert privacy.epsilon is not None  # the recipe's own validation
+            noise = noise_multiplier_for(privacy.epsilon, privacy.delta, probability, federation.rounds)
+        return Claim(SampledGaussian(noise, probability).noise_multiplier, probability, federation.rounds)
+    except PrivacyError as error:
+        raise DeclinedError(f"the recipe's privacy cannot be accounted for: {error}") from None
+
+
+def reserve_round(
+    ledger: Ledger, policy: Policy, claim: Claim, *, run: str, round_number: int, weights: str
+) -> None:
+    """Enter what answering this round costs. Durable when it returns; the update may leave then.
+
+    ``weights`` is a digest of what was sent here: the same round on the same weights is the same release and
+    costs nothing more. Raises :class:`DeclinedError` where the run would cost more than the policy allows, and
+    :class:`BudgetError` where everything ever sent would.
+    """
+    purpose = f"{ROUND} (weights {weights[:16]})"
+    mine = [entry for entry in ledger.history() if entry.spend.run == run and entry.spend.unit == "person"]
+    if any(entry.spend.round == round_number and entry.spend.purpose == purpose for entry in mine):
+        return
+    _refuse_costly_run(mine, policy, claim, round_number)
+    planned = claim.sampling_probability < 1
+    if planned and not _has_plan(mine, claim):
+        ledger.reserve(_spend(claim, claim.rounds, run, round_number, PLAN))
+    covered = planned and round_number <= claim.rounds and _first_time(mine, round_number)
+    full = Claim(claim.noise_multiplier, 1.0, 1)
+    # A round outside of the plan, or one that is asked for again with other weights, is one more release.
+    # This device is certainly in it, so nothing is taken off for sampling.
+    ledger.reserve(
+        _spend(claim, 0, run, round_number, purpose)
+        if covered
+        else _spend(full, 1, run, round_number, purpose)
+    )
+
+
+def rounds_known(ledger: Ledger, run: str) -> int:
+    """The last round of ``run`` that this ledger paid for; -1 if none."""
+    rounds = [e.spend.round for e in ledger.history() if e.spend.run == run and e.spend.unit == "person"]
+    return max(rounds, default=-1)
+
+
+def _refuse_costly_run(mine: list[Entry], policy: Policy, claim: Claim, round_number: int) -> None:
+    releases = [entry.spend.release for entry in mine]
+    # What is to come: the plan if it is not entered yet; without a plan this round and all that may follow.
+    if claim.sampling_probability == 1:
+        remaining = max(1, claim.rounds - round_number + 1)
+        releases.append(SampledGaussian(claim.noise_multiplier, 1.0, remaining))
+    elif not _has_plan(mine, claim):
+        releases.append(claim.whole_run)
+    if (cost := epsilon_of(releases, policy.delta)) > policy.epsilon_per_run:
+        raise DeclinedError(
+            f"policy epsilon_per_run: the recipe's {claim.rounds} rounds come to epsilon {cost:.3g} at delta "
+            f"{policy.delta:g}, this device allows {policy.epsilon_per_run:g}"
+        )
+
+
+def _has_plan(mine: list[Entry], claim: Claim) -> bool:
+    return any(entry.spend.purpose == PLAN and entry.spend.release == claim.whole_run for entry in mine)
+
+
+def _first_time(mine: list[Entry], round_number: int) -> bool:
+    return not any(entry.spend.round == round_number and entry.spend.purpose != PLAN for entry in mine)
+
+
+def _spend(claim: Claim, steps: int, run: str, round_number: int, purpose: str) -> Spend:
+    return Spend(
+        mechanism=MECHANISM,
+        noise_multiplier=claim.noise_multiplier,
+        sampling_probability=claim.sampling_probability,
+        steps=steps,
+        unit="person",
+        run=run,
+        round=round_number,
+        purpose=purpose,
+    )
