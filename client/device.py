@@ -4,6 +4,7 @@
 
     <home>/recordings.json            what was recorded, and where (audio is not copied)
     <home>/personal/<run>/            personal parameters after each round, and those a run started from
+    <home>/remainder/<run>/           what compression left out of each of the last updates
     <home>/ledger.sqlite              privacy spent
     <home>/training.jsonl             losses, for the owner's eyes
 """
@@ -89,6 +90,29 @@ class Device:
         for old in earlier[:-_PERSONAL_VERSIONS_KEPT]:
             self._personal_file(run, old).unlink(missing_ok=True)
 
+    def load_remainder(self, run: str, before_round: int) -> Tensor | None:
+        """What compression left out of the device's last update before ``before_round``, ``(D,)``, or None.
+
+        A damaged file counts as none: all that it costs is what was in it.
+        """
+        rounds = [r for r in self._rounds_in("remainder", run) if r < before_round]
+        try:
+            state = _load(self._remainder_file(run, max(rounds))) if rounds else None
+        except CorpusError:
+            return None
+        return state.get("remainder") if state else None
+
+    def save_remainder(self, run: str, round_number: int, remainder: Tensor) -> None:
+        """Keep what compression left out of the update of ``round_number``; older ones go, as personal sets do."""
+        write_atomically(self._remainder_file(run, round_number), save({"remainder": remainder}))
+        earlier = sorted(r for r in self._rounds_in("remainder", run) if r <= round_number)
+        for old in earlier[:-_PERSONAL_VERSIONS_KEPT]:
+            self._remainder_file(run, old).unlink(missing_ok=True)
+
+    def last_round(self, run: str) -> int:
+        """The newest round of ``run`` after which personal parameters were kept; -1 if none."""
+        return max(self._saved_rounds(run), default=-1)
+
     def log(self, entry: dict[str, Any]) -> None:
         """Append one line to the owner's training log."""
         append_line(self.home / "training.jsonl", json.dumps(entry), durable=False)
@@ -96,8 +120,14 @@ class Device:
     def _personal_file(self, run: str, round_number: int) -> Path:
         return self.home / "personal" / run / f"round-{round_number:05d}.safetensors"
 
+    def _remainder_file(self, run: str, round_number: int) -> Path:
+        return self.home / "remainder" / run / f"round-{round_number:05d}.safetensors"
+
     def _saved_rounds(self, run: str) -> list[int]:
-        folder = self.home / "personal" / run
+        return self._rounds_in("personal", run)
+
+    def _rounds_in(self, kind: str, run: str) -> list[int]:
+        folder = self.home / kind / run
         return [int(path.stem.removeprefix("round-")) for path in folder.glob("round-*.safetensors")]
 
     def _adopt_previous(self, run: str, start: Path, like: Mapping[str, Tensor] | None) -> None:

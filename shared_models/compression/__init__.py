@@ -22,7 +22,7 @@ from shared_models.compression.top_k import TopK, count_of
 from shared_models.errors import RecipeError
 from shared_models.partition import Partition
 
-__all__ = ["Bounded", "Codec", "CompressionConfig", "update_codec", "weights_codec"]
+__all__ = ["Bounded", "Codec", "CompressionConfig", "bytes_a_round", "update_codec", "weights_codec"]
 
 
 def update_codec(config: CompressionConfig, partition: Partition) -> Bounded | None:
@@ -47,6 +47,13 @@ def weights_codec(config: CompressionConfig, partition: Partition) -> Bounded | 
     return Bounded(_numbers(config.down, partition.size, config.block))
 
 
+def bytes_a_round(config: CompressionConfig, partition: Partition) -> tuple[int, int]:
+    """What a device receives and sends in a round, without headers and without first weights sent along."""
+    down, up = weights_codec(config, partition), update_codec(config, partition)
+    plain = 4 * partition.size
+    return down.length if down else plain, up.length if up else plain
+
+
 def _numbers(kind: str, size: int, block: int) -> Codec:
     match kind:
         case "float32":
@@ -56,4 +63,6 @@ def _numbers(kind: str, size: int, block: int) -> Codec:
         case "int8" | "int4" | "int2":
             return Integers(size, int(kind.removeprefix("int")), block)
         case _:
-            raise RecipeError(f"there is no kind of numbers '{kind}': choose float32, float16, int8, int4 or int2")
+            raise RecipeError(
+                f"there is no kind of numbers '{kind}': choose float32, float16, int8, int4 or int2"
+            )
