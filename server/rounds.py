@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
 from server.accounting import Accountant, accountant_for
 from server.aggregation import StreamingSum, validate_update
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from server.downlink import Downlink
 from server.mechanisms import CentralGaussian, sample_cohort
 from server.optimizers import ServerOptimizer, build_server_optimizer
 from shared_models import wire
+from shared_models.compression import update_codec
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError, FedVoiceError, PrivacyError, WireError
 from shared_models.partition import Partition
@@ -84,6 +86,7 @@ class _State:
     weights: Tensor
     optimizer: ServerOptimizer
     accountant: Accountant | None
+    downlink: Downlink
 
 
 def federate(
@@ -165,11 +168,12 @@ def _one_round(grid: Grid, plan: FederationPlan, state: _State, nodes: dict[int,
     started = time.monotonic()
     recipe, number = plan.recipe, state.round + 1
     cohort = _sample(plan, number)
-    messages = _train_messages(plan, state.weights, number, [nodes[index] for index in cohort])
+    messages = _train_messages(plan, state, number, [nodes[index] for index in cohort])
     total = StreamingSum(plan.partition.size)
     dropped: Counter[str] = Counter()
     seen: set[int] = set()
     for reply in replies(grid, messages, plan.reply_seconds) if messages else ():
+        state.downlink.heard(reply)
         problem = _add_reply(reply, total, plan, number, seen)
         if problem:
             dropped[problem] += 1
@@ -203,16 +207,12 @@ def _sample(plan: FederationPlan, number: int) -> list[int]:
     return sample_cohort(range(plan.clients), rate, rng, federation.sampling)
 
 
-def _train_messages(
-    plan: FederationPlan, weights: Tensor, number: int, cohort: Sequence[int]
-) -> list[Message]:
-    # Encoded once: every message of the round refers to the same buffer.
-    header, buffer = wire.encode_weights(wire.Weights(plan.partition.schema, number, weights))
+def _train_messages(plan: FederationPlan, state: _State, number: int, cohort: Sequence[int]) -> list[Message]:
+    header, shared = state.downlink.encode(number, state.weights)
     record = ConfigRecord({**header, "recipe": plan.recipe.model_dump_json(), "run": plan.run})
-    shared = ArrayRecord({"shared": Array(wire.DTYPE, tuple(weights.shape), wire.STYPE, bytes(buffer))})
     return [
         Message(
-            RecordDict({"header": record, "shared": shared}),
+            state.downlink.content(node, record, shared),
             dst_node_id=node,
             message_type="train",
             group_id=str(number),
@@ -247,7 +247,8 @@ def _decode(reply: Message, plan: FederationPlan, number: int) -> Tensor:
         buffer = reply.content.array_records["shared"]["shared"].data
     except KeyError as error:
         raise WireError(f"a reply without {error}") from None
-    update = wire.decode(header, buffer, plan.partition, kind="update", round=number)
+    codec = update_codec(plan.recipe.compression, plan.partition)
+    update = wire.decode(header, buffer, plan.partition, kind="update", round=number, codec=codec)
     return update.vector
 
 
@@ -275,9 +276,10 @@ def central_mechanism(recipe: Recipe, clients: int, accountant: Accountant) -> C
 def _restore(plan: FederationPlan) -> _State:
     optimizer = build_server_optimizer(plan.recipe.federation, plan.partition.size)
     accountant = accountant_for(plan.recipe, plan.clients)
+    downlink = Downlink(plan.recipe.compression, plan.partition, plan.initial)
     checkpoint = latest_checkpoint(plan.folder, schema=plan.partition.schema)
     if checkpoint is None:
-        return _State(0, plan.initial.clone(), optimizer, accountant)
+        return _State(0, plan.initial.clone(), optimizer, accountant, downlink)
     if recipe_from_json(checkpoint.recipe) != plan.recipe:
         raise CheckpointError(
             f"the checkpoints in {plan.folder} were written with another recipe: resume with that one, or start a "
@@ -286,7 +288,7 @@ def _restore(plan: FederationPlan) -> _State:
     optimizer.load_state(checkpoint.optimizer)
     if accountant is not None and checkpoint.accountant is not None:
         accountant.load(checkpoint.accountant)
-    return _State(checkpoint.round, checkpoint.weights, optimizer, accountant)
+    return _State(checkpoint.round, checkpoint.weights, optimizer, accountant, downlink)
 
 
 def _save(plan: FederationPlan, state: _State) -> None:

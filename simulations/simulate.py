@@ -18,6 +18,7 @@ from server.accounting import accountant_for
 from server.app import make_app, plan_for
 from server.rounds import FederationPlan, RoundReport
 from shared_models.acoustic.dimensions import dimensions
+from shared_models.compression import bytes_a_round
 from shared_models.config import Recipe
 from simulations.centralised import train_centralised
 from simulations.engine import run_federation
@@ -114,7 +115,7 @@ def run_arm(
             (m["validation_loss"] for m in reversed(metrics) if m["validation_loss"] is not None), None
         )
     if recipe.federation.algorithm not in {"local", "centralised"}:
-        outcome["bytes_per_client_round"] = 2 * 4 * plan.partition.size
+        outcome["bytes_per_client_round"] = sum(bytes_a_round(recipe.compression, plan.partition))
         outcome["coordinates"] = plan.partition.size
     return outcome | {"epsilon": privacy_statement(recipe, plan)}
 
