@@ -14,9 +14,9 @@ from rich.table import Table
 from simulations.commands import console
 
 if TYPE_CHECKING:
-    from simulations.deployed_figures import Figures
-    from simulations.pruned_vocoder import Tune
-    from simulations.tuning import Stage
+    from simulations.deployment.figures import Figures
+    from simulations.deployment.pruned_vocoder import Tune
+    from simulations.deployment.tuning import Stage
 
 _RECIPES = {"magnitude": "magnitude", "vocos": "vocos_small"}
 _HEARD = 50
@@ -88,9 +88,9 @@ def export(
     from client.base_model import load_base, packaged_base
     from shared_models.config import parse_override
     from shared_models.vocoders import load_vocoder, packaged_vocoder
-    from simulations.deployment import FORMS, Plan, Source, deploy
-    from simulations.pruned_base import Pruning
-    from simulations.tuning import Tuning, limited
+    from simulations.deployment.forms import FORMS, Plan, Source, deploy
+    from simulations.deployment.pruned_base import Pruning
+    from simulations.deployment.tuning import Tuning, limited
 
     loaded = load_base(base, arm) if base is not None else packaged_base()
     generator = load_vocoder(vocoder) if vocoder is not None else packaged_vocoder()
@@ -141,9 +141,9 @@ def _vocoder_tuning(
     """How a pruned vocoder is trained: as its kind's recipe for one core says, on the speech of ``tuning``."""
     if steps == 0 or kind not in _RECIPES:
         return None
-    from simulations.pruned_vocoder import tune_on_waves
+    from simulations.deployment.pruned_vocoder import tune_on_waves
+    from simulations.deployment.tuning import tuning_recipe
     from simulations.recipes.vocoders import find_vocoder_recipe
-    from simulations.tuning import tuning_recipe
     from simulations.vocoder_waves import prepare_waves
 
     speech = tuning_recipe(recipe, tuning)

@@ -18,9 +18,9 @@ from shared_models.vocoders import load_vocoder, save_vocoder
 from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions
 from shared_models.vocoders.magnitude import MagnitudeDimensions, MagnitudeNetwork
 from simulations import cli
-from simulations.deployed_figures import mel_distance
-from simulations.deployment import Plan, Source, deploy
-from simulations.tuning import save_base
+from simulations.deployment.figures import mel_distance
+from simulations.deployment.forms import Plan, Source, deploy
+from simulations.deployment.tuning import save_base
 
 EXTRA = "SKIPPED FOR LACK OF THE EXTRA: pip install 'fedvoice[export]'"
 RECIPE = tiny_recipe(aligner__learn="never", model__filter=256)

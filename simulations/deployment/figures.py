@@ -20,6 +20,7 @@ from shared_models.speakers.condition import SpeakerCondition
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.vocoders import NeuralVocoder
 from simulations.benchmarks.threads import torch_threads
+from simulations.deployment.tuning import Progress
 from simulations.evaluation.intelligibility import (
     SENTENCES,
     Sentence,
@@ -30,7 +31,6 @@ from simulations.evaluation.intelligibility import (
 )
 from simulations.evaluation.similarity import centroid, load_d_vector, similarity
 from simulations.evaluation.time_warping import pairwise_distances, warp
-from simulations.tuning import Progress
 
 THREADS = 2
 MEGABYTE = 1e6

@@ -14,7 +14,7 @@ from shared_models.errors import RecipeError
 from shared_models.export.pruning import ConvNeXtVocoder, convnext_width, prune_convnext
 from shared_models.seeds import generator as random_generator
 from shared_models.vocoders import NeuralVocoder, load_vocoder, save_vocoder
-from simulations.tuning import Progress
+from simulations.deployment.tuning import Progress
 from simulations.vocoder_waves import VocoderWaves
 
 Tune = Callable[[nn.Module], nn.Module]

@@ -26,7 +26,8 @@ from shared_models.features import Features
 from shared_models.files import write_atomically
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.vocoders import NeuralVocoder
-from simulations.deployed_figures import (
+from simulations.deployment.distillation import distil, smaller_model
+from simulations.deployment.figures import (
     THREADS,
     Figures,
     Spoken,
@@ -38,12 +39,11 @@ from simulations.deployed_figures import (
     sentences,
     speak_all,
 )
-from simulations.distillation import distil, smaller_model
+from simulations.deployment.pruned_base import Pruning, prune_base
+from simulations.deployment.pruned_vocoder import Tune, prunable, prune_vocoder
+from simulations.deployment.tuning import Stage, Tuning, prepare_tuning
 from simulations.preparation import Prepared
-from simulations.pruned_base import Pruning, prune_base
-from simulations.pruned_vocoder import Tune, prunable, prune_vocoder
 from simulations.run_folder import finite
-from simulations.tuning import Stage, Tuning, prepare_tuning
 
 FORMS = ("onnx", "int8", "pruned", "distilled")
 ORIGINAL = "original"

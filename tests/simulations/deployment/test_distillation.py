@@ -19,10 +19,10 @@ from shared_models.features import collate
 from shared_models.losses import acoustic_loss
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import generator
-from simulations import distillation
-from simulations.distillation import distil, smaller_model, taught_loss
+from simulations.deployment import distillation
+from simulations.deployment.distillation import distil, smaller_model, taught_loss
+from simulations.deployment.tuning import Tuning, prepare_tuning, save_base
 from simulations.preparation import Prepared
-from simulations.tuning import Tuning, prepare_tuning, save_base
 
 RECIPE = tiny_recipe(
     aligner__learn="never", model__encoder_layers=2, model__decoder_layers=2, model__dropout=0.1

@@ -17,9 +17,9 @@ from shared_models.seeds import generator
 from shared_models.vocoders import NeuralVocoder, load_vocoder
 from shared_models.vocoders.hifigan import V3, HiFiGan
 from shared_models.vocoders.vocos import Vocos, VocosDimensions
-from simulations.pruned_base import Pruning, prune_base, stage_widths
-from simulations.pruned_vocoder import prune_vocoder, tune_on_waves
-from simulations.tuning import Tuning, prepare_tuning, save_base
+from simulations.deployment.pruned_base import Pruning, prune_base, stage_widths
+from simulations.deployment.pruned_vocoder import prune_vocoder, tune_on_waves
+from simulations.deployment.tuning import Tuning, prepare_tuning, save_base
 from simulations.vocoder_waves import VocoderWaves
 
 RECIPE = tiny_recipe(aligner__learn="never", model__filter=128)

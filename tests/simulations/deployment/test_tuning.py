@@ -14,7 +14,7 @@ from client import enrollment
 from client.enrollment import enroll
 from shared_models.errors import AudioError, CorpusError
 from simulations.corpora import open_corpus
-from simulations.tuning import LEAST_EACH, Tuning, limited, tuning_recipe
+from simulations.deployment.tuning import LEAST_EACH, Tuning, limited, tuning_recipe
 
 
 def write_corpus(folder: Path, speakers: int, each: int, unseen: int = 0) -> Path:

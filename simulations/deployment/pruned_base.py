@@ -16,8 +16,8 @@ from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.pruning import STEP, acoustic_width, prune_acoustic
 from shared_models.partition import PartitionedModel, weights_hash
 from simulations.centralised import train_centralised
+from simulations.deployment.tuning import Progress, Tuning, claim, finished, save_base, tuning_recipe
 from simulations.preparation import Prepared
-from simulations.tuning import Progress, Tuning, claim, finished, save_base, tuning_recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ from shared_models.features import Batch, Features, collate
 from shared_models.losses import acoustic_loss, alignment_loss
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
+from simulations.deployment.tuning import Progress, Tuning, claim, finished, tuning_recipe
 from simulations.preparation import Prepared
-from simulations.tuning import Progress, Tuning, claim, finished, tuning_recipe
 
 TAUGHT = 0.5
 """Weight of the teacher's targets; the recording's is the rest."""

@@ -1,0 +1,1 @@
+"""Deployed forms of a base and a vocoder: exported, quantized, pruned, distilled, and what each costs."""
