@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,26 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 from torch import nn
 
+from client.compressed_update import encode_update
 from client.device import Device
+from client.live_round import LiveRound
 from client.private_adaptation import private_steps
+from client.received_weights import receive_weights
 from client.training import InnerLoop, Material, VoicePartition, local_round
 from client.vocoder_round import train_vocoder_on_device
 from shared_models import wire
 from shared_models.acoustic import build_model
 from shared_models.audio.cache import FeatureCache
-from shared_models.clipping import clip
 from shared_models.config import FeatureConfig, Recipe, recipe_from_json
-from shared_models.errors import AudioError, BudgetError, CorpusError, FedVoiceError, StorageError
+from shared_models.errors import (
+    AudioError,
+    BudgetError,
+    CorpusError,
+    DeclinedError,
+    FedVoiceError,
+    StaleCopyError,
+    StorageError,
+)
 from shared_models.features import Features
 from shared_models.partition import Partition, PartitionedModel
 from shared_models.utterance import Utterance
@@ -55,15 +65,20 @@ def train(message: Message, context: Context) -> Message:
     """Train one round on this device's recordings and reply with the update of the shared set."""
     header = dict(message.content.config_records["header"])
     recipe = _recipe(str(header["recipe"]))
-    torch.set_num_threads(recipe.engine.threads)
     device, simulated = _device(context)
+    run, round_number = str(header["run"]), _round_of(header)
+    with _owner_alone_reads(device, run, round_number):
+        live = None if simulated else LiveRound.open(device, recipe, header)
+    torch.set_num_threads(live.threads if live else recipe.engine.threads)
     model = _model(recipe.model_dump_json(include=_DESCRIBES_A_MODEL), recipe)
-    weights = wire.decode(
-        header, message.content.array_records["shared"]["shared"].data, model.partition, kind="weights"
-    )
+    weights = receive_weights(message.content, model.partition, recipe, device)
     partition_id = int(context.node_config.get("partition-id", 0))
-    run = str(header["run"])
-    try:
+    if live is not None:
+        with _owner_alone_reads(device, run, round_number):
+            kept = live.admit(model.partition, Partition.of(model.model), weights)
+        if kept is not None:
+            return Message(kept, reply_to=message)
+    with _owner_alone_reads(device, run, round_number):
         if recipe.trains == "vocoder":
             update = train_vocoder_on_device(
                 model, weights.vector, device, recipe, weights.round, run, partition_id
@@ -72,20 +87,37 @@ def train(message: Message, context: Context) -> Message:
             update = train_device(
                 model, weights.vector, device, recipe, weights.round, run, partition_id, simulated
             )
-    except Exception as error:
-        raise _anonymous(error, device, run, weights.round) from None
-    if recipe.privacy.mode == "central":
-        clip(update.vector, recipe.privacy.clipping_norm, in_place=True)
-    reply_header, buffer = wire.encode(model, update)
-    return Message(_content(reply_header, buffer), reply_to=message)
+        reply_header, buffer = encode_update(model, update, recipe, device, run, partition_id, simulated)
+        content = _content(reply_header, buffer)
+        if live is not None:
+            live.keep(content)
+    return Message(content, reply_to=message)
 
 
 _KNOWN_TO_THE_SERVER = {
     AudioError: "a recording on the device cannot be used",
     BudgetError: "the device's privacy budget does not allow this round",
     CorpusError: "the device has no usable recordings",
+    StaleCopyError: "the device's files are an older copy than what was already counted",
     StorageError: "the device's disk is full or not writable: free some space there",
 }
+
+
+@contextlib.contextmanager
+def _owner_alone_reads(device: Device, run: str, round_number: int) -> Iterator[None]:
+    """Whatever goes wrong within is told to the owner in full, and to the server by its kind alone."""
+    try:
+        yield
+    except DeclinedError:
+        raise  # Made for the server to read.
+    except Exception as error:
+        raise _anonymous(error, device, run, round_number) from None
+
+
+def _round_of(header: Mapping[str, Any]) -> int:
+    """The round that a message claims to be of, for the log; what is used is what the wire's decoding checked."""
+    number = header.get("round")
+    return number if isinstance(number, int) else -1
 
 
 def _anonymous(error: Exception, device: Device, run: str, round_number: int) -> FedVoiceError:
@@ -108,7 +140,9 @@ def _anonymous(error: Exception, device: Device, run: str, round_number: int) ->
 
 
 def _content(header: wire.Header, buffer: wire.Buffer) -> RecordDict:
-    array = Array(wire.DTYPE, (int(header["size"]),), wire.STYPE, b"")
+    compressed = "compression" in header
+    dtype = wire.COMPRESSED_DTYPE if compressed else wire.DTYPE
+    array = Array(dtype, (int(header["bytes" if compressed else "size"]),), wire.STYPE, b"")
     # Set afterwards: Flower's constructor takes bytes alone, and within a simulation this is shared memory.
     array.data = buffer  # type: ignore[assignment]
     shared = ArrayRecord()

@@ -36,13 +36,13 @@ class LedgerAnchor:
         entries = ledger.history()
         if len(entries) < count:
             raise StaleCopyError(
-                f"the ledger {ledger.path} holds {len(entries)} entries where this computer remembers {count}: it is an "
-                "older copy, so put the newest one back; nothing is sent with a ledger that forgot what was spent"
+                f"the ledger {ledger.path} holds {len(entries)} entries where this computer remembers {count}: it is "
+                "an older copy, so put the newest one back; nothing is sent with a ledger that forgot what was spent"
             )
         if chained(entries[:count]) != digest:
             raise StaleCopyError(
-                f"the ledger {ledger.path} is not the one that this computer remembers: put the right one back; nothing "
-                "is sent with another device's ledger"
+                f"the ledger {ledger.path} is not the one that this computer remembers: put the right one back; "
+                "nothing is sent with another device's ledger"
             )
 
     def move(self, ledger: Ledger) -> None:

@@ -68,7 +68,11 @@ class Outbox:
     def _path(self, run: str, round_number: int, weights: str) -> Path:
         # Hashed: a run's name comes from the server and must not name a place on this disk.
         name = hashlib.sha256(run.encode()).hexdigest()[:16]
-        return self.folder / name / f"round-{round_number:08d}-{hashlib.sha256(weights.encode()).hexdigest()[:16]}"
+        return (
+            self.folder
+            / name
+            / f"round-{round_number:08d}-{hashlib.sha256(weights.encode()).hexdigest()[:16]}"
+        )
 
     def _forget(self, run_folder: Path, round_number: int) -> None:
         for other in self.folder.iterdir():

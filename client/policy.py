@@ -40,7 +40,9 @@ class Policy(BaseModel):
     total_epsilon: float = Field(
         20.0, gt=0, description="Budget of a person over everything ever sent from this device, at delta."
     )
-    epsilon_per_run: float = Field(10.0, gt=0, description="The most that one run may cost in all its rounds.")
+    epsilon_per_run: float = Field(
+        10.0, gt=0, description="The most that one run may cost in all its rounds."
+    )
     delta: float = Field(1e-5, gt=0, lt=1, description="The delta at which both are counted.")
     allowed_shared: tuple[str, ...] = Field(
         (),
@@ -58,7 +60,9 @@ class Policy(BaseModel):
     only_when_charging: bool = Field(False, description="Train on external power only.")
     only_when_idle: bool = Field(False, description="Train only while the computer has little else to do.")
     metered_network_ok: bool = Field(True, description="Train also on a network that costs by the byte.")
-    cpu_threads: int | None = Field(None, ge=1, description="At most so many CPU threads; the recipe's if empty.")
+    cpu_threads: int | None = Field(
+        None, ge=1, description="At most so many CPU threads; the recipe's if empty."
+    )
     gpu_share: float = Field(1.0, gt=0, le=1, description="Largest share of a GPU's memory.")
 
     @field_validator("hours")
@@ -73,7 +77,9 @@ class Policy(BaseModel):
     def _patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
             if not _SHAPED.match(pattern):
-                raise ValueError(f"'{pattern}' is no pattern: write a name, and a shape in parentheses after it")
+                raise ValueError(
+                    f"'{pattern}' is no pattern: write a name, and a shape in parentheses after it"
+                )
         return patterns
 
     def refusal(self, recipe: Recipe) -> str | None:
@@ -83,7 +89,9 @@ class Policy(BaseModel):
         """
         privacy = recipe.privacy
         if privacy.mode not in self.modes:
-            return _differs("modes", f"privacy mode '{privacy.mode}'", " and ".join(self.modes) or "none at all")
+            return _differs(
+                "modes", f"privacy mode '{privacy.mode}'", " and ".join(self.modes) or "none at all"
+            )
         if privacy.mode == "central":
             if privacy.noise_cohort is not None:
                 return (
@@ -100,7 +108,9 @@ class Policy(BaseModel):
             )
         steps = recipe.client.inner_steps + recipe.client.outer_steps
         if steps > self.maximum_local_steps:
-            return _differs("maximum_local_steps", f"{steps} steps a round", f"at most {self.maximum_local_steps}")
+            return _differs(
+                "maximum_local_steps", f"{steps} steps a round", f"at most {self.maximum_local_steps}"
+            )
         if self.personal_privacy_required and not recipe.personal_privacy.enabled:
             return _differs("personal_privacy_required", "personal_privacy.enabled = false", "true")
         return None

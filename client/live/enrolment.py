@@ -164,5 +164,7 @@ def _request(
             f"the server {address} cannot be reached ({reason}): check that both are online and try again"
         ) from None
     if len(response.content) > _LARGEST_ANSWER:
-        raise EnrolmentError(f"{address} answered {path} with {len(response.content)} bytes: it is no FedVoice server")
+        raise EnrolmentError(
+            f"{address} answered {path} with {len(response.content)} bytes: it is no FedVoice server"
+        )
     return response

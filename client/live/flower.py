@@ -110,7 +110,7 @@ class SuperNodeHooks:
 def run_supernode(arguments: Sequence[str], hooks: SuperNodeHooks) -> None:
     """Run Flower's own ``flower-supernode`` with ``arguments`` in this process, until a signal ends it."""
     sys.argv = ["flower-supernode", *arguments]
-    plain_connection = start_client_internal.http_request_response
+    plain_connection = fleet_http_connection.http_request_response
 
     @contextlib.contextmanager
     def connection(*args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -174,10 +174,7 @@ def _adapted(conn: Any, hooks: SuperNodeHooks) -> Any:
             with contextlib.suppress(RunNotRunningException, httpx.HTTPError, RuntimeError):
                 confirm(*in_hand.pop())
         kept = replayed.pop() if replayed else None
-        if kept is not None:
-            found = _unpacked(kept, node_id)
-        else:
-            found = _received(receive)
+        found = _received(receive) if kept is None else _unpacked(kept, node_id)
         watcher.polled(found is not None)
         if found is not None:
             message, tree = found
@@ -276,7 +273,9 @@ class ClaimedTask:
         self.bundle = fab_from_proto(task.fab).content
         pulled = self._client.PullMessages(PullAppMessagesRequest())
         if not pulled.messages_list:
-            raise ServiceError("the SuperNode handed over a task without a message: it was restarted meanwhile")
+            raise ServiceError(
+                "the SuperNode handed over a task without a message: it was restarted meanwhile"
+            )
         node, run_id = Node(node_id=self._context.node_id), self._context.run_id
         tree = pulled.message_object_trees[0]
         self._message = pull_and_inflate_object_from_tree(
@@ -302,7 +301,7 @@ class ClaimedTask:
             PushTaskOutputRequest(
                 context=context_to_proto(self._context),
                 sub_status=SubStatus.FAILED if reply.has_error() else SubStatus.COMPLETED,
-                details=reply.error.reason if reply.has_error() else "",
+                details=(reply.error.reason or "") if reply.has_error() else "",
             )
         )
 

@@ -49,7 +49,9 @@ def read(folder: Path, writer: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def merged(supervisor: Mapping[str, Any], node: Mapping[str, Any], worker: Mapping[str, Any]) -> dict[str, Any]:
+def merged(
+    supervisor: Mapping[str, Any], node: Mapping[str, Any], worker: Mapping[str, Any]
+) -> dict[str, Any]:
     """One status of a device from its three processes': the content of ``status.json``."""
     status = {key: value for key, value in {**node, **worker, **supervisor}.items() if key != "at"}
     status["state"] = _state(supervisor, node, worker)

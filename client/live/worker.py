@@ -1,0 +1,198 @@
+"""The device's worker: ``python -m client.live.worker HOME PORT``, a child of ``fedvoice join``.
+
+It claims the SuperNode's tasks one by one and answers each with the ClientApp that is installed here, in this
+one process: nothing is started, installed or imported for a round, least of all what came with the run.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+
+import logging
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from flwr.app import Context, Message
+
+from client.ledger import Ledger
+from client.live.conditions import not_now
+from client.live.flower import CLIENT_APP, ClaimedTask, TaskDesk
+from client.live.home import superexec_secret
+from client.live.pace import Pace
+from client.live.status import Noticeboard
+from client.policy import Policy, load_policy
+from shared_models.bundle import refusal
+from shared_models.errors import (
+    BundleError,
+    DeclinedError,
+    FedVoiceError,
+    LacksAnchorError,
+    RecipeError,
+    ServiceError,
+    StorageError,
+    WireError,
+)
+from shared_models.supervision import die_with_parent
+
+App = Callable[[Message, Context], Message]
+_TOLD_IN_FULL = (BundleError, DeclinedError, LacksAnchorError, RecipeError, WireError)
+"""Errors whose text is made for the server, or speaks of nothing but its own message."""
+
+
+class Worker:
+    """Answers the tasks of one device."""
+
+    def __init__(self, home: Path, desk: TaskDesk, app: App) -> None:
+        self._home, self._desk, self._app = home, desk, app
+        self._board = Noticeboard(home / "live", "worker")
+        self._pace = Pace(least=0.05, most=0.5)
+
+    def run(self) -> None:
+        """Answer tasks until the process ends."""
+        self._board.note(state="waiting", **self._spent())
+        while True:
+            if not self.step():
+                time.sleep(self._pace.next_pause())
+
+    def step(self) -> bool:
+        """Answer one task if there is one; whether there was."""
+        try:
+            task = self._desk.claim()
+        except httpx.TransportError:
+            return False  # The SuperNode is starting, or gone: the supervisor sees to it.
+        if task is None:
+            self._note_conditions()
+            return False
+        self._pace.happened()
+        with task:
+            try:
+                self._answer(task)
+            except (httpx.HTTPError, ServiceError) as error:
+                # The SuperNode went away meanwhile. The reply is in the outbox, and will be asked for again.
+                self._board.note(state="waiting", problem=f"a reply was not handed over yet ({error})")
+        return True
+
+    def _answer(self, task: ClaimedTask) -> None:
+        message, context = task.pull()
+        asked = {"type": message.metadata.message_type, "round": message.metadata.group_id}
+        if reason := self._refusal(task, message):
+            self._board.note(refusal=reason, refused_at=time.time(), **asked)
+            task.refuse(f"DeclinedError: {reason}")
+            return
+        training = message.metadata.message_type == "train"
+        if training:
+            self._board.note(state="training", problem=None, paused=None, **asked)
+        try:
+            reply = self._app(message, context)
+        except Exception as error:
+            self._failed(task, error)
+            return
+        task.answer(reply)
+        if training:
+            self._board.note(state="waiting", **_what_was_sent(reply), **self._spent())
+
+    def _refusal(self, task: ClaimedTask, message: Message) -> str | None:
+        if task.kind != CLIENT_APP:
+            return f"the run asks for a task of kind '{task.kind}': this device answers no other than FedVoice's rounds"
+        if reason := refusal(task.bundle):
+            return reason
+        try:
+            return not_now(self._policy()) if message.metadata.message_type == "train" else None
+        except RecipeError as error:
+            self._board.note(problem=str(error))
+            return "not now (the device's policy cannot be read)"
+
+    def _failed(self, task: ClaimedTask, error: Exception) -> None:
+        for_owner = (
+            str(error)
+            if isinstance(error, FedVoiceError)
+            else f"{type(error).__name__} (see logs/worker.log)"
+        )
+        if not isinstance(error, FedVoiceError):
+            traceback.print_exc()
+        told = f"{type(error).__name__}: the device could not answer"
+        if isinstance(error, _TOLD_IN_FULL):
+            told = f"{type(error).__name__}: {error}"
+        elif type(error) is FedVoiceError:
+            # What client.app made of an error in training: its kind, without a name or a file.
+            told = str(error)
+        declined = isinstance(error, DeclinedError)
+        noted: dict[str, Any] = (
+            {"refusal": for_owner, "refused_at": time.time()} if declined else {"problem": for_owner}
+        )
+        self._board.note(state="waiting", **noted, **self._spent())
+        task.refuse(told)
+
+    def _note_conditions(self) -> None:
+        """Say why the device would not train now, before anybody asks it to."""
+        if time.time() - self._board.value("looked", 0.0) < 10:
+            return
+        try:
+            self._board.note(paused=not_now(self._policy()), looked=time.time())
+        except RecipeError as error:
+            self._board.note(problem=str(error), looked=time.time())
+
+    def _policy(self) -> Policy:
+        return load_policy(self._home / "policy.toml")
+
+    def _spent(self) -> dict[str, Any]:
+        """Epsilon of the person, spent and left, for the owner to see."""
+        try:
+            policy = self._policy()
+            ledger = Ledger(self._home / "ledger.sqlite", policy.total_epsilon, policy.delta)
+            return {
+                "epsilon": ledger.spent("person"),
+                "epsilon_left": ledger.left("person"),
+                "delta": policy.delta,
+            }
+        except FedVoiceError as error:
+            return {"problem": str(error)}
+
+
+def _what_was_sent(reply: Message) -> dict[str, Any]:
+    header = reply.content.config_records["header"]
+    array = reply.content.array_records["shared"]["shared"]
+    return {
+        "last_round": header["round"],
+        "update_numbers": header["size"],
+        "update_bytes": len(array.data),
+        "updated_at": time.time(),
+    }
+
+
+def main(home: Path, port: int) -> None:
+    """Answer tasks of the SuperNode at ``port`` until a signal ends this process."""
+    # Imported here: it brings torch, and the worker's first word should not wait for that.
+    from client.app import app
+
+    _limit_gpu(load_policy(home / "policy.toml"))
+    desk = TaskDesk(f"127.0.0.1:{port}", superexec_secret(home).read_bytes())
+    Worker(home, desk, app).run()
+
+
+def _limit_gpu(policy: Policy) -> None:
+    import torch
+
+    if policy.gpu_share < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(policy.gpu_share)
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    # At once, and without a word: whatever is at hand is taken up again by the next worker.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        main(Path(sys.argv[1]), int(sys.argv[2]))
+    except StorageError as storage:
+        sys.exit(str(storage))
