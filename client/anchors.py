@@ -38,7 +38,8 @@ def find_anchor(device: Device, digest: str, sent: Tensor | None) -> Tensor:
     if packaged is not None and packaged[0] == digest:
         return packaged[1]
     raise LacksAnchorError(
-        f"LacksAnchorError: the weights came as a change since {digest[:12]}, which this device does not have: send them whole"
+        f"LacksAnchorError: the weights came as a change since {digest[:12]}, which this device does not have: send "
+        "those along"
     )
 
 

@@ -13,8 +13,8 @@ Vector: TypeAlias = NDArray[np.float32]
 Payload: TypeAlias = bytes | bytearray | memoryview
 
 
-class Codec(Protocol):
-    """Turns a float32 vector of one fixed size into bytes and back.
+class Form(Protocol):
+    """What is known of a payload before it is seen.
 
     The number of bytes follows from the recipe and the size alone, never from what is sent: a receiver
     knows it beforehand, and it tells nothing about the voice.
@@ -32,6 +32,10 @@ class Codec(Protocol):
     def length(self) -> int:
         """Bytes of the payload."""
 
+
+class Codec(Form, Protocol):
+    """Turns a float32 vector of one fixed size into bytes and back."""
+
     def encode(self, vector: Vector, rng: np.random.Generator | None) -> bytes:
         """The payload of a finite vector ``(size,)``; rounds at random with ``rng``, and to nearest without."""
 
@@ -39,7 +43,7 @@ class Codec(Protocol):
         """The vector ``(size,)`` of its own. Raises :class:`WireError` for what :meth:`encode` cannot give."""
 
 
-def check_length(codec: Codec, payload: Payload) -> memoryview:
+def check_length(codec: Form, payload: Payload) -> memoryview:
     """The payload as bytes. Raises :class:`WireError` before anything is allocated for a wrong length."""
     view = memoryview(payload)
     if view.nbytes != codec.length:
@@ -50,12 +54,7 @@ def check_length(codec: Codec, payload: Payload) -> memoryview:
     return view.cast("B")
 
 
-def read(view: memoryview, dtype: str) -> NDArray[np.generic]:
-    """A view of ``view`` as little-endian numbers."""
-    return np.frombuffer(view, dtype=np.dtype(dtype))
-
-
-def read_scales(view: memoryview, codec: Codec) -> Vector:
+def read_scales(view: memoryview, codec: Form) -> Vector:
     """Factors of a payload: float32, finite, none of them negative."""
     scales = np.frombuffer(view, dtype="<f4").astype(np.float32, copy=False)
     # Written so that NaN fails too.

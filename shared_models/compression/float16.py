@@ -41,7 +41,8 @@ class Float16:
             return bytes(self.length)
         # torch rounds to halves with the processor's own instruction, numpy bit by bit.
         halves = torch.from_numpy(vector).div(float(largest)).to(torch.float16).numpy()
-        return np.float32(largest).astype("<f4").tobytes() + halves.astype("<f2", copy=False).tobytes()
+        scale: bytes = largest.astype("<f4").tobytes()
+        return scale + halves.astype("<f2", copy=False).tobytes()
 
     def decode(self, payload: Payload) -> Vector:
         """The coordinates; raises :class:`WireError` for a wrong length or scale."""

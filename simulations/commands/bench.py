@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from shared_models.errors import FedVoiceError, RecipeError
-from simulations.commands import bench_speech
+from simulations.commands import bench_live, bench_speech
 from simulations.commands.console import JsonOption, notices, output, print_json
 from simulations.environment import GIBIBYTE, describe_environment, machine_class
 
@@ -175,3 +175,4 @@ def _efficiency_table(figures: dict[str, Any]) -> Table:
 
 app.command()(bench_speech.vocoders)
 app.command()(bench_speech.speaking)
+app.command()(bench_live.compression)

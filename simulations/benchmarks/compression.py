@@ -1,0 +1,148 @@
+"""What compression saves and what it costs: federations that differ in nothing but how weights and updates travel.
+
+Every arm starts from the packaged base and draws the same cohorts and batches; unseen speakers are then cloned
+with its weights. Differences to the first arm are paired by speaker: what speakers differ in cancels out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client.app import DEVICES_VARIABLE
+from client.base_model import packaged_base
+from server.app import make_app, plan_for
+from server.checkpoints import latest_checkpoint
+from shared_models.compression import bytes_a_round
+from shared_models.config import Recipe
+from shared_models.errors import FedVoiceError, RecipeError
+from shared_models.partition import PartitionedModel
+from shared_models.pretrained import ACOUSTIC
+from simulations.engine import run_federation
+from simulations.evaluation.bootstrap import Estimate, bootstrap_mean
+from simulations.evaluation.comparison import compare_arms
+from simulations.preparation import Prepared, make_devices, prepare
+
+START = "start, no rounds"
+METRICS = ("similarity_after", "mcd_after")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One way to travel."""
+
+    name: str
+    down: int
+    """Bytes that a device receives in a round, without header and without first weights sent once."""
+    up: int
+    """Bytes that it sends."""
+    figures: dict[str, float]
+    """Means over unseen speakers of :data:`METRICS`."""
+    differences: dict[str, Estimate]
+    """To the first arm, in percent of its mean, with 95 % intervals over speakers."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionBench:
+    """All ways to travel; ``costs[0]`` is what the others are compared with."""
+
+    recipe: Recipe
+    coordinates: int
+    costs: tuple[Cost, ...]
+
+
+def measure_compression(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    cache: Path | None = None,
+    stage: Callable[[str], Progress] | None = None,
+) -> CompressionBench:
+    """Run every arm of ``recipe`` in ``folder``, or go on where a run there ended, and judge their clones.
+
+    Raises :class:`RecipeError` for a recipe without arms or of another model than the packaged base's.
+    """
+    if not recipe.arms:
+        raise RecipeError(f"recipe '{recipe.name}' has no arms to compare: give it [arms.NAME] tables")
+    data = prepare(recipe, cache, stage("features") if stage else None)
+    arms = {name: data.recipe.arm(name) for name in recipe.arms}
+    for name, arm in arms.items():
+        _federate(arm, name, folder / name, data, stage(name) if stage else None)
+    judged = compare_arms(
+        {START: (data.recipe, ACOUSTIC, folder / "start")}
+        | {name: (arm, folder / name / "checkpoints", folder / name) for name, arm in arms.items()},
+        data, folder / "anchors", stage("cloning unseen speakers") if stage else None,
+    )["arms"]  # fmt: skip
+    partition = packaged_base().model.partition
+    first = judged[next(iter(arms))]["speakers"]
+    travels = {name: bytes_a_round(arm.compression, partition) for name, arm in arms.items()}
+    costs = [_cost(name, *travels[name], judged[name]["speakers"], first) for name in arms]
+    costs.append(_cost(START, 0, 0, judged[START]["speakers"], first))
+    return CompressionBench(data.recipe, partition.size, tuple(costs))
+
+
+def _federate(recipe: Recipe, name: str, folder: Path, data: Prepared, progress: Progress | None) -> None:
+    base = packaged_base().model
+    initial = PartitionedModel(base.model, base.partition).shared_vector()
+    plan = plan_for(recipe, folder / "checkpoints", name, len(data.train), initial=initial, seeded_noise=True)
+    if plan.partition.schema != base.partition.schema:
+        raise RecipeError(
+            f"recipe '{recipe.name}' makes another model than the packaged base: take model.size = 'tiny' and a corpus "
+            "with alignments"
+        )
+    done = latest_checkpoint(plan.folder, schema=plan.partition.schema)
+    if done is not None and done.round == recipe.federation.rounds:
+        return
+
+    def watch(report: Any, _: Any) -> None:
+        if report.dropped:
+            raise FedVoiceError(f"{name}, round {report.round}: updates were dropped: {report.dropped}")
+        if progress is not None:
+            progress(report.round, report.rounds)
+
+    devices = make_devices((folder / "devices").resolve(), data.train, data.cache)
+    run_federation(
+        make_app(plan, watch),
+        engine=recipe.engine,
+        clients=plan.clients,
+        environment={DEVICES_VARIABLE: str(devices)},
+    )
+
+
+def _cost(
+    name: str, down: int, up: int, speakers: Sequence[dict[str, Any]], first: Sequence[dict[str, Any]]
+) -> Cost:
+    figures, differences = {}, {}
+    for metric in METRICS:
+        own, reference = [s[metric] for s in speakers], [s[metric] for s in first]
+        figures[metric] = sum(own) / len(own)
+        mean = sum(reference) / len(reference)
+        pairs = [100 * (a - b) / mean for a, b in zip(own, reference, strict=True)]
+        differences[metric] = bootstrap_mean(pairs)
+    return Cost(name, down, up, figures, differences)
+
+
+def as_json(found: CompressionBench) -> dict[str, Any]:
+    """Plain data for ``--json``."""
+    plain = found.costs[0].down + found.costs[0].up
+    return {
+        "coordinates": found.coordinates,
+        "rounds": found.recipe.federation.rounds,
+        "cohort": found.recipe.federation.cohort,
+        "arms": {
+            cost.name: {
+                "down_bytes": cost.down,
+                "up_bytes": cost.up,
+                "ratio": plain / (cost.down + cost.up) if cost.up else None,
+                **cost.figures,
+                **{
+                    f"{metric}_difference_percent": {"mean": d.mean, "low": d.low, "high": d.high}
+                    for metric, d in cost.differences.items()
+                },
+            }
+            for cost in found.costs
+        },
+    }

@@ -1,0 +1,119 @@
+"""``fedvoice bench compression``: bytes a device a round, and what they cost in quality."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from simulations.commands.console import JsonOption, ProgressCallback, output, print_json, steps_progress
+from simulations.environment import describe_environment, machine_class
+
+if TYPE_CHECKING:
+    from simulations.benchmarks.compression import CompressionBench, Cost
+    from simulations.evaluation.bootstrap import Estimate
+
+
+def compression(
+    recipe: Annotated[str, typer.Option(help="Recipe whose arms are compared.")] = "compression",
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override one field, as federation.rounds=3; repeatable."),
+    ] = None,
+    arms: Annotated[str | None, typer.Option(help="Of its arms these alone, separated by commas.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where runs are kept, to go on after an interruption.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Run one short federation for each way to compress, and judge clones of unseen speakers with its weights.
+
+    The first arm is what the others are compared with. Every arm starts from the packaged base.
+    """
+    from simulations.benchmarks.compression import as_json, measure_compression
+    from simulations.recipes import find_recipe
+
+    chosen = find_recipe(recipe, override or [])
+    if arms is not None:
+        names = [name.strip() for name in arms.split(",")]
+        for name in names:
+            chosen.arm(name)  # says which there are, if there is none of that name
+        chosen = chosen.model_copy(update={"arms": {name: chosen.arms[name] for name in names}})
+    with contextlib.ExitStack() as stack:
+        place = folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="fedvoice-compression-"))
+        )
+        with _stages(json_output) as stage:
+            found = measure_compression(chosen, place, stage=stage)
+    if json_output:
+        print_json({**describe_environment(), **as_json(found)})
+        return
+    output().print(_table(found))
+    machine = machine_class()
+    output().print(
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB, {machine['processor']}; kB are 1000 bytes of arrays; "
+        "a message down has besides some 4 kB of header, mostly the recipe",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _stages(quiet: bool) -> Iterator[Callable[[str], ProgressCallback]]:
+    """One bar after another, each for a loop of its own."""
+    with contextlib.ExitStack() as bars:
+
+        def stage(title: str) -> ProgressCallback:
+            bars.close()
+            return bars.enter_context(steps_progress(title, quiet=quiet))
+
+        yield stage
+
+
+def _table(found: CompressionBench) -> Table:
+    federation = found.recipe.federation
+    size = f"{found.coordinates / 1e6:.3g} M shared weights"
+    title = f"{size}, {federation.rounds} rounds of {federation.cohort} devices"
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for column in (
+        "down kB",
+        "up kB",
+        "down ×",
+        "up ×",
+        "both ×",
+        "similarity",
+        "difference %",
+        "MCD dB",
+        "difference %",
+    ):
+        table.add_column(column, justify="right")
+    plain = found.costs[0]
+    for cost in found.costs:
+        table.add_row(cost.name, *_traffic(cost, plain), *_quality(cost, cost is plain))
+    return table
+
+
+def _traffic(cost: Cost, plain: Cost) -> list[str]:
+    if not cost.up:
+        return [""] * 5
+    ratios = (plain.down / cost.down, plain.up / cost.up, (plain.down + plain.up) / (cost.down + cost.up))
+    return [f"{cost.down / 1000:.0f}", f"{cost.up / 1000:.0f}", *(f"{ratio:.1f}" for ratio in ratios)]
+
+
+def _quality(cost: Cost, reference: bool) -> list[str]:
+    cells = []
+    for metric, digits in (("similarity_after", 3), ("mcd_after", 2)):
+        cells += [
+            f"{cost.figures[metric]:.{digits}f}",
+            "" if reference else _signed(cost.differences[metric]),
+        ]
+    return cells
+
+
+def _signed(difference: Estimate) -> str:
+    return f"{difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
