@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ CLAUSE_PAUSE = 0.08
 """Seconds of silence where a long sentence is cut."""
 LONGEST_PIECE = 160
 """Characters that are synthesised at once: about ten seconds, as long as what models are trained on."""
+# A homograph and a word of no dictionary: what English needs to be read from disk, these words need.
+_FIRST_WORDS = "I read zbligs."
+_FIRST_WORDS_MANDARIN = "你好。"
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+(?=\S)|(?<=[。！？])")
 # A stop after these goes on with the sentence: titles before a name, initials, and what stands before a number.
 _NO_END = re.compile(
@@ -80,24 +83,33 @@ def _parts(sentence: str) -> list[str]:
     """Parts of at most :data:`LONGEST_PIECE` characters (or one longer word), cut as late as that allows."""
     if len(sentence) <= LONGEST_PIECE:
         return [sentence]
-    parts: list[str] = []
-    for clause in filter(None, (c.strip() for c in _CLAUSE_END.split(sentence))):
-        for part in _between_words(clause):
-            if parts and len(parts[-1]) + 1 + len(part) <= LONGEST_PIECE:
-                parts[-1] += f" {part}"
-            else:
-                parts.append(part)
-    return parts
+    clauses = _CLAUSE_END.split(sentence)
+    return _joined(part for clause in clauses for part in _joined(clause.split()))
 
 
-def _between_words(clause: str) -> list[str]:
-    parts: list[str] = []
-    for word in clause.split():
-        if parts and len(parts[-1]) + 1 + len(word) <= LONGEST_PIECE:
-            parts[-1] += f" {word}"
+def _joined(parts: Iterable[str]) -> list[str]:
+    """``parts`` with as many neighbours joined, from the first on, as :data:`LONGEST_PIECE` allows."""
+    found: list[str] = []
+    for part in parts:
+        if found and len(found[-1]) + 1 + len(part) <= LONGEST_PIECE:
+            found[-1] += f" {part}"
         else:
-            parts.append(word)
-    return parts
+            found.append(part)
+    return found
+
+
+def warm_up(
+    model: VoiceModel, vocoder: Vocoder, condition: SpeakerCondition, *, language: str = "en"
+) -> None:
+    """Load all that the first sentence would wait for, by speaking one that nobody hears.
+
+    The dictionary, the tagger of words that are written alike, and the model that reads unknown words are each
+    read from disk where they are first needed. Raises :class:`TextError` for a language that cannot be spoken.
+    """
+    mandarin = language.strip().lower().startswith(("zh", "cmn"))
+    text = _FIRST_WORDS_MANDARIN if mandarin else _FIRST_WORDS
+    for _ in speak_piecewise(model, vocoder, condition, text, language=language):
+        pass
 
 
 @torch.no_grad()

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from client.vocoder_training import VocoderTrainer
@@ -39,6 +38,7 @@ from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import append_line, write_atomically
 from shared_models.seeds import generator
+from shared_models.tensor_file import read_tensors
 from shared_models.vocoders.adversarial_losses import mel_loss
 from shared_models.vocoders.from_recipe import dimensions_of, generator_of
 from shared_models.vocoders.vocoder_file import save_vocoder
@@ -146,15 +146,12 @@ def restore(trainer: VocoderTrainer, folder: Path) -> int:
     paths = sorted(folder.glob("step-*.safetensors"), reverse=True)
     for path in paths:
         try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
+            header, state = read_tensors(
+                path, "the checkpoint", "nor can a newer one, so start anew in another folder"
+            )
+        except CheckpointError:
             if path == paths[-1]:
-                raise CheckpointError(
-                    f"the checkpoint {path} cannot be read ({error}), nor can a newer one: start anew in another "
-                    "folder"
-                ) from None
+                raise
             continue
         if header.get("format") != FORMAT:
             raise CheckpointError(f"{path} is not a checkpoint of a vocoder's training")

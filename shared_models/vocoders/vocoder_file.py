@@ -12,12 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.files import write_atomically
+from shared_models.tensor_file import read_tensors
 from shared_models.vocoders.folding import folded_weights, load_folded_weights
 from shared_models.vocoders.kinds import (
     KINDS,
@@ -110,14 +110,7 @@ def packaged_vocoder() -> NeuralVocoder:
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(f"there is no vocoder file {path}; check the path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return file.metadata() or {}, tensors
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"the vocoder file {path} cannot be read ({error}): it is truncated or damaged, so get it again"
-        ) from None
+    return read_tensors(path, "the vocoder file", "it is truncated or damaged, so get it again")
 
 
 def _json(header: Mapping[str, str], key: str) -> object:

@@ -54,15 +54,19 @@ def speak(
         _list_voices(as_json)
         return
     said = sys.stdin.read() if text == "-" else text
-    loaded, condition = _voice(voice, base, arm)
-    wave, figures = _say(said, loaded, condition, vocoder, language, speed, pitch, quiet=as_json)
+    started = time.monotonic()
+    speaker = _load(voice, base, arm, vocoder, language)
+    loading = time.monotonic() - started
+    wave, figures = _say(said, speaker, language, speed, pitch, quiet=as_json)
     write_audio(output, wave, SAMPLE_RATE)
     if as_json:
-        console.print_json({"output": str(output), **figures})
+        console.print_json({"output": str(output), "seconds_to_load": loading, **figures})
         return
     console.output().print(
-        f"{output}: {figures['seconds']:.1f} s of speech, made in {figures['seconds_taken']:.1f} s",
+        f"{output}: {figures['seconds']:.1f} s of speech, made in {figures['seconds_taken']:.1f} s "
+        f"after {loading:.1f} s of loading",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -79,11 +83,23 @@ def _voice(voice: str, base: Path | None, arm: str | None) -> tuple[Any, Any]:
     return loaded.model.model, load_profile(path, base=loaded.hash).condition
 
 
+def _load(
+    voice: str, base: Path | None, arm: str | None, vocoder: str | None, language: str
+) -> tuple[Any, Any, Any]:
+    """Model, condition and vocoder, ready to speak at once."""
+    from client.speaking import warm_up
+    from shared_models.pretrained import default_vocoder
+    from shared_models.vocoders import build_vocoder
+
+    model, condition = _voice(voice, base, arm)
+    sound = build_vocoder(vocoder or default_vocoder())
+    warm_up(model, sound, condition, language=language)
+    return model, condition, sound
+
+
 def _say(
     text: str,
-    model: Any,
-    condition: Any,
-    vocoder: str | None,
+    speaker: tuple[Any, Any, Any],
     language: str,
     speed: float,
     pitch: float,
@@ -95,10 +111,8 @@ def _say(
 
     from client.speaking import speak_piecewise
     from shared_models.audio.mel import SAMPLE_RATE
-    from shared_models.pretrained import default_vocoder
-    from shared_models.vocoders import build_vocoder
 
-    sound = build_vocoder(vocoder or default_vocoder())
+    model, condition, sound = speaker
     waves: list[Any] = []
     started, first = time.monotonic(), 0.0
     with console.steps_progress("speaking", quiet=quiet) as advance:

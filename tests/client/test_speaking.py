@@ -11,9 +11,10 @@ from tiny_federation import shaken, tiny_model, tiny_recipe
 from torch import Tensor
 
 from client.cloning import voice_of_nobody
-from client.speaking import LONGEST_PIECE, SENTENCE_PAUSE, speak, speak_piecewise, split_text
+from client.speaking import LONGEST_PIECE, SENTENCE_PAUSE, speak, speak_piecewise, split_text, warm_up
 from shared_models.audio.mel import HOP, SAMPLE_RATE
 from shared_models.errors import TextError
+from shared_models.text import english
 
 WORDS = st.text(alphabet="abcdefgh'", min_size=1, max_size=12)
 MARKS = st.sampled_from(["", "", "", ",", ";", ".", "!", "?", " —"])
@@ -52,6 +53,12 @@ def test_a_long_sentence_is_cut_at_clauses_first() -> None:
     assert all(piece.pause < SENTENCE_PAUSE for piece in pieces[:-1])
 
 
+def test_what_fits_between_cuts_is_joined_and_a_longer_word_stands_alone() -> None:
+    long_word = "b" * (LONGEST_PIECE + 5)
+    pieces = [piece.text for piece in split_text(f"one, two, {long_word} three, four.")]
+    assert pieces == ["one, two,", long_word, "three, four."]
+
+
 class Ramp:
     """A vocoder that says which frame a sample came from."""
 
@@ -80,3 +87,17 @@ def test_nothing_to_say_is_an_error() -> None:
     model = tiny_model(tiny_recipe(aligner__learn="never"))
     with pytest.raises(TextError, match="nothing to say"):
         speak(model.model, Ramp(), voice_of_nobody(model), " ... \n — ")
+
+
+def test_nothing_is_left_to_load_after_warming_up() -> None:
+    loaded = (english._lexicon, english._tagger, english._grapheme_model)
+    for load in loaded:
+        load.cache_clear()
+    model = tiny_model(tiny_recipe(aligner__learn="never"))
+    warm_up(model.model, Ramp(), voice_of_nobody(model))
+    assert [load.cache_info().currsize for load in loaded] == [1, 1, 1]
+    speak(model.model, Ramp(), voice_of_nobody(model), "They record a frobnak.")
+    assert [load.cache_info().misses for load in loaded] == [1, 1, 1]
+    warm_up(model.model, Ramp(), voice_of_nobody(model), language="zh")
+    with pytest.raises(TextError):
+        warm_up(model.model, Ramp(), voice_of_nobody(model), language="tlh-klingon")

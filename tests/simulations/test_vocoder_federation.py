@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from server.checkpoints import latest_checkpoint
 from shared_models.config import Recipe
 from shared_models.vocoders import load_vocoder
-from simulations import cli
+from simulations import cli, vocoder_federation
 from simulations.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -73,6 +74,30 @@ def test_a_vocoder_is_federated_resumed_and_privately_too(corpus: Path, tmp_path
     statement = private["privacy"]
     assert isinstance(statement, dict)
     assert statement["epsilon"] > 0
+
+
+def test_a_run_that_is_killed_before_its_first_checkpoint_keeps_its_start(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = sets("federation.rounds=1", "federation.cohort=2")
+    first = federate("--corpus", corpus, "--output", tmp_path / "first", *short)
+    start = tmp_path / "start.safetensors"
+    shutil.copy(str(first["vocoder"]), start)
+    federate("--corpus", corpus, "--output", tmp_path / "whole", "--start", start, *short)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(vocoder_federation, "run_federation", killed)
+        arguments = ["vocoder", "federate", "--corpus", str(corpus), "--start", str(start), *short]
+        done = CliRunner().invoke(cli.app, [*arguments, "--output", str(tmp_path / "killed")])
+        assert done.exit_code != 0
+    assert latest_checkpoint(RunFolder(tmp_path / "killed").arm("vocoder").checkpoints) is None
+    start.unlink()
+    federate("--resume", tmp_path / "killed")
+    assert torch.equal(weights_of(tmp_path / "killed"), weights_of(tmp_path / "whole"))
+    assert not torch.equal(weights_of(tmp_path / "killed"), weights_of(tmp_path / "first"))
 
 
 def test_a_start_of_another_size_is_refused(corpus: Path, tmp_path: Path) -> None:
