@@ -24,7 +24,7 @@ def state_folder() -> Path:
 
 
 class LedgerAnchor:
-    """The anchor of one device, known by its key's fingerprint (or its home's path before it has a key)."""
+    """The anchor of one device, known by its home's own name (``identity`` in it)."""
 
     def __init__(self, identity: str, folder: Path | None = None) -> None:
         name = hashlib.sha256(identity.encode()).hexdigest()[:32]

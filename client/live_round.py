@@ -6,7 +6,7 @@ sent; whether this device's files are the newest; whether the same question was 
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from client.spending import Claim, claim_of, reserve_round, rounds_known
 from shared_models import wire
 from shared_models.config import Recipe
 from shared_models.errors import BudgetError, DeclinedError, StaleCopyError
+from shared_models.files import write_atomically
 from shared_models.partition import Partition, weights_hash
 
 
@@ -119,9 +120,11 @@ class LiveRound:
 
 
 def identity_of(home: Path) -> str:
-    """By what a home is known to its anchor: its key, which a backup brings along, or else its place."""
-    key = home / "node.key"
-    return hashlib.sha256(key.read_bytes()).hexdigest() if key.exists() else str(home.resolve())
+    """By what a home is known to its anchor: a name of its own, made once, which a backup brings along."""
+    path = home / "identity"
+    if not path.exists():
+        write_atomically(path, secrets.token_hex(16))
+    return path.read_text()
 
 
 def _content_of(letter: Letter) -> RecordDict:

@@ -29,6 +29,8 @@ from simulations.commands import (
     doctor,
     evaluate,
     export,
+    join,
+    leave,
     privacy,
     simulate,
     speak,
@@ -69,6 +71,8 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(vocoder.app, name="vocoder")
 app.add_typer(bench.app, name="bench")
+app.command()(join.join)
+app.command()(leave.leave)
 app.command()(doctor.doctor)
 
 

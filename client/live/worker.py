@@ -121,7 +121,8 @@ class Worker:
             traceback.print_exc()
         told = f"{type(error).__name__}: the device could not answer"
         if isinstance(error, _TOLD_IN_FULL):
-            told = f"{type(error).__name__}: {error}"
+            kind = type(error).__name__
+            told = f"{kind}: {str(error).removeprefix(f'{kind}: ')}"
         elif type(error) is FedVoiceError:
             # What client.app made of an error in training: its kind, without a name or a file.
             told = str(error)

@@ -1,0 +1,147 @@
+"""``fedvoice join``: take part in a federation with this device's recordings, which stay here."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from simulations.commands import console, device_status
+
+
+def join(
+    code: Annotated[
+        str | None, typer.Argument(help="The join code that the operator gave you; none to go on.")
+    ] = None,
+    voice: Annotated[
+        Path | None, typer.Option("--voice", help="Your recordings with their texts: a folder, or a CSV.")
+    ] = None,
+    home: Annotated[Path, typer.Option("--home", help="Where this device keeps its files.")] = Path(
+        "~/.fedvoice/device"
+    ),
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="What the operator sees this device as; the recordings' folder."),
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="Your policy (TOML); a cautious one is written if there is none."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Join without being asked once more.")] = False,
+    enrol_only: Annotated[bool, typer.Option("--enrol-only", help="Enrol, and start later.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show what the device is doing, and leave it at that.")
+    ] = False,
+    as_json: console.JsonOption = False,
+    print_systemd: Annotated[
+        bool, typer.Option("--print-systemd", help="Print a systemd user unit for this device.")
+    ] = False,
+    print_containerfile: Annotated[
+        bool, typer.Option("--print-containerfile", help="Print a container file for a device.")
+    ] = False,
+) -> None:
+    """Join a federation, and train in it while this command runs.
+
+    Examples:
+
+        fedvoice join fedvoice1-... --voice my-recordings/
+
+        fedvoice join
+
+        fedvoice join --status
+    """
+    home = home.expanduser()
+    if print_systemd or print_containerfile:
+        from client.live.installation import containerfile, systemd_unit
+
+        sys.stdout.write(systemd_unit(home) if print_systemd else containerfile())
+        return
+    if status:
+        device_status.show(home, as_json)
+        return
+    if code is not None:
+        _enrol(code, voice, home, name, policy, yes)
+    elif policy is not None:
+        _install_policy(policy, home)
+    if not enrol_only:
+        _run(home, as_json)
+
+
+def _enrol(
+    code: str, voice: Path | None, home: Path, name: str | None, policy: Path | None, yes: bool
+) -> None:
+    from client.device import Device
+    from client.live.disclosure import what_is_sent
+    from client.live.enrolment import enrol
+    from client.live.home import superexec_secret
+    from client.live.voice import prepare_voice
+    from client.policy import load_policy
+    from shared_models.errors import CorpusError
+    from shared_models.join_code import JoinCode
+
+    parsed = JoinCode.parse(code)
+    chosen = load_policy(policy) if policy is not None else load_policy(home / "policy.toml")
+    if voice is None and not (home / "recordings.json").exists():
+        raise CorpusError("say where your recordings are: fedvoice join CODE --voice PATH")
+    shown = name or (voice.resolve().stem if voice is not None else Device.open(home).speaker)
+    _say([*what_is_sent("(to be told)", parsed.address, shown, chosen)][1:])
+    if not yes and not typer.confirm("Join?"):
+        raise typer.Abort
+    if voice is not None:
+        with console.steps_progress("reading your recordings") as progress:
+            device, problems = prepare_voice(voice, home, shown, progress)
+        _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
+    _install_policy(policy, home)
+    member = enrol(parsed, home, shown)
+    superexec_secret(home)
+    _say(
+        [f"Enrolled in '{member.federation}' at {member.server} as device {member.partition}. Files: {home}"]
+    )
+
+
+def _install_policy(chosen: Path | None, home: Path) -> None:
+    from client.policy import as_toml, load_policy
+    from shared_models.errors import RecipeError
+    from shared_models.files import write_atomically
+
+    if chosen is not None:
+        if not chosen.is_file():
+            raise RecipeError(f"there is no policy at {chosen}; check the path")
+        load_policy(chosen)
+        write_atomically(home / "policy.toml", chosen.read_text(encoding="utf-8"))
+    elif not (home / "policy.toml").exists():
+        write_atomically(home / "policy.toml", as_toml(load_policy(home / "policy.toml")))
+
+
+def _run(home: Path, as_json: bool) -> None:
+    from client.live.supervisor import supervise
+
+    stop = threading.Event()
+    with _signals(stop.set), device_status.live(as_json) as draw:
+        supervise(home, stop, draw)
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM ask to stop; the device then signs off from its server."""
+
+    def ask(_number: int, _frame: Any) -> None:
+        stop()
+
+    earlier = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _say(sentences: list[str]) -> None:
+    for sentence in sentences:
+        console.notices().print(sentence, highlight=False, markup=False)

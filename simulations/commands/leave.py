@@ -1,0 +1,33 @@
+"""``fedvoice leave``: take this device out of its federation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulations.commands import console
+
+
+def leave(
+    home: Annotated[Path, typer.Option("--home", help="Where this device keeps its files.")] = Path(
+        "~/.fedvoice/device"
+    ),
+) -> None:
+    """Deregister this device. Your recordings, your personal voice and the ledger stay where they are."""
+    from client.live.enrolment import leave as deregister
+    from client.live.home import only_one
+
+    home = home.expanduser()
+    with only_one(home):
+        member = deregister(home)
+        # What is kept has to be enrolled anew to be of use; the key is of no use to anybody else either.
+        for gone in ("federation.json", "node.key", "live/online.json", "live/inbox.json"):
+            (home / gone).unlink(missing_ok=True)
+    console.output().print(
+        f"Left '{member.federation}' at {member.server}. Recordings, personal voice and ledger are still in {home}; "
+        "what was sent before cannot be taken back.",
+        highlight=False,
+        soft_wrap=True,
+    )
