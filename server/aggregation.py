@@ -7,7 +7,6 @@ same bits whatever the order of arrival.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared_models.clipping import l2_norm, require_float32
+from shared_models.clipping import require_float32
 from shared_models.errors import WireError
 
 FRACTION_BITS = 36
 LARGEST_COORDINATE = 64.0
 MOST_UPDATES = 1 << 20
-NORM_TOLERANCE = 1e-5
 
 # Two temporaries of this many float64 stay in a core's second-level cache.
 _BLOCK = 1 << 17
@@ -35,9 +33,9 @@ _MAGIC_BITS = int(np.float64(_MAGIC).view(np.int64))
 class StreamingSum:
     """The exact sum of updates ``(size,)`` float32, in 64-bit fixed point with 36 fractional bits.
 
-    Why it cannot overflow: a coordinate is at most 64 = 2**6 in size (:func:`validate_update` refuses more),
-    so its integer is at most 2**42, and 2**20 updates add up to at most 2**62, below the 2**63 of an int64.
-    Rounding moves a coordinate by at most 2**-37, or 7e-12, to nearest, which is far below what float32
+    Why it cannot overflow: a coordinate is at most 64 = 2**6 in size, because
+    :func:`~server.validation.validate_update` refuses more, so its integer is at most 2**42, and 2**20
+    updates add up to at most 2**62, below the 2**63 of an int64. Rounding moves a coordinate by at most 2**-37, or 7e-12, to nearest, which is far below what float32
     weights can hold. Integer addition is associative and commutative, hence the order cannot matter.
 
     The cast is done in the float64 adder: ``x + 1.5 * 2**16`` has the wanted integer in its low bits on top
@@ -52,7 +50,7 @@ class StreamingSum:
         self._second = ThreadPoolExecutor(1) if size >= _WORTH_A_THREAD else None
 
     def add(self, update: Tensor) -> None:
-        """Add one update ``(size,)`` float32 that :func:`validate_update` has passed."""
+        """Add one update ``(size,)`` float32 that :func:`~server.validation.validate_update` has passed."""
         self.add_many([update])
 
     def add_many(self, updates: Sequence[Tensor]) -> None:
@@ -122,42 +120,6 @@ class StreamingSum:
         if flat.numel() != self.size:
             raise WireError(_wrong_length(flat.numel(), self.size))
         return flat.numpy()
-
-
-def validate_update(update: Tensor, size: int, clip: float | None) -> None:
-    """Check an update ``(size,)`` float32 before it is added; ``clip`` is the norm it was to be clipped to.
-
-    Raises :class:`WireError` for another dtype or length, NaN or infinite numbers, coordinates beyond
-    +-64, and a norm above ``clip`` by more than 1e-5 of it. No update weighs more than another, whatever
-    amount of data it came from.
-    """
-    flat = require_float32(update)
-    if flat.numel() != size:
-        raise WireError(_wrong_length(flat.numel(), size))
-    norm = _quick_norm(flat)
-    # A norm within float32's rounding of a limit is taken again in float64, and so is one that overflowed.
-    limit = LARGEST_COORDINATE if clip is None else min(clip, LARGEST_COORDINATE)
-    if not norm < limit * (1 - 1e-4):
-        norm = l2_norm(flat)
-    if not math.isfinite(norm):
-        raise WireError("an update holds NaN or infinite numbers: that client's training diverged")
-    if clip is not None and norm > clip * (1 + NORM_TOLERANCE):
-        raise WireError(f"an update has norm {norm:.6g} where the round's clipping norm is {clip:g}")
-    if norm > LARGEST_COORDINATE and (largest := float(flat.abs().max())) > LARGEST_COORDINATE:
-        raise WireError(
-            f"an update moves a weight by {largest:.4g}, more than {LARGEST_COORDINATE:g}: that client's "
-            "training diverged"
-        )
-
-
-def _quick_norm(flat: Tensor) -> float:
-    array = flat.numpy()
-    total = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, array.size, _BLOCK):
-            block = array[start : start + _BLOCK]
-            total += float(np.dot(block, block))
-    return math.sqrt(total) if total >= 0 else math.nan
 
 
 def _wrong_length(found: int, expected: int) -> str:

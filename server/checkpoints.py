@@ -1,7 +1,9 @@
 """Checkpoints of a federation: after every round, everything the next one needs.
 
 One safetensors file a round: the shared weights as one flat vector, the server optimizer's moments, and
-in its header the round, the partition's schema, the recipe and the accountant's state. Written to a
+in its header the round, the partition's schema, the recipe, the accountant's state, when each partition was last
+counted, and the round's report. The last two say who took part: a checkpoint is the server's own, and what is
+published is made of its weights. Written to a
 temporary name, synced and renamed, so that a file with a round's name is always whole.
 """
 
@@ -37,6 +39,10 @@ class Checkpoint:
     """The resolved recipe as JSON."""
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     accountant: dict[str, Any] | None = None
+    counted: dict[int, int] = field(default_factory=dict)
+    """Partition to the last round in which its update was counted."""
+    report: dict[str, Any] | None = None
+    """The round's report, which a server that died before it was out gives again."""
 
     @property
     def base_hash(self) -> str:
@@ -53,6 +59,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "schema": checkpoint.schema,
         "recipe": checkpoint.recipe,
         "accountant": json.dumps(checkpoint.accountant),
+        "counted": json.dumps(checkpoint.counted),
+        "report": json.dumps(checkpoint.report),
     }
     tensors = {"weights": checkpoint.weights} | {f"optimizer.{k}": v for k, v in checkpoint.optimizer.items()}
     path = folder / f"round-{checkpoint.round:05d}.safetensors"
@@ -82,7 +90,18 @@ def load_checkpoint(path: Path, *, schema: str | None = None) -> Checkpoint:
         recipe=header["recipe"],
         optimizer=moments,
         accountant=json.loads(header["accountant"]),
+        # Files of before there were live runs have neither.
+        counted={
+            int(partition): number for partition, number in json.loads(header.get("counted", "{}")).items()
+        },
+        report=json.loads(header.get("report", "null")),
     )
+
+
+def newest_round(folder: Path) -> int:
+    """The last round that any checkpoint in ``folder`` is named after, damaged or not; 0 if there is none."""
+    numbers = [path.stem.removeprefix("round-") for path in folder.glob("round-*.safetensors")]
+    return max((int(number) for number in numbers if number.isdigit()), default=0)
 
 
 def latest_checkpoint(folder: Path, *, schema: str | None = None) -> Checkpoint | None:

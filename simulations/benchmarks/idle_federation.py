@@ -10,8 +10,10 @@ from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 from torch import Tensor
 
-from server.aggregation import StreamingSum, validate_update
-from server.rounds import meet_clients, replies
+from server.aggregation import StreamingSum
+from server.exchange import replies
+from server.rosters import meet_clients
+from server.validation import validate_update
 from shared_models import wire
 from shared_models.errors import FedVoiceError
 from shared_models.partition import Partition

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 
 from server import aggregation
-from server.aggregation import LARGEST_COORDINATE, StreamingSum, validate_update
+from server.aggregation import LARGEST_COORDINATE, StreamingSum
+from server.validation import validate_update
 from shared_models.clipping import clip, l2_norm
 from shared_models.errors import PrivacyError, WireError
 from shared_models.partition import Owner, PartitionedModel

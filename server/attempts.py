@@ -1,0 +1,65 @@
+"""The durable note of who was drawn for the round at hand, written before the first message of it.
+
+A server that dies in the middle of a round begins it again with the *same* cohort. That saves the devices their
+work, since each keeps its last reply, and it keeps the privacy accounting honest: every round is one throw of
+the coins, however often the server falls. Drawn again, the cohort that is released in the end would be one that
+was selected by whether the server survived it, and whoever can make it fall could choose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from shared_models.files import write_atomically
+
+_NAME = "attempt.json"
+FORMAT = "fedvoice-attempt-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One sending of a round's messages."""
+
+    run: str
+    round: int
+    number: int
+    """1 for the first."""
+    cohort: tuple[int, ...]
+    """Partitions, online or not. As secret as the noise."""
+
+
+def begin_attempt(
+    folder: Path, run: str, round_number: int, draw: Callable[[], list[int]], *, redraw: bool = False
+) -> Attempt:
+    """Write down and return the next attempt at a round, with the cohort of the one before if there was one.
+
+    ``redraw`` draws another all the same. Raises :class:`StorageError` where it cannot be written; no message
+    may be sent then.
+    """
+    before = latest_attempt(folder, run)
+    if before is not None and before.round == round_number:
+        cohort = tuple(draw()) if redraw else before.cohort
+        attempt = Attempt(run, round_number, before.number + 1, cohort)
+    else:
+        attempt = Attempt(run, round_number, 1, tuple(draw()))
+    write_atomically(folder / _NAME, json.dumps({"format": FORMAT} | asdict(attempt)))
+    return attempt
+
+
+def latest_attempt(folder: Path, run: str) -> Attempt | None:
+    """The last attempt of this run; None if there was none, or its note is unreadable.
+
+    An unreadable note costs a new draw and nothing else: files are replaced whole, so this takes a failing
+    disk or another program.
+    """
+    try:
+        data = json.loads((folder / _NAME).read_text(encoding="utf-8"))
+        if data["format"] != FORMAT or data["run"] != run:
+            return None
+        cohort = tuple(int(partition) for partition in data["cohort"])
+        return Attempt(run, int(data["round"]), int(data["number"]), cohort)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

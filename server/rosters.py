@@ -1,0 +1,88 @@
+"""Which devices a round can reach: a simulation's clients, or the registered devices that are online now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from server.exchange import replies
+from shared_models.errors import FedVoiceError, WireError
+
+_POLL_SECONDS = 0.02
+
+
+class Roster(Protocol):
+    """Who is there."""
+
+    def nodes(self) -> Mapping[int, int]:
+        """Partition to Flower node id, of every device that is online now."""
+
+
+class GreetedRoster:
+    """A simulation's clients: all of them are waited for and greeted once, and stay."""
+
+    def __init__(self, grid: Grid, expected: int, seconds: float) -> None:
+        self._grid = grid
+        self._expected = expected
+        self._seconds = seconds
+        self._nodes: dict[int, int] = {}
+
+    def nodes(self) -> Mapping[int, int]:
+        """See :class:`Roster`. Raises :class:`FedVoiceError` if too few join in time."""
+        self._nodes = self._nodes or meet_clients(self._grid, self._expected, self._seconds)
+        return self._nodes
+
+
+class RegisteredRoster:
+    """A live run's devices: those that the registry knows as active and whose node is online now.
+
+    ``registered`` gives partition to Flower node id; the two numbers were bound together at enrolment, so a
+    device cannot take another's place by claiming its partition.
+    """
+
+    def __init__(self, registered: Callable[[], Mapping[int, int]], grid: Grid) -> None:
+        self._registered = registered
+        self._grid = grid
+
+    def nodes(self) -> Mapping[int, int]:
+        """See :class:`Roster`."""
+        online = set(self._grid.get_node_ids())
+        return {partition: node for partition, node in self._registered().items() if node in online}
+
+
+def meet_clients(grid: Grid, expected: int, seconds: float) -> dict[int, int]:
+    """Wait for all clients and ask each which partition it holds: ``{partition: node id}``.
+
+    Flower's own strategies sample whoever has registered at that instant, or wait without end.
+    """
+    deadline = time.monotonic() + seconds
+    while len(ids := list(grid.get_node_ids())) < expected:
+        if time.monotonic() > deadline:
+            raise FedVoiceError(
+                f"only {len(ids)} of {expected} clients joined within {seconds:.0f} s: start the missing ones, or "
+                "lower the expected number"
+            )
+        time.sleep(_POLL_SECONDS)
+    asked = [
+        Message(RecordDict(), dst_node_id=node, message_type="query.hello", group_id="hello") for node in ids
+    ]
+    nodes = {}
+    for reply in replies(grid, asked, seconds):
+        if not reply.has_error():
+            nodes[_partition_of(reply)] = reply.metadata.src_node_id
+    if len(nodes) < expected:
+        raise FedVoiceError(
+            f"{len(nodes)} of {expected} clients answered the server's greeting: see the others' logs for the reason"
+        )
+    return nodes
+
+
+def _partition_of(reply: Message) -> int:
+    partition = reply.content.config_records["hello"]["partition"]
+    if not isinstance(partition, int):
+        raise WireError(f"a client greeted with the partition {partition!r}, which is no number")
+    return partition

@@ -1,0 +1,48 @@
+"""What a round sends: the shared weights, encoded once, and a header for each device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flwr.app import ConfigRecord, Message
+from torch import Tensor
+
+from server.attempts import Attempt
+from server.downlink import Downlink
+from server.plan import FederationPlan
+
+NEVER = -1
+
+
+def train_messages(
+    plan: FederationPlan,
+    downlink: Downlink,
+    weights: Tensor,
+    attempt: Attempt,
+    nodes: Mapping[int, int],
+    counted: Mapping[int, int],
+) -> list[Message]:
+    """The ``train`` messages with ``weights`` ``(D,)`` to ``nodes`` (partition to node id), by partition.
+
+    Beside what :mod:`shared_models.wire` describes, a header holds the recipe, the run, the attempt, and under
+    ``seen`` the last round in which this device's update was counted, -1 if never: a device whose own files know
+    of less is running from an old copy of them, and its privacy ledger is short.
+    """
+    header, shared = downlink.encode(attempt.round, weights)
+    common = {
+        **header,
+        "recipe": plan.recipe.model_dump_json(),
+        "run": plan.run,
+        "attempt": attempt.number,
+    }
+    return [
+        Message(
+            downlink.content(
+                nodes[partition], ConfigRecord({**common, "seen": counted.get(partition, NEVER)}), shared
+            ),
+            dst_node_id=nodes[partition],
+            message_type="train",
+            group_id=str(attempt.round),
+        )
+        for partition in sorted(nodes)
+    ]
