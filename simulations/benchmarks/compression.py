@@ -18,15 +18,16 @@ from server.checkpoints import latest_checkpoint
 from shared_models.compression import bytes_a_round
 from shared_models.config import Recipe
 from shared_models.errors import FedVoiceError, RecipeError
-from shared_models.partition import PartitionedModel
 from shared_models.pretrained import ACOUSTIC
 from simulations.engine import run_federation
 from simulations.evaluation.bootstrap import Estimate, bootstrap_mean
 from simulations.evaluation.comparison import compare_arms
 from simulations.preparation import Prepared, make_devices, prepare
+from simulations.validation import Validation
 
 START = "start, no rounds"
 METRICS = ("similarity_after", "mcd_after")
+_VALIDATION_SETTINGS = {"evaluation.validation": 60}
 Progress = Callable[[int, int], None]
 
 
@@ -43,6 +44,8 @@ class Cost:
     """Means over unseen speakers of :data:`METRICS`."""
     differences: dict[str, Estimate]
     """To the first arm, in percent of its mean, with 95 % intervals over speakers."""
+    validation_loss: float
+    """On unseen speakers' utterances without cloning: fewer causes of chance than in the clones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,24 @@ def measure_compression(
         | {name: (arm, folder / name / "checkpoints", folder / name) for name, arm in arms.items()},
         data, folder / "anchors", stage("cloning unseen speakers") if stage else None,
     )["arms"]  # fmt: skip
-    partition = packaged_base().model.partition
+    base = packaged_base().model
     first = judged[next(iter(arms))]["speakers"]
-    travels = {name: bytes_a_round(arm.compression, partition) for name, arm in arms.items()}
-    costs = [_cost(name, *travels[name], judged[name]["speakers"], first) for name in arms]
-    costs.append(_cost(START, 0, 0, judged[START]["speakers"], first))
-    return CompressionBench(data.recipe, partition.size, tuple(costs))
+    validation = Validation(data.recipe.override(_VALIDATION_SETTINGS), data)
+    costs = []
+    for name, arm in arms.items():
+        trained = latest_checkpoint(folder / name / "checkpoints")
+        assert trained is not None
+        traffic = bytes_a_round(arm.compression, base.partition)
+        loss = validation.loss(trained.weights)
+        costs.append(_cost(name, traffic, loss, judged[name]["speakers"], first))
+    loss = validation.loss(base.shared_vector())
+    costs.append(_cost(START, (0, 0), loss, judged[START]["speakers"], first))
+    return CompressionBench(data.recipe, base.partition.size, tuple(costs))
 
 
 def _federate(recipe: Recipe, name: str, folder: Path, data: Prepared, progress: Progress | None) -> None:
     base = packaged_base().model
-    initial = PartitionedModel(base.model, base.partition).shared_vector()
+    initial = base.shared_vector()
     plan = plan_for(recipe, folder / "checkpoints", name, len(data.train), initial=initial, seeded_noise=True)
     if plan.partition.schema != base.partition.schema:
         raise RecipeError(
@@ -113,7 +123,11 @@ def _federate(recipe: Recipe, name: str, folder: Path, data: Prepared, progress:
 
 
 def _cost(
-    name: str, down: int, up: int, speakers: Sequence[dict[str, Any]], first: Sequence[dict[str, Any]]
+    name: str,
+    traffic: tuple[int, int],
+    loss: float,
+    speakers: Sequence[dict[str, Any]],
+    first: Sequence[dict[str, Any]],
 ) -> Cost:
     figures, differences = {}, {}
     for metric in METRICS:
@@ -122,7 +136,7 @@ def _cost(
         mean = sum(reference) / len(reference)
         pairs = [100 * (a - b) / mean for a, b in zip(own, reference, strict=True)]
         differences[metric] = bootstrap_mean(pairs)
-    return Cost(name, down, up, figures, differences)
+    return Cost(name, *traffic, figures, differences, loss)
 
 
 def as_json(found: CompressionBench) -> dict[str, Any]:
@@ -137,6 +151,7 @@ def as_json(found: CompressionBench) -> dict[str, Any]:
                 "down_bytes": cost.down,
                 "up_bytes": cost.up,
                 "ratio": plain / (cost.down + cost.up) if cost.up else None,
+                "validation_loss": cost.validation_loss,
                 **cost.figures,
                 **{
                     f"{metric}_difference_percent": {"mean": d.mean, "low": d.low, "high": d.high}

@@ -94,7 +94,9 @@ def _table(found: CompressionBench) -> Table:
         table.add_column(column, justify="right")
     plain = found.costs[0]
     for cost in found.costs:
-        table.add_row(cost.name, *_traffic(cost, plain), *_quality(cost, cost is plain))
+        table.add_row(
+            cost.name, *_traffic(cost, plain), *_quality(cost, cost is plain), f"{cost.validation_loss:.4f}"
+        )
     return table
 
 
