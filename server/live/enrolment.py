@@ -1,0 +1,75 @@
+"""Enrolling and leaving: the two requests that FedVoice adds to Flower's server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from server.live.home import Settings
+from server.live.registry import Registered, Registry
+from server.live.signatures import CLOCK_SECONDS, ENROL, LEAVE, from_base64, proves, public_key
+from shared_models.bundle import PROTOCOL
+from shared_models.errors import EnrolmentError
+from shared_models.join_code import SECRET_BYTES
+
+_LONGEST_NAME = 64
+
+
+def enrol(
+    body: bytes, settings: Settings, registry: Registry, version: str, node_for: Callable[[bytes, str], int]
+) -> dict[str, Any]:
+    """Answer one enrolment request. Raises :class:`EnrolmentError` with the sentence for the device's owner."""
+    asked = _fields(body)
+    protocol, theirs = asked.get("protocol"), str(asked.get("version", ""))[:32]
+    if protocol != PROTOCOL or theirs != version:
+        raise EnrolmentError(
+            f"the server runs fedvoice {version}, this device has {theirs}: pip install fedvoice=={version}"
+        )
+    secret = from_base64(asked.get("secret"))
+    key, pem = public_key(str(asked.get("public_key", "")))
+    if len(secret) != SECRET_BYTES or not proves(key, from_base64(asked.get("proof")), ENROL + secret):
+        raise EnrolmentError("the proof is not this key's signature of the join code's secret")
+    device = registry.enrol(secret, pem, _name(asked.get("name")), theirs, settings.population, node_for)
+    return {
+        "partition": device.partition,
+        "federation": settings.name,
+        "node_id": str(device.node_id),
+        "run": settings.run,
+        "protocol": PROTOCOL,
+    }
+
+
+def leave(body: bytes, registry: Registry) -> Registered:
+    """Answer one request to leave: the device's place and key end. Raises :class:`EnrolmentError`."""
+    asked = _fields(body)
+    key, pem = public_key(str(asked.get("public_key", "")))
+    timestamp = str(asked.get("timestamp", ""))
+    try:
+        age = time.time() - float(timestamp)
+    except ValueError:
+        raise EnrolmentError("the timestamp is no Unix time") from None
+    if not abs(age) <= CLOCK_SECONDS:
+        raise EnrolmentError(f"the request is {age:.0f} s old: check the device's clock")
+    if not proves(key, from_base64(asked.get("proof")), LEAVE + timestamp.encode()):
+        raise EnrolmentError("the proof is not this key's signature of the time")
+    device = registry.withdraw(pem, "left")
+    if device is None:
+        raise EnrolmentError("no device with this key has joined here")
+    return device
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise EnrolmentError("the request is not a JSON object")
+    return fields
+
+
+def _name(asked: object) -> str:
+    # Shown in the operator's terminal: control characters could forge what it says.
+    return "".join(c for c in str(asked or "") if c.isprintable())[:_LONGEST_NAME] or "unnamed"

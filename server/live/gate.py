@@ -1,0 +1,361 @@
+"""The gate: what stands before Flower's server and decides, before anything is parsed, who may ask for what.
+
+Open to all are the health check, the CA certificate and enrolment. Devices whose key is registered reach the
+Fleet API. The operator, by a token, reaches the rest. Every other request is turned away, logged and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from server.live import enrolment, flower, signatures
+from server.live.body import BodyProblemError, read_body, replayed
+from server.live.home import ServerHome
+from server.live.journal import read_standing
+from server.live.limits import Buckets, Limits
+from server.live.metrics import Traffic, figures, prometheus
+from server.live.refusals import Refusals
+from server.live.registry import Registered, Registry
+from shared_models.errors import EnrolmentError, FedVoiceError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_FLEET = "/v1/fleet/"
+_FLEET_CALLS = frozenset(
+    {
+        "activate-node", "deactivate-node", "send-node-heartbeat", "pull-messages", "push-messages", "get-run",
+        "get-fab", "push-object", "pull-object", "confirm-message-received",
+    }
+)  # fmt: skip
+_OPERATOR = ("/v1/control/", "/v1/runtime/")
+_OPERATOR_PAGES = frozenset({"/fedvoice/status", "/fedvoice/metrics", "/fedvoice/revoke"})
+_OPEN = {"/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/enrol": "POST", "/fedvoice/leave": "POST"}
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_RELOAD_SECONDS = 1.0
+_SEEN_SECONDS = 15.0
+_LARGE_AT_ONCE = 16
+
+
+class RefusedError(Exception):
+    """A request that the gate turns away: status, kind for the counts, and one sentence."""
+
+    def __init__(self, status: int, kind: str, reason: str, node: str | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.kind, self.reason, self.node = status, kind, reason, node
+
+
+@dataclass(frozen=True, slots=True)
+class GateOptions:
+    """What the operator may choose about the gate."""
+
+    limits: Limits = field(default_factory=Limits)
+    metrics_on_loopback: bool = False
+    """Give the metrics to this machine's processes without the token."""
+    takeover_seconds: float = 8.0
+    """A device that restarts is let in once its former process has been silent for so long."""
+
+
+class Gate:
+    """The ASGI middleware. One instance lives in the SuperLink's process, on its event loop."""
+
+    def __init__(self, app: App, home: ServerHome, version: str, options: GateOptions | None = None) -> None:
+        self._app = app
+        self._home = home
+        self._version = version
+        self._options = options or GateOptions()
+        self._settings = home.settings()
+        self._token = home.secret("admin.token").strip()
+        self._ca = home.secret("ca.pem")
+        self._registry = Registry(home.registry)
+        self._refusals = Refusals(home.path("refusals.jsonl"))
+        self._traffic = Traffic()
+        self._strangers = Buckets(self._options.limits.stranger)
+        self._devices = Buckets(self._options.limits.device)
+        self._known: dict[bytes, Registered] = {}
+        self._reloaded_at = -_RELOAD_SECONDS
+        self._started_at = time.time()
+        self._heard: dict[bytes, float] = {}
+        self._unwritten: dict[bytes, float] = {}
+        self._flushed_at = time.monotonic()
+        self._sent_objects: dict[bytes, int] = {}
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve or refuse one connection event of the server."""
+        if scope["type"] == "lifespan":
+            self._set_up(scope)
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        peer = (scope.get("client") or ("unknown", 0))[0]
+        path = str(scope["path"])
+        try:
+            await self._serve(scope, receive, send, peer, path)
+        except RefusedError as refused:
+            self._refusals.note(refused.kind, refused.reason, peer=peer, path=path, node=refused.node)
+            await _answer_json(send, refused.status, {"error": refused.reason})
+        except BodyProblemError as problem:
+            self._refusals.note(problem.kind, str(problem), peer=peer, path=path)
+            await _answer_json(send, problem.status, {"error": str(problem)})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, peer: str, path: str) -> None:
+        method = str(scope["method"])
+        headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
+        if path.startswith(_OPERATOR) or path in _OPERATOR_PAGES:
+            self._admit_operator(headers, peer, path)
+            await self._serve_operator(scope, receive, send, path)
+        elif path.startswith(_FLEET) and path[len(_FLEET) :] in _FLEET_CALLS:
+            await self._serve_device(scope, receive, send, headers, peer, path[len(_FLEET) :])
+        elif path in _OPEN:
+            self._limit_stranger(peer)
+            if method != _OPEN[path]:
+                raise RefusedError(405, "wrong method", f"{path} takes {_OPEN[path]} only")
+            self._traffic.requests[path] += 1
+            await self._serve_anyone(scope, receive, send, path)
+        else:
+            self._limit_stranger(peer)
+            raise RefusedError(404, "unknown path", "there is nothing here")
+
+    def _limit_stranger(self, peer: str) -> None:
+        if not self._strangers.take(peer):
+            raise RefusedError(429, "too many requests", "too many requests from this address: slow down")
+
+    def _admit_operator(self, headers: dict[str, bytes], peer: str, path: str) -> None:
+        given = headers.get(flower.ADMIN_HEADER, b"")
+        if hmac.compare_digest(given, self._token):
+            return
+        if path == "/fedvoice/metrics" and self._options.metrics_on_loopback and peer in _LOOPBACK:
+            return
+        self._limit_stranger(peer)
+        raise RefusedError(
+            401,
+            "not the operator",
+            "only this server's operator may do this: the admin token is missing or wrong",
+        )
+
+    async def _serve_operator(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        self._traffic.requests["operator"] += 1
+        if path in _OPERATOR_PAGES:
+            body = await read_body(receive, scope["headers"], self._options.limits.call_bytes, 10.0)
+            await self._operator_page(scope, send, path, body)
+            return
+        limits = self._options.limits
+        body = await read_body(receive, scope["headers"], limits.operator_bytes, limits.body_seconds)
+        await self._app(scope, replayed(body, receive), send)
+
+    async def _operator_page(self, scope: Scope, send: Send, path: str, body: bytes) -> None:
+        if path == "/fedvoice/revoke":
+            await self._revoke(scope, send, body)
+            return
+        data = await run_in_threadpool(
+            lambda: figures(
+                read_standing(self._home.folder),
+                self._registry.devices(),
+                dict(self._heard),
+                self._traffic,
+                dict(self._refusals.counts),
+            )
+        )
+        if path == "/fedvoice/status":
+            await _answer_json(send, 200, data)
+        else:
+            await _answer(send, 200, prometheus(data).encode(), b"text/plain; version=0.0.4; charset=utf-8")
+
+    async def _revoke(self, scope: Scope, send: Send, body: bytes) -> None:
+        try:
+            device = self._registry.named(str(json.loads(body)["device"]))
+        except (FedVoiceError, ValueError, KeyError, TypeError) as error:
+            await _answer_json(send, 400, {"error": str(error)})
+            return
+        await run_in_threadpool(self._registry.withdraw, device.public_key, "revoked")
+        await run_in_threadpool(flower.unregister_node, flower.link_state(scope["app"]), device.node_id)
+        self._reloaded_at = -_RELOAD_SECONDS
+        await _answer_json(send, 200, {"partition": device.partition, "name": device.name})
+
+    async def _serve_anyone(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        if path == "/health":
+            await _answer_json(send, 200, {"status": "ok"})
+            return
+        if path == "/fedvoice/ca.pem":
+            await _answer(send, 200, self._ca, b"application/x-pem-file")
+            return
+        body = await read_body(receive, scope["headers"], self._options.limits.enrolment_bytes, 10.0)
+        work = self._enrol if path == "/fedvoice/enrol" else self._leave
+        try:
+            answer = await run_in_threadpool(work, scope["app"], body)
+        except EnrolmentError as error:
+            kind = "enrolment refused" if path == "/fedvoice/enrol" else "leaving refused"
+            raise RefusedError(403, kind, str(error)) from None
+        except FedVoiceError as error:
+            raise RefusedError(503, "server trouble", str(error)) from None
+        self._reloaded_at = -_RELOAD_SECONDS
+        await _answer_json(send, 200, answer)
+
+    def _enrol(self, app: Any, body: bytes) -> dict[str, Any]:
+        state = flower.link_state(app)
+        return enrolment.enrol(
+            body,
+            self._settings,
+            self._registry,
+            self._version,
+            lambda key, name: flower.register_node(state, key, name),
+        )
+
+    def _leave(self, app: Any, body: bytes) -> dict[str, Any]:
+        device = enrolment.leave(body, self._registry)
+        flower.unregister_node(flower.link_state(app), device.node_id)
+        return {"partition": device.partition, "state": device.state}
+
+    async def _serve_device(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[str, bytes], peer: str, call: str
+    ) -> None:
+        device = self._admit_device(headers, peer, call)
+        self._traffic.requests[call] += 1
+        if call == "activate-node":
+            await self._let_in(scope, device)
+        if call == "push-object":
+            # Bodies of many megabytes are taken a few at a time; the others wait in their sockets.
+            async with self._large:
+                await self._forward(scope, receive, send, call, device)
+        else:
+            await self._forward(scope, receive, send, call, device)
+        if time.monotonic() - self._flushed_at > _SEEN_SECONDS:
+            await self._flush_seen()
+
+    def _admit_device(self, headers: dict[str, bytes], peer: str, call: str) -> Registered:
+        try:
+            key = signatures.from_base64(headers.get(flower.NODE_KEY_HEADER, b"").decode("latin-1"))
+        except EnrolmentError:
+            key = b""
+        device = self._device(key)
+        if device is None:
+            self._limit_stranger(peer)
+            raise RefusedError(
+                401, "unregistered key", "this key is not registered here: join with a join code"
+            )
+        node = str(device.node_id)
+        if device.state != "active":
+            self._limit_stranger(peer)
+            raise RefusedError(
+                403, f"{device.state} device", f"this device's key was withdrawn ({device.state})", node
+            )
+        # Flower verifies every call's signature after parsing it; what is large or grants entry is verified here.
+        if call in ("activate-node", "push-messages", "push-object"):
+            problem = _signature_problem(headers, key)
+            if problem:
+                self._limit_stranger(peer)
+                raise RefusedError(401, "wrong signature", problem, node)
+        if not self._devices.take(key):
+            raise RefusedError(
+                429, "too many requests", "too many requests from this device: slow down", node
+            )
+        return device
+
+    def _device(self, key: bytes) -> Registered | None:
+        now = time.monotonic()
+        if now - self._reloaded_at >= _RELOAD_SECONDS:
+            self._known = {device.public_key: device for device in self._registry.devices()}
+            self._reloaded_at = now
+        return self._known.get(key)
+
+    async def _let_in(self, scope: Scope, device: Registered) -> None:
+        heard = self._heard.get(device.public_key, self._started_at)
+        if time.time() - heard >= self._options.takeover_seconds:
+            await run_in_threadpool(flower.let_in_again, flower.link_state(scope["app"]), device.node_id)
+
+    async def _forward(
+        self, scope: Scope, receive: Receive, send: Send, call: str, device: Registered
+    ) -> None:
+        limits = self._options.limits
+        body = await read_body(receive, scope["headers"], limits.for_fleet(call), limits.body_seconds)
+        self._check_body(call, device, body)
+        self._traffic.bytes_in += len(body)
+        if call != "activate-node":
+            self._heard[device.public_key] = self._unwritten[device.public_key] = time.time()
+
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                self._traffic.bytes_out += len(message.get("body", b""))
+            await send(message)
+
+        await self._app(scope, replayed(body, receive), counted)
+
+    def _check_body(self, call: str, device: Registered, body: bytes) -> None:
+        node = str(device.node_id)
+        if call == "push-messages":
+            senders = flower.senders(body)
+            if senders - {device.node_id}:
+                raise RefusedError(
+                    403, "forged sender", "a reply that names another device as its sender", node
+                )
+            self._sent_objects[device.public_key] = 0
+        elif call == "push-object":
+            sent = self._sent_objects.get(device.public_key, 0) + len(body)
+            if sent > self._settings.update_bytes * 1.25 + 2 * 1024 * 1024:
+                raise RefusedError(413, "too large", "one reply with more bytes than the model has", node)
+            self._sent_objects[device.public_key] = sent
+
+    async def _flush_seen(self) -> None:
+        self._flushed_at = time.monotonic()
+        moments, self._unwritten = self._unwritten, {}
+        try:
+            await run_in_threadpool(self._registry.seen, moments)
+        except FedVoiceError as error:
+            logging.getLogger(__name__).warning("%s", error)
+
+    def _set_up(self, scope: Scope) -> None:
+        # Every poll of every device would be a line.
+        logging.getLogger("uvicorn.access").disabled = True
+        state = flower.link_state(scope["app"])
+        # What was withdrawn while the SuperLink was down.
+        for device in self._registry.devices():
+            if device.state != "active":
+                flower.unregister_node(state, device.node_id)
+
+
+def gate_options(home: ServerHome) -> GateOptions:
+    """The options in the home's ``gate.json``, or the defaults where there is none."""
+    try:
+        chosen = json.loads(home.path("gate.json").read_text())
+    except (OSError, ValueError):
+        return GateOptions()
+    return replace(GateOptions(), metrics_on_loopback=bool(chosen.get("metrics_on_loopback", False)))
+
+
+def _signature_problem(headers: dict[str, bytes], key: bytes) -> str | None:
+    try:
+        proof = signatures.from_base64(headers.get(flower.NODE_SIGNATURE_HEADER, b"").decode("latin-1"))
+    except EnrolmentError as error:
+        return str(error)
+    return signatures.signed_now(key, headers.get(flower.NODE_TIMESTAMP_HEADER, b"").decode("latin-1"), proof)
+
+
+async def _answer_json(send: Send, status: int, data: object) -> None:
+    await _answer(send, status, json.dumps(data).encode(), b"application/json")
+
+
+async def _answer(send: Send, status: int, body: bytes, media_type: bytes) -> None:
+    headers = [
+        (b"content-type", media_type),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    if status >= 400:
+        # What was not read of a refused request is not worth reading.
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,175 @@
+"""``fedvoice serve``: the SuperLink and the federation process, kept alive until the last round is done."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from server.live.certificates import ensure_certificates
+from server.live.federation import DONE, HOPELESS
+from server.live.home import ServerHome
+from server.live.journal import Standing, read_standing
+from shared_models.errors import ServiceError, StorageError
+from shared_models.join_code import host_and_port
+from shared_models.supervision import BackOff, Child, last_lines
+
+_TICK_SECONDS = 0.25
+_CERTIFICATE_SECONDS = 6 * 3600.0
+_START_SECONDS = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a status line shows."""
+
+    standing: Standing
+    superlink_restarts: int
+    federation_restarts: int
+    trouble: str
+    """Why something is being started again; empty if nothing is."""
+
+
+class Supervisor:
+    """Runs one home's server. Call :meth:`run` from the thread that lives as long as the process."""
+
+    def __init__(
+        self,
+        home: ServerHome,
+        on_change: Callable[[View], None] | None = None,
+        *,
+        stay: bool = False,
+        back_off: BackOff | None = None,
+    ) -> None:
+        """``stay`` keeps serving after the last round; else :meth:`run` returns."""
+        self._home = home
+        self._on_change = on_change or (lambda _: None)
+        self._stay = stay
+        self._stopping = threading.Event()
+        python, folder = sys.executable, str(home.folder)
+        pauses = back_off or BackOff()
+        self.superlink = Child(
+            "superlink",
+            [python, "-m", "server.live.superlink", folder],
+            home.log_folder / "superlink.log",
+            back_off=pauses,
+        )
+        self.federation = Child(
+            "federation",
+            [python, "-m", "server.live.federation", folder],
+            home.log_folder / "federation.log",
+            back_off=pauses,
+        )
+        self._trouble = ""
+        self._checked_at = time.monotonic()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to end soon; may be called from a signal handler or another thread."""
+        self._stopping.set()
+
+    def run(self) -> Standing:
+        """Serve until the rounds are done or :meth:`stop`; nothing that it started outlives it.
+
+        Raises :class:`ServiceError` for a second server on the home, a port in use and what no restart mends.
+        """
+        with self._home.lock():
+            settings = self._home.settings()
+            ensure_certificates(self._home.folder, settings.name, settings.hosts)
+            _check_port(settings.listen)
+            try:
+                return self._serve()
+            finally:
+                # The federation first: it can then report its end to the SuperLink.
+                self.federation.stop()
+                self.superlink.stop()
+
+    def _serve(self) -> Standing:
+        self._tend(self.superlink)
+        self._wait_until_healthy()
+        done = False
+        while not self._stopping.is_set():
+            self._tend(self.superlink)
+            code = self.federation.ended()
+            if code == HOPELESS:
+                raise ServiceError(read_standing(self._home.folder).problem or _reason(self.federation))
+            done = done or code == DONE
+            if done and not self._stay:
+                break
+            if not done:
+                self._tend(self.federation)
+            self._renew_certificate()
+            self._show()
+            self._stopping.wait(_TICK_SECONDS)
+        self._show()
+        return read_standing(self._home.folder)
+
+    def _tend(self, child: Child) -> None:
+        try:
+            code = child.ended()
+            if child.tend():
+                self._trouble = "" if code is None else f"{child.name} ended ({code}) and was started again"
+        except StorageError as error:
+            # Its log cannot be written now: the next tick tries again.
+            self._trouble = str(error)
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._stopping.is_set():
+            if healthy(self._home):
+                return
+            if self.superlink.failures >= 3 or time.monotonic() > deadline:
+                raise ServiceError(f"the SuperLink does not start: {_reason(self.superlink)}")
+            self._tend(self.superlink)
+            self._stopping.wait(0.1)
+
+    def _renew_certificate(self) -> None:
+        if time.monotonic() - self._checked_at < _CERTIFICATE_SECONDS:
+            return
+        self._checked_at = time.monotonic()
+        settings = self._home.settings()
+        if ensure_certificates(self._home.folder, settings.name, settings.hosts):
+            # Devices and the federation ride out the seconds that this takes.
+            self.superlink.stop()
+
+    def _show(self) -> None:
+        standing = read_standing(self._home.folder)
+        self._on_change(View(standing, self.superlink.restarts, self.federation.restarts, self._trouble))
+
+
+def healthy(home: ServerHome, seconds: float = 2.0) -> bool:
+    """Whether the home's server answers on its port, with its own certificate."""
+    try:
+        context = ssl.create_default_context(cafile=str(home.path("ca.pem")))
+        answer = httpx.get(
+            f"https://{home.settings().local_address}/health",
+            verify=context,
+            timeout=seconds,
+            trust_env=False,
+        )
+    except (httpx.HTTPError, OSError):
+        return False
+    return answer.status_code == 200
+
+
+def _check_port(listen: str) -> None:
+    host, port = host_and_port(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServiceError(
+                f"cannot listen on {listen} ({error.strerror}): choose another port with --address or --listen"
+            ) from None
+
+
+def _reason(child: Child) -> str:
+    lines = last_lines(child.log, 1)
+    return f"{lines[0] if lines else 'it left no log'} (more in {child.log})"
