@@ -104,7 +104,9 @@ def find_base(digest: str) -> BaseModel:
 
 def _newest(run: Path, arm: str | None) -> Path:
     pattern = f"arms/{arm or '*'}/checkpoints/round-*.safetensors"
-    found = sorted(run.glob(pattern)) or sorted(run.glob("round-*.safetensors"))
+    # A run's arms, a live server's home, or the checkpoints' own folder.
+    found = [] if arm else sorted(run.glob("checkpoints/round-*.safetensors"))
+    found = sorted(run.glob(pattern)) or found or sorted(run.glob("round-*.safetensors"))
     if not found:
         wanted = f"arm '{arm}' of {run}" if arm else str(run)
         raise CheckpointError(

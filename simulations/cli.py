@@ -29,9 +29,11 @@ from simulations.commands import (
     doctor,
     evaluate,
     export,
+    invite,
     join,
     leave,
     privacy,
+    serve,
     simulate,
     speak,
     vocoder,
@@ -71,6 +73,8 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(vocoder.app, name="vocoder")
 app.add_typer(bench.app, name="bench")
+app.add_typer(serve.app, name="serve")
+app.command()(invite.invite)
 app.command()(join.join)
 app.command()(leave.leave)
 app.command()(doctor.doctor)

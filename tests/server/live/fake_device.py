@@ -19,12 +19,17 @@ import torch
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PushMessagesRequest
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
-from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.app.message import remove_content_from_message
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+)
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -81,7 +86,7 @@ def update_of(partition: int, round_number: int, size: int) -> torch.Tensor:
 
 
 class FakeDevice(threading.Thread):
-    """One device in a thread. ``pull`` is called with a message before it is answered, and may raise Gone."""
+    """One device in a thread. ``pull`` is called with a message before it is answered, and may raise GoneError."""
 
     def __init__(
         self,
@@ -119,7 +124,7 @@ class FakeDevice(threading.Thread):
             try:
                 with self.client() as client:
                     self._live(client)
-            except (httpx.HTTPError, Gone) as error:
+            except (httpx.HTTPError, GoneError) as error:
                 self.problems.append(f"{type(error).__name__}: {error}")
                 self.over.wait(0.3)
 
@@ -132,7 +137,11 @@ class FakeDevice(threading.Thread):
         with contextlib.suppress(httpx.HTTPStatusError):
             self._node_id = client.ActivateNode(asked).node_id
         self.node = Node(node_id=self._node_id)
+        beat = 0.0
         while not self.over.is_set():
+            if time.monotonic() - beat > 10.0:
+                client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=30.0))
+                beat = time.monotonic()
             answer = client.PullMessages(PullMessagesRequest(node=self.node))
             if not answer.messages_list:
                 self.over.wait(self._poll)
@@ -154,13 +163,14 @@ class FakeDevice(threading.Thread):
             ConfirmMessageReceivedRequest(node=self.node, run_id=run, message_object_id=number)
         )
         message = inflate_object_from_contents(number, contents)
+        assert isinstance(message, Message)
         message.metadata.__dict__["_message_id"] = number
         return message
 
     def answer(self, client: FleetHttpClient, message: Message, vector: torch.Tensor | None = None) -> None:
         """Reply with this device's update."""
         header = dict(message.content.config_records["header"])
-        size, number = int(header["size"]), int(header["round"])
+        size, number = int(str(header["size"])), int(str(header["round"]))
         self.trained.append(number)
         update = update_of(self.partition, number, size) if vector is None else vector
         told = {**header, "kind": "update"}
@@ -168,7 +178,9 @@ class FakeDevice(threading.Thread):
             told.pop(field, None)
         data = update.numpy().astype("<f4").tobytes()
         shared = ArrayRecord({"shared": Array(wire.DTYPE, (update.numel(),), wire.STYPE, data)})
-        self.send(client, Message(RecordDict({"header": ConfigRecord(told), "shared": shared}), reply_to=message))
+        self.send(
+            client, Message(RecordDict({"header": ConfigRecord(told), "shared": shared}), reply_to=message)
+        )
 
     def send(self, client: FleetHttpClient, reply: Message) -> None:
         """Push a reply and its objects."""
@@ -194,7 +206,7 @@ class FakeDevice(threading.Thread):
             )
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """Raised by ``before_reply``: the device dies with the message that it had pulled."""
 
 

@@ -36,4 +36,3 @@ def invited(home: ServerHome, lifetime_seconds: float = 3600.0) -> JoinCode:
     code = JoinCode.new(home.settings().address, ca, lifetime_seconds)
     Registry(home.registry).invite(code.secret, code.expires_at)
     return code
-
