@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_federation import features_of_tests, shaken, tiny_model, tiny_recipe
+from tiny_federation import (
+    features_of_tests,
+    read_table,
+    shaken,
+    small_corpus,
+    tiny_model,
+    tiny_recipe,
+    write_table,
+)
 
 from client.base_model import BaseModel, load_base
+from shared_models.acoustic import build_model
 from shared_models.audio.mel import HOP
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.export.pruning import prune_acoustic
@@ -17,6 +26,7 @@ from shared_models.seeds import generator
 from shared_models.vocoders import NeuralVocoder, load_vocoder
 from shared_models.vocoders.hifigan import V3, HiFiGan
 from shared_models.vocoders.vocos import Vocos, VocosDimensions
+from simulations.corpora.aligner_file import save_aligner, with_aligner
 from simulations.deployment.pruned_base import Pruning, prune_base, stage_widths
 from simulations.deployment.pruned_vocoder import prune_vocoder, tune_on_waves
 from simulations.deployment.tuning import Tuning, prepare_tuning, save_base
@@ -47,6 +57,23 @@ def test_without_training_it_is_pruning_alone(base: BaseModel, tmp_path: Path) -
     assert size(base) >= 1.5 * size(pruned)
     assert load_base(tmp_path / "out" / "base.safetensors").hash == pruned.hash
     assert pruned.recipe == base.recipe.override({"model.filter": width})
+
+
+@pytest.mark.parametrize("bring", [True, False])
+def test_a_base_with_an_aligner_is_tuned_on_recordings_with_and_without_alignments(
+    base: BaseModel, tmp_path: Path, bring: bool
+) -> None:
+    made = tiny_recipe(aligner__learn="always")
+    save_aligner(tmp_path / "aligner.safetensors", build_model(made), made)
+    given = with_aligner(base, tmp_path / "aligner.safetensors")
+    speech = small_corpus(tmp_path / "speech", train=2, test=1)
+    if not bring:
+        write_table(speech, [row | {"alignment": ""} for row in read_table(speech)])
+    tuning = replace(TUNING, steps=2, corpus=str(speech))
+    data = prepare_tuning(given.recipe, tuning)
+    pruned = prune_base(given, Pruning(1.5, stages=1), tmp_path / "out", tuning, data)
+    assert pruned.model.model.aligner is not None
+    assert load_base(tmp_path / "out" / "base.safetensors").hash == pruned.hash
 
 
 def test_stages_fall_by_equal_factors_to_the_last(base: BaseModel) -> None:
