@@ -18,7 +18,7 @@ from simulations.preparation import make_devices, prepare
 PRIVATE = {"privacy__mode": "central", "privacy__noise_multiplier": 1e-3, "privacy__clipping_norm": 0.05}
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Stands for a crash of the server."""
 
 
@@ -36,7 +36,7 @@ def run(
         reports.append(report)
         weights.append(after.clone())
         if report.round == stop_in:
-            raise Stop
+            raise StopError
 
     run_federation(
         make_app(plan, watch), engine=data.recipe.engine, clients=plan.clients,
@@ -71,7 +71,7 @@ def test_a_run_that_was_resumed_ends_with_the_same_weights(tmp_path: Path) -> No
     """The server crashes before its checkpoint: round 2 runs again, from the remainders that round 1 left."""
     way = WAYS[-1]
     whole, _ = run(tmp_path / "whole", way)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(tmp_path / "torn", way, stop_in=2)
     resumed, reports = run(tmp_path / "torn", way)
     assert [report.round for report in reports] == [2, 3]
