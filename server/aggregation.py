@@ -35,8 +35,9 @@ class StreamingSum:
 
     Why it cannot overflow: a coordinate is at most 64 = 2**6 in size, because
     :func:`~server.validation.validate_update` refuses more, so its integer is at most 2**42, and 2**20
-    updates add up to at most 2**62, below the 2**63 of an int64. Rounding moves a coordinate by at most 2**-37, or 7e-12, to nearest, which is far below what float32
-    weights can hold. Integer addition is associative and commutative, hence the order cannot matter.
+    updates add up to at most 2**62, below the 2**63 of an int64. Rounding moves a coordinate by at most
+    2**-37, or 7e-12, to nearest, which is far below what float32 weights can hold. Integer addition is
+    associative and commutative, hence the order cannot matter.
 
     The cast is done in the float64 adder: ``x + 1.5 * 2**16`` has the wanted integer in its low bits on top
     of the constant's own pattern, and the patterns come off together, modulo 2**64, when the sum is read.

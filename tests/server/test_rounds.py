@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,94 +13,26 @@ import pytest
 import torch
 from dp_accounting.pld import privacy_loss_distribution as pld
 from fake_grid import FakeGrid
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
-from tiny_federation import tiny_recipe
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from round_players import (
+    CLIENTS,
+    Behaviour,
+    expected,
+    grid_of,
+    plan_of,
+    private_recipe,
+    recipe_of,
+    reply,
+    run,
+    silent,
+)
 from torch import Tensor
 
 from server import rounds
 from server.accounting import accountant_for
-from server.app import plan_for
 from server.mechanisms import audit_noise
 from server.rounds import FederationPlan, RoundReport, central_mechanism, federate
-from shared_models import wire
-from shared_models.config import Recipe
 from shared_models.errors import CheckpointError, FedVoiceError, PrivacyError
-from shared_models.seeds import generator
-
-CLIENTS = 6
-Behaviour = Callable[[Message, Tensor, int], list[Message]]
-
-
-@pytest.fixture(autouse=True)
-def _restore_identity() -> Iterator[None]:
-    names = ("_run_id", "_task_id", "_node_id")
-    before = {name: getattr(TaskIdentity, name) for name in names}
-    yield
-    for name, value in before.items():
-        setattr(TaskIdentity, name, value)
-
-
-def recipe_of(**changes: Any) -> Recipe:
-    plain = {"aligner__learn": "never", "federation__cohort": CLIENTS, "federation__server_optimizer": "fedavg",
-             "federation__server_lr": 1.0, "model__hidden": 8, "model__filter": 8}  # fmt: skip
-    return tiny_recipe(**(plain | changes))
-
-
-def private_recipe(**changes: Any) -> Recipe:
-    private = {"privacy__mode": "central", "privacy__noise_multiplier": 1.0, "privacy__delta": 1e-5,
-               "privacy__clipping_norm": 0.5, "federation__sampling": "poisson"}  # fmt: skip
-    return recipe_of(**(private | changes))
-
-
-def plan_of(recipe: Recipe, folder: Path, *, seeded: bool = True, clients: int = CLIENTS) -> FederationPlan:
-    return replace(plan_for(recipe, folder, "run", clients, seeded_noise=seeded), reply_seconds=0.2)
-
-
-def update_of(client: int, number: int, size: int) -> Tensor:
-    """A small update of norm 0.4 that depends on client and round."""
-    update = torch.randn(size, generator=generator("update", client, number))
-    return update * (0.4 / update.norm())
-
-
-def reply(message: Message, vector: Tensor, **header: Any) -> Message:
-    agreed = dict(message.content["header"])
-    said = {k: agreed[k] for k in ("schema", "round", "dtype")} | {"kind": "update", "size": vector.numel()}
-    array = Array("float32", tuple(vector.shape), wire.STYPE, vector.contiguous().numpy().tobytes())
-    content = {"header": ConfigRecord(said | header), "shared": ArrayRecord({"shared": array})}
-    return Message(RecordDict(content), reply_to=message)
-
-
-def honest(message: Message, update: Tensor, number: int) -> list[Message]:  # noqa: ARG001
-    return [reply(message, update)]
-
-
-def grid_of(plan: FederationPlan, behaviours: dict[int, Behaviour] | None = None) -> FakeGrid:
-    def answer(client: int, message: Message) -> list[Message]:
-        if message.metadata.message_type == "query.hello":
-            content = RecordDict({"hello": ConfigRecord({"partition": client})})
-            return [Message(content, reply_to=message)]
-        number = int(dict(message.content["header"])["round"])
-        update = update_of(client, number, plan.partition.size)
-        return (behaviours or {}).get(client, honest)(message, update, number)
-
-    return FakeGrid(plan.clients, answer)
-
-
-def run(
-    plan: FederationPlan, behaviours: dict[int, Behaviour] | None = None
-) -> tuple[Tensor, list[RoundReport]]:
-    reports: list[RoundReport] = []
-    weights = federate(grid_of(plan, behaviours), plan, lambda report, _: reports.append(report))
-    return weights, reports
-
-
-def expected(plan: FederationPlan, rounds_: int, clients: list[int]) -> Tensor:
-    weights = plan.initial.double()
-    for number in range(1, rounds_ + 1):
-        updates = [update_of(c, number, plan.partition.size).double() for c in clients]
-        weights = weights + torch.stack(updates).mean(0)
-    return weights.float()
 
 
 def not_a_number(message: Message, update: Tensor, _: int) -> list[Message]:
@@ -146,10 +77,6 @@ def of_the_wrong_kind(message: Message, *_: object) -> list[Message]:
     content = RecordDict({"header": reply(message, torch.zeros(1)).content["header"],
                           "shared": ConfigRecord({"shared": "text"})})  # fmt: skip
     return [Message(content, reply_to=message)]
-
-
-def silent(*_: object) -> list[Message]:
-    return []
 
 
 @pytest.mark.parametrize(
