@@ -10,6 +10,8 @@ it fade (the "memory" of a biased codec: Karimireddy 2019, arXiv 1901.09847, alg
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from client.device import Device
@@ -22,7 +24,7 @@ from shared_models.seeds import derive_seed
 
 
 def encode_update(
-    model: PartitionedModel,  # type: ignore[type-arg]
+    model: PartitionedModel[Any],
     update: wire.Update,
     recipe: Recipe,
     device: Device,
