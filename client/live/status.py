@@ -6,7 +6,9 @@ a round because of them.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,15 +27,17 @@ class Noticeboard:
     def __init__(self, folder: Path, writer: str) -> None:
         self._path = folder / f"{writer}.json"
         self._fields: dict[str, Any] = {}
+        # Flower's heartbeats and its parallel transfers report from threads of their own.
+        self._lock = threading.Lock()
 
     def note(self, **fields: Any) -> None:
         """Set fields; None removes one."""
-        changed = {**self._fields, **fields, "at": time.time()}
-        self._fields = {name: value for name, value in changed.items() if value is not None}
-        try:
-            write_atomically(self._path, json.dumps(self._fields))
-        except StorageError:
-            return  # The next change tries again; whoever looks in sees an older state until then.
+        with self._lock:
+            changed = {**self._fields, **fields, "at": time.time()}
+            self._fields = {name: value for name, value in changed.items() if value is not None}
+            # The next change tries again; whoever looks in sees an older state until then.
+            with contextlib.suppress(StorageError, OSError):
+                write_atomically(self._path, json.dumps(self._fields))
 
     def value(self, name: str, default: Any = None) -> Any:
         """What was last set."""

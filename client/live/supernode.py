@@ -11,6 +11,7 @@ os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 import json
 import logging
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class DeviceWatcher:
         earlier = read(folder, "supernode")
         self._received, self._sent = int(earlier.get("received", 0)), int(earlier.get("sent", 0))
         self._contact = 0.0
+        # Parts of a message are transferred by several threads at once.
+        self._lock = threading.Lock()
 
     def connected(self, node_id: int) -> None:
         """The server knows this node now."""
@@ -48,18 +51,20 @@ class DeviceWatcher:
         """The server was asked for a message, and had one or not."""
         if found:
             self._pace.happened()
-        if time.time() - self._contact > _CONTACT_SECONDS or self._board.value("problem"):
+        news = self._board.value("sent") != self._sent or self._board.value("problem")
+        if news or time.time() - self._contact > _CONTACT_SECONDS:
             self._contact = time.time()
             self._note(contact=self._contact, problem=None)
 
     def received(self, size: int) -> None:
         """So many bytes of weights arrived."""
-        self._received += size
+        with self._lock:
+            self._received += size
 
     def sent(self, size: int) -> None:
         """So many bytes of an update left."""
-        self._sent += size
-        self._note(contact=time.time())
+        with self._lock:
+            self._sent += size
 
     def refused(self, status: int, text: str, date: str) -> None:
         """The server answered with an error; what the owner can do about it goes into the status."""

@@ -60,7 +60,8 @@ class SmallSuperLink:
         self.calls: list[str] = []
         self.secrets: dict[bytes, str] = {}
         self.left: list[str] = []
-        self.run_id = 0
+        self.run_id = self._task_id = 0
+        self._closed = threading.Event()
         self._small = Starlette(
             routes=[
                 Route("/fedvoice/ca.pem", self._ca),
@@ -118,7 +119,11 @@ class SmallSuperLink:
         assert self.state.claim_task(task.task_id)
         assert self.state.activate_task(task.task_id)
         self._task_id = task.task_id
-        self.state.acknowledge_task_heartbeat(task.task_id)
+        threading.Thread(target=self._beat, args=(task.task_id,), daemon=True).start()
+
+    def _beat(self, task_id: int) -> None:
+        while self._task_id == task_id and not self._closed.wait(5):
+            self.state.acknowledge_task_heartbeat(task_id)
 
     def online(self) -> set[int]:
         """Nodes that are online."""
@@ -134,7 +139,6 @@ class SmallSuperLink:
 
     def ask(self, node: int, content: RecordDict, kind: str = "train", group: str = "1") -> str:
         """Send a message; its id."""
-        self.state.acknowledge_task_heartbeat(self._task_id)
         TaskIdentity.run_id, TaskIdentity.task_id = self.run_id, self._task_id
         TaskIdentity.node_id = SUPERLINK_NODE_ID
         message = Message(content, dst_node_id=node, message_type=kind, group_id=group)
@@ -150,7 +154,6 @@ class SmallSuperLink:
         """The reply to a message, whole."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self.state.acknowledge_task_heartbeat(self._task_id)
             found = self.take(message_id)
             if found is not None:
                 return found
@@ -237,6 +240,7 @@ def superlink(folder: Path) -> Iterator[SmallSuperLink]:
         yield link
     finally:
         link.stop()
+        link._closed.set()
 
 
 def _signed(pem: str, what: bytes, proof: str) -> bool:
