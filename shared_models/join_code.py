@@ -112,7 +112,9 @@ def _decoded(text: str) -> bytes:
     except (binascii.Error, ValueError):
         raise EnrolmentError(_DAMAGED) from None
     body, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
-    if len(raw) < _LEAST or checksum != _checksum(body):
+    # The last letter has bits to spare; only one way of writing a code is right.
+    canonical = base64.b32encode(raw).decode().rstrip("=") == symbols
+    if len(raw) < _LEAST or checksum != _checksum(body) or not canonical:
         raise EnrolmentError(_DAMAGED)
     return body
 

@@ -333,7 +333,12 @@ def gate_options(home: ServerHome) -> GateOptions:
         chosen = json.loads(home.path("gate.json").read_text())
     except (OSError, ValueError):
         return GateOptions()
-    return replace(GateOptions(), metrics_on_loopback=bool(chosen.get("metrics_on_loopback", False)))
+    limits = Limits()
+    stranger = replace(limits.stranger, burst=float(chosen.get("stranger_burst", limits.stranger.burst)))
+    return GateOptions(
+        limits=replace(limits, stranger=stranger),
+        metrics_on_loopback=bool(chosen.get("metrics_on_loopback", False)),
+    )
 
 
 def _signature_problem(headers: dict[str, bytes], key: bytes) -> str | None:

@@ -91,7 +91,7 @@ class Supervisor:
 
     def _serve(self) -> Standing:
         self._tend(self.superlink)
-        self._wait_until_healthy()
+        self.wait_until_healthy()
         done = False
         while not self._stopping.is_set():
             self._tend(self.superlink)
@@ -118,7 +118,8 @@ class Supervisor:
             # Its log cannot be written now: the next tick tries again.
             self._trouble = str(error)
 
-    def _wait_until_healthy(self) -> None:
+    def wait_until_healthy(self) -> None:
+        """Wait for the SuperLink to answer. Raises :class:`ServiceError` if it does not start."""
         deadline = time.monotonic() + _START_SECONDS
         while not self._stopping.is_set():
             if healthy(self._home):

@@ -1,0 +1,306 @@
+"""The gate before a real SuperLink: who gets in, who does not, and what is told and logged of it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import json
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from fake_device import LEAVE, FakeDevice, enrol, https, new_key, pem_of, proof
+from flwr.proto.control_pb2 import StartRunRequest
+from flwr.proto.fab_pb2 import Fab
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PushMessagesRequest
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.control.control_http_client import ControlHttpClient
+from flwr.supercore.runtime import RuntimeHttpClient
+from live_home import invited, make_home
+from tiny_federation import tiny_recipe
+
+from server.live.certificates import ensure_certificates
+from server.live.home import ServerHome
+from server.live.limits import Limits
+from server.live.registry import Registry
+from server.live.setup import invite
+from server.live.supervisor import Supervisor
+from shared_models.bundle import bundle, bundle_hash
+from shared_models.join_code import JoinCode
+from shared_models.supervision import last_lines
+
+POPULATION = 40
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHome]:
+    """A home whose SuperLink runs, with a large allowance for strangers (all tests share one address)."""
+    made = make_home(tmp_path_factory.mktemp("server") / "home", tiny_recipe(), POPULATION)
+    made.path("gate.json").write_text(json.dumps({"stranger_burst": 400}))
+    supervisor = Supervisor(made)
+    supervisor.superlink.start()
+    try:
+        supervisor.wait_until_healthy()
+        yield made
+    finally:
+        supervisor.superlink.stop()
+
+
+def _url(home: ServerHome, path: str) -> str:
+    return f"https://{home.settings().address}{path}"
+
+
+def _get(home: ServerHome, path: str, **headers: str) -> httpx.Response:
+    with https(home.path("ca.pem")) as client:
+        return client.get(_url(home, path), headers=headers)
+
+
+def _admin(home: ServerHome) -> dict[str, str]:
+    return {"x-fedvoice-admin": home.secret("admin.token").decode()}
+
+
+def _last_refusal(home: ServerHome) -> dict[str, Any]:
+    entry: dict[str, Any] = json.loads(last_lines(home.path("refusals.jsonl"), 1)[0])
+    return entry
+
+
+def _joined(home: ServerHome) -> tuple[ec.EllipticCurvePrivateKey, FakeDevice]:
+    key = new_key()
+    answer = enrol(invited(home), key, home.path("ca.pem"))
+    assert answer.status_code == 200, answer.text
+    return key, FakeDevice(home.settings().address, home.path("ca.pem"), key, answer.json()["partition"])
+
+
+def test_a_device_enrols_once_and_a_lost_answer_is_given_again(home: ServerHome) -> None:
+    key, code = new_key(), invited(home)
+    first = enrol(code, key, home.path("ca.pem"))
+    assert first.status_code == 200
+    assert first.json()["run"] == "test"
+    assert enrol(code, key, home.path("ca.pem")).json() == first.json()
+    stranger = enrol(code, new_key(), home.path("ca.pem"))
+    assert stranger.status_code == 403
+    assert "used already" in stranger.json()["error"]
+    assert _last_refusal(home)["kind"] == "enrolment refused"
+    assert Registry(home.registry).roster()[first.json()["partition"]] == int(first.json()["node_id"])
+
+
+def test_enrolment_is_refused_with_the_reason(home: ServerHome) -> None:
+    ca, code = home.path("ca.pem"), invited(home)
+    unknown = JoinCode.new(code.address, code.fingerprint, 60.0)
+    assert "does not know" in enrol(unknown, new_key(), ca).json()["error"]
+    expired = invited(home, lifetime_seconds=-1.0)
+    assert "expired" in enrol(expired, new_key(), ca).json()["error"]
+    other = proof(new_key(), b"fedvoice-enrol\0" + code.secret)
+    assert "proof" in enrol(code, new_key(), ca, proof=other).json()["error"]
+    assert "pip install fedvoice==" in enrol(code, new_key(), ca, version="0.0.1").json()["error"]
+    assert "pip install fedvoice==" in enrol(code, new_key(), ca, protocol=99).json()["error"]
+    small = ec.generate_private_key(ec.SECP256R1())
+    assert "P-384" in enrol(code, small, ca).json()["error"]
+    for nonsense in ({"secret": 3}, {"public_key": "x"}, {"proof": None}):
+        assert enrol(code, new_key(), ca, **nonsense).status_code == 403
+    with https(ca) as client:
+        for body in (b"", b"[]", b"{", b"\xff" * 100, b"[" * 10_000):
+            assert client.post(_url(home, "/fedvoice/enrol"), content=body).status_code == 403
+    # None of it used the code up.
+    assert enrol(code, new_key(), ca).status_code == 200
+
+
+def test_another_authority_is_noticed(home: ServerHome, tmp_path: Path) -> None:
+    ensure_certificates(tmp_path, "other", ["127.0.0.1"])
+    with https(tmp_path / "ca.pem") as client, pytest.raises(httpx.ConnectError):
+        client.get(_url(home, "/health"))
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(_url(home, "/health"), trust_env=False)
+
+
+def test_what_is_open_and_what_is_not(home: ServerHome) -> None:
+    assert _get(home, "/health").json() == {"status": "ok"}
+    assert _get(home, "/fedvoice/ca.pem").content == home.secret("ca.pem")
+    for path in ("/", "/docs", "/openapi.json", "/v1/fleet/register-node", "/v1/fleet/unregister-node", "/v1/fleet/x",
+                 "/v1/fleet/../control/list-runs", "/v1//control/list-runs", "/V1/control/list-runs"):  # fmt: skip
+        assert _get(home, path).status_code in (404, 401), path
+    for path in (
+        "/fedvoice/status",
+        "/fedvoice/metrics",
+        "/fedvoice/revoke",
+        "/v1/control/start-run",
+        "/v1/runtime/acquire-task",
+    ):
+        assert _get(home, path).status_code == 401, path
+        assert _get(home, path, **{"x-fedvoice-admin": "0" * 64}).status_code == 401, path
+    assert _last_refusal(home)["kind"] == "not the operator"
+    assert _get(home, "/fedvoice/enrol").status_code == 405
+
+
+def test_nobody_but_the_operator_submits_code(home: ServerHome) -> None:
+    """What ``flwr run`` sends, and what a foreign SuperExec asks for."""
+    ca = home.secret("ca.pem")
+    run = StartRunRequest(fab=Fab(hash_str=bundle_hash(), content=bundle()))
+    control = ControlHttpClient.from_server_address(home.settings().address, False, ca, [])
+    runtime = RuntimeHttpClient.from_server_address(home.settings().address, False, ca, [])
+    with pytest.raises(httpx.HTTPStatusError, match="401"):
+        control.StartRun(run)
+    with pytest.raises(httpx.HTTPStatusError, match="401"):
+        runtime.AcquireTask(AcquireTaskRequest(supported_task_types=["flwr-serverapp"]))
+    control.close()
+    runtime.close()
+
+
+def test_large_bodies_are_refused_before_they_are_read(home: ServerHome) -> None:
+    with https(home.path("ca.pem")) as client:
+        announced = client.post(_url(home, "/fedvoice/enrol"), content=b"x" * 20_000)
+    assert announced.status_code == 413
+    # No Content-Length: counted while it comes. What still comes after the refusal is thrown away.
+    superlink = next(p for p in psutil.Process().children() if "server.live.superlink" in p.cmdline())
+    before = superlink.memory_info().rss
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(3000):
+            yield b"x" * 65536
+
+    with https(home.path("ca.pem")) as client, contextlib.suppress(httpx.TransportError):
+        assert client.post(_url(home, "/fedvoice/enrol"), content=endless()).status_code == 413
+    assert _last_refusal(home)["kind"] == "too large"
+    assert superlink.memory_info().rss - before < 100_000_000
+
+
+def test_a_registered_key_gets_in_and_others_do_not(home: ServerHome) -> None:
+    key, device = _joined(home)
+    with device.client() as client:
+        node = client.ActivateNode(
+            ActivateNodeRequest(public_key=pem_of(key).encode(), heartbeat_interval=30.0)
+        ).node_id
+        assert not client.PullMessages(PullMessagesRequest(node=Node(node_id=node))).messages_list
+    strange = FakeDevice(home.settings().address, home.path("ca.pem"), new_key(), 0)
+    with strange.client() as client, pytest.raises(httpx.HTTPStatusError, match="401"):
+        client.PullMessages(PullMessagesRequest(node=Node(node_id=node)))
+    assert _last_refusal(home)["kind"] == "unregistered key"
+    with https(home.path("ca.pem")) as plain:
+        assert plain.post(_url(home, "/v1/fleet/pull-messages"), content=b"").status_code == 401
+
+
+def test_a_second_process_with_the_key_is_refused_while_the_first_lives(home: ServerHome) -> None:
+    key, device = _joined(home)
+    asked = ActivateNodeRequest(public_key=pem_of(key).encode(), heartbeat_interval=30.0)
+    with device.client() as first, device.client() as second:
+        node = Node(node_id=first.ActivateNode(asked).node_id)
+        first.PullMessages(PullMessagesRequest(node=node))
+        with pytest.raises(httpx.HTTPStatusError):
+            second.ActivateNode(asked)
+
+
+def test_stolen_and_old_signatures_are_refused(home: ServerHome) -> None:
+    key, _ = _joined(home)
+    old = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=20)).isoformat()
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    for stamp, signer, told in (
+        (old, key, "replay"),
+        (now, new_key(), "not of this key"),
+        ("soon", key, "unreadable"),
+    ):
+        headers = {
+            "flwr-public-key": base64.b64encode(pem_of(key).encode()).decode(),
+            "flwr-timestamp": stamp,
+            "flwr-signature": proof(signer, stamp.encode()),
+        }
+        with https(home.path("ca.pem")) as client:
+            answer = client.post(_url(home, "/v1/fleet/activate-node"), content=b"", headers=headers)
+        assert answer.status_code == 401
+        assert told in answer.json()["error"]
+
+
+def test_nobody_answers_for_another(home: ServerHome) -> None:
+    _, device = _joined(home)
+    _, other = _joined(home)
+    nodes = Registry(home.registry).roster()
+    request = PushMessagesRequest(node=Node(node_id=nodes[device.partition]))
+    request.messages_list.add().metadata.src_node_id = nodes[other.partition]
+    with device.client() as client, pytest.raises(httpx.HTTPStatusError, match="403"):
+        client.PushMessages(request)
+    assert _last_refusal(home)["kind"] == "forged sender"
+
+
+def test_a_revoked_device_is_told_and_stays_out(home: ServerHome) -> None:
+    key, device = _joined(home)
+    asked = ActivateNodeRequest(public_key=pem_of(key).encode(), heartbeat_interval=30.0)
+    with device.client() as client:
+        node = Node(node_id=client.ActivateNode(asked).node_id)
+        with https(home.path("ca.pem")) as operator:
+            answer = operator.post(
+                _url(home, "/fedvoice/revoke"), json={"device": str(device.partition)}, headers=_admin(home)
+            )
+        assert answer.status_code == 200, answer.text
+        with pytest.raises(httpx.HTTPStatusError, match="403") as refused:
+            client.PullMessages(PullMessagesRequest(node=node))
+    assert "revoked" in refused.value.response.text
+    assert device.partition not in Registry(home.registry).roster()
+    assert "withdrawn" in enrol(invited(home), key, home.path("ca.pem")).json()["error"]
+
+
+def test_leaving_takes_a_fresh_signature_and_ends_the_place(home: ServerHome) -> None:
+    key, device = _joined(home)
+
+    def leave(stamp: str, signer: ec.EllipticCurvePrivateKey) -> httpx.Response:
+        asked = {
+            "public_key": pem_of(key),
+            "timestamp": stamp,
+            "proof": proof(signer, LEAVE + stamp.encode()),
+        }
+        with https(home.path("ca.pem")) as client:
+            return client.post(_url(home, "/fedvoice/leave"), json=asked)
+
+    assert leave(str(time.time()), new_key()).status_code == 403
+    assert leave(str(time.time() - 4000), key).status_code == 403
+    assert leave("nan", key).status_code == 403
+    assert leave(str(time.time()), key).status_code == 200
+    assert device.partition not in Registry(home.registry).roster()
+
+
+def test_metrics_and_status_are_the_operators(home: ServerHome) -> None:
+    text = _get(home, "/fedvoice/metrics", **_admin(home)).text
+    assert "# TYPE fedvoice_refusals_total counter" in text
+    for line in text.splitlines():
+        assert line.startswith("#") or line.rsplit(" ", 1)[1].replace(".", "").isdigit(), line
+    data = _get(home, "/fedvoice/status", **_admin(home)).json()
+    assert data["rounds"] == 0 or data["rounds"] == 3
+
+
+def test_a_slow_sender_holds_nobody_up(home: ServerHome) -> None:
+    host, port = home.settings().address.split(":")
+    context = ssl.create_default_context(cafile=str(home.path("ca.pem")))
+    with (
+        socket.create_connection((host, int(port))) as raw,
+        context.wrap_socket(raw, server_hostname=host) as slow,
+    ):
+        slow.sendall(b"POST /fedvoice/enrol HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        assert _get(home, "/health").status_code == 200
+        slow.settimeout(60.0)
+        assert b"408" in slow.recv(200)
+
+
+def test_too_many_requests_are_refused(home: ServerHome) -> None:
+    """Last in this file: it uses up what strangers at this address may ask."""
+    codes = [_get(home, "/nothing").status_code for _ in range(5)]
+    assert codes == [404] * 5
+    with https(home.path("ca.pem")) as client:
+        for _ in range(2 * 400):
+            if client.get(_url(home, "/health")).status_code == 429:
+                break
+        else:
+            pytest.fail("nothing was refused")
+    # The operator and the devices are not held up by it.
+    assert _get(home, "/fedvoice/status", **_admin(home)).status_code == 200
+    assert Limits().stranger.burst < 400
+    assert len(invite(home, 2, 60.0)) == 2
