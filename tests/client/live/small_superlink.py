@@ -62,6 +62,7 @@ class SmallSuperLink:
         self.left: list[str] = []
         self.run_id = self._task_id = 0
         self._closed = threading.Event()
+        self.kind = str(TaskType.SERVER_APP)
         self._small = Starlette(
             routes=[
                 Route("/fedvoice/ca.pem", self._ca),
@@ -113,7 +114,7 @@ class SmallSuperLink:
             NOOP_FEDERATION_ID,
             None,
             "",
-            str(TaskType.SERVER_APP),
+            self.kind,
         )
         task = self.state.get_tasks(run_ids=[self.run_id], statuses=[Status.PENDING])[0]
         assert self.state.claim_task(task.task_id)

@@ -1,0 +1,56 @@
+"""What ``client/live/flower.py`` takes Flower's insides for. Where one of these fails, Flower has changed."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from flwr.supernode import fleet_http_connection, start_client_internal
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.nodestate import in_memory_nodestate
+
+
+def test_the_connection_hands_out_these_eight_things_in_this_order() -> None:
+    source = inspect.getsource(fleet_http_connection.http_request_response)
+    yielded = source[source.index("yield (") : source.index("except Exception")]
+    names = [line.strip(" ,") for line in yielded.splitlines()[1:-1] if line.strip(" ,)")]
+    assert names == [
+        "node.node_id", "receive", "send", "get_run", "get_fab", "pull_object", "push_object",
+        "confirm_message_received",
+    ]  # fmt: skip
+
+
+def test_the_supernode_finds_connection_and_sleep_as_attributes_of_its_module() -> None:
+    source = inspect.getsource(start_client_internal)
+    assert "with http_request_response(" in source
+    assert source.count("time.sleep(") == 3
+    assert "time.sleep(3)" in source
+    assert set(re.findall(r"(?<!\w)time\.(\w+)\(", source)) == {"sleep"}
+    assert "FleetHttpClient.from_server_address(" in inspect.getsource(fleet_http_connection)
+
+
+def test_more_is_asked_for_only_when_the_last_message_is_done_with() -> None:
+    source = inspect.getsource(start_client_internal.start_client_internal)
+    loop = source[source.index("while True:") :]
+    assert loop.index("_pull_and_store_message") < loop.index("_push_messages")
+    waits = inspect.getsource(start_client_internal._push_messages)
+    assert "while not (reply_messages := state.get_messages_legacy(is_reply=True))" in waits
+
+
+def test_a_message_stays_on_the_server_until_it_is_confirmed() -> None:
+    source = inspect.getsource(start_client_internal._pull_and_store_message)
+    assert source.index("pull_objects(") < source.index("confirm_message_received(run_id")
+
+
+def test_the_client_has_one_way_for_all_calls_and_a_method_to_activate() -> None:
+    assert list(inspect.signature(FleetHttpClient._unary_unary).parameters)[1:5] == [
+        "path", "rpc_method", "request", "response_type",
+    ]  # fmt: skip
+    assert list(inspect.signature(FleetHttpClient.ActivateNode).parameters) == ["self", "request"]
+    assert hasattr(FleetHttpClient, "SendNodeHeartbeat")
+
+
+def test_an_unclaimed_agent_task_would_block_the_supernode() -> None:
+    # Why the worker claims both kinds, and refuses one.
+    assert "TaskType.AGENT_APP" in inspect.getsource(start_client_internal._pull_and_store_message)
+    assert "_store_error_replies" in inspect.getsource(in_memory_nodestate)

@@ -1,0 +1,184 @@
+"""Every field of a policy: what it declines, with its name and both values, and what it lets through."""
+
+from __future__ import annotations
+
+from datetime import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.live.conditions import Surroundings, not_now
+from client.policy import Policy, as_toml, load_policy
+from shared_models.config import Recipe
+from shared_models.errors import RecipeError
+from shared_models.partition import SharedTensor
+
+CENTRAL = {
+    "privacy.mode": "central",
+    "privacy.noise_multiplier": 1.0,
+    "privacy.clipping_norm": 0.5,
+    "federation.sampling": "poisson",
+}
+OWN = (SharedTensor("decoder.weight", (2, 3), 0, 6), SharedTensor("mel.weight", (4,), 6, 10))
+
+
+def recipe(**changes: Any) -> Recipe:
+    return Recipe().override(CENTRAL | {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def test_the_default_takes_part_in_central_privacy_and_in_nothing_without_noise() -> None:
+    assert Policy().refusal(recipe()) is None
+    said = Policy().refusal(Recipe())
+    assert said is not None
+    assert "policy modes" in said
+    assert "'none'" in said
+    assert "central" in said
+    assert Policy(modes=("central", "none")).refusal(Recipe()) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "words"),
+    [
+        ({"maximum_clipping_norm": 0.4}, {}, ("maximum_clipping_norm", "0.5", "0.4")),
+        ({}, {"privacy__noise_cohort": 1000}, ("minimum_noise_multiplier", "1000")),
+        ({"maximum_local_steps": 6}, {}, ("maximum_local_steps", "7 steps", "6")),
+        ({"personal_privacy_required": True}, {}, ("personal_privacy_required", "false", "true")),
+        ({}, {"federation__algorithm": "full"}, ("allowed_shared", "full", "personal")),
+    ],
+)
+def test_a_recipe_outside_a_field_is_declined_with_both_values(
+    policy: dict[str, Any], changes: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    said = Policy(**policy).refusal(recipe(**changes))
+    assert said is not None
+    for word in words:
+        assert word in said
+    assert said.startswith("policy ")
+
+
+def test_a_recipe_at_a_fields_limit_is_let_through() -> None:
+    limits = Policy(maximum_clipping_norm=0.5, maximum_local_steps=7, personal_privacy_required=True)
+    private = {"personal_privacy__enabled": True, "personal_privacy__noise_multiplier": 1.0}
+    assert limits.refusal(recipe(**private)) is None
+
+
+def test_too_little_noise_is_declined() -> None:
+    policy = Policy(minimum_noise_multiplier=0.8)
+    assert policy.refusal_of_noise(0.8) is None
+    said = policy.refusal_of_noise(0.79)
+    assert said is not None
+    assert "0.79" in said
+    assert "0.8" in said
+
+
+def test_what_is_not_declared_shared_stays() -> None:
+    assert Policy().refusal_of_shared(OWN, OWN) is None
+    asked = (*OWN, SharedTensor("voices.embedding", (8,), 10, 18))
+    said = Policy().refusal_of_shared(asked, OWN)
+    assert said is not None
+    assert "voices.embedding" in said
+    reshaped = (SharedTensor("mel.weight", (5,), 0, 5),)
+    assert Policy().refusal_of_shared(reshaped, OWN) is not None
+
+
+@pytest.mark.parametrize(
+    ("patterns", "allowed"),
+    [
+        ((), True),
+        (("*",), True),
+        (("decoder.*", "mel.weight (4)"), True),
+        (("decoder.* (2, 3)", "mel.*"), True),
+        (("decoder.*",), False),
+        (("decoder.* (3, 2)", "mel.*"), False),
+    ],
+)
+def test_allowed_shared_is_names_and_shapes(patterns: tuple[str, ...], allowed: bool) -> None:
+    assert (Policy(allowed_shared=patterns).refusal_of_shared(OWN, OWN) is None) == allowed
+
+
+def test_an_update_of_too_many_numbers_is_declined() -> None:
+    said = Policy(maximum_numbers=9).refusal_of_shared(OWN, OWN)
+    assert said is not None
+    assert "10" in said
+    assert "9" in said
+
+
+@pytest.mark.parametrize(
+    ("hours", "inside", "outside"),
+    [
+        ("22:00-07:00", (time(23), time(6, 59)), (time(7), time(21, 59))),
+        ("09:00-17:00", (time(9),), (time(17),)),
+    ],
+)
+def test_hours_go_over_midnight(hours: str, inside: tuple[time, ...], outside: tuple[time, ...]) -> None:
+    policy = Policy(hours=hours)
+    assert all(policy.within_hours(moment) for moment in inside)
+    assert not any(policy.within_hours(moment) for moment in outside)
+
+
+GOOD = Surroundings(time(23), charging=True, load=0.1, metered=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "bad", "unknown"),
+    [
+        ({"hours": "22:00-07:00"}, Surroundings(time(12), True, 0.1, False), None),
+        (
+            {"only_when_charging": True},
+            Surroundings(time(23), False, 0.1, False),
+            Surroundings(time(23), None, 0.1, False),
+        ),
+        (
+            {"only_when_idle": True},
+            Surroundings(time(23), True, 0.9, False),
+            Surroundings(time(23), True, None, False),
+        ),
+        (
+            {"metered_network_ok": False},
+            Surroundings(time(23), True, 0.1, True),
+            Surroundings(time(23), True, 0.1, None),
+        ),
+    ],
+)
+def test_a_device_does_not_train_outside_of_its_owners_conditions(
+    field: dict[str, Any], bad: Surroundings, unknown: Surroundings | None
+) -> None:
+    policy = Policy(**field)
+    assert not_now(policy, lambda: GOOD) is None
+    said = not_now(policy, lambda: bad)
+    assert said is not None
+    assert said.startswith("not now (policy " + next(iter(field)))
+    if unknown is not None:
+        # The owner asked for it, so what cannot be told counts as not met.
+        assert not_now(policy, lambda: unknown) is not None
+    assert not_now(Policy(), lambda: bad) is None
+
+
+def test_a_policy_is_written_with_every_field_and_read_back(tmp_path: Path) -> None:
+    policy = Policy(
+        hours="22:00-07:00", allowed_shared=("decoder.* (2, 3)",), modes=("central", "none"), cpu_threads=2
+    )
+    path = tmp_path / "policy.toml"
+    path.write_text(as_toml(policy))
+    assert load_policy(path) == policy
+    assert all(name in path.read_text() for name in Policy.model_fields)
+    assert load_policy(tmp_path / "none.toml") == Policy()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("minimum_noise = 1", "no policy field 'minimum_noise'"),
+        ("total_epsilon = -1", "total_epsilon"),
+        ('hours = "at night"', "22:00-07:00"),
+        ("modes = 3", "modes"),
+        ("= 3", "not valid TOML"),
+        ('allowed_shared = ["a (x)"]', "pattern"),
+    ],
+)
+def test_a_wrong_policy_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=words.replace("(", r"\(")):
+        load_policy(path)
