@@ -1,7 +1,7 @@
 """Whether a device takes part in a round of a live federation, and what it keeps of having done so.
 
 In this order, and before anything is trained: the owner's policy on the recipe; the policy on what would be
-sent; whether this device's files are the newest; whether the same question was answered before; the ledger.
+sent; whether the same question was answered before; whether this device's files are the newest; the ledger.
 """
 
 from __future__ import annotations
@@ -73,13 +73,14 @@ class LiveRound:
         if reason := self.policy.refusal_of_shared(asked.shared, own.shared):
             raise DeclinedError(reason)
         self._round, self._weights = weights.round, weights_hash(weights.vector)
+        # Before the ledger: the same bytes a second time tell nobody anything, and need no space on a full disk.
+        kept = self._outbox.find(self.run, self._round, self._weights)
+        if kept is not None:
+            return _content_of(kept)
         ledger = Ledger(self.device.ledger_path, self.policy.total_epsilon, self.policy.delta)
         anchor = LedgerAnchor(identity_of(self.device.home))
         anchor.check(ledger)
         self._refuse_if_older(ledger)
-        kept = self._outbox.find(self.run, self._round, self._weights)
-        if kept is not None:
-            return _content_of(kept)
         if self.claim is not None:
             self._reserve(ledger, self.claim)
         # Also what was spent on the person's own voice since the last time.

@@ -54,7 +54,7 @@ from flwr.supernode.cli.flower_supernode import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.runtime.run_clientapp import push_message
 
-from shared_models.errors import ServiceError
+from shared_models.errors import ServiceError, StorageError
 
 CLIENT_APP = str(TaskType.CLIENT_APP)
 DEVICE_REFUSED = 77
@@ -181,7 +181,9 @@ def _adapted(conn: Any, hooks: SuperNodeHooks) -> Any:
             in_hand[:] = [(message.metadata.run_id, message.metadata.message_id)]
             if kept is None:
                 packed = PullMessagesResponse(messages_list=[proto_of(message)], message_object_trees=[tree])
-                journal.save(packed.SerializeToString())
+                # On a full disk the message is answered all the same: the answer says that the disk is full.
+                with contextlib.suppress(StorageError):
+                    journal.save(packed.SerializeToString())
         elif kept is not None:
             journal.clear()
         return found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from pathlib import Path
 
+from shared_models.errors import StorageError
 from shared_models.files import write_atomically
 
 MOST_REPLAYS = 3
@@ -21,7 +23,7 @@ class Inbox:
         self.path = path
 
     def load(self) -> bytes | None:
-        """The message that was not answered, or None. Raises :class:`StorageError` on a full disk."""
+        """The message that was not answered, or None."""
         try:
             kept = json.loads(self.path.read_text())
             message, replays = base64.b64decode(kept["message"]), int(kept["replays"])
@@ -30,11 +32,13 @@ class Inbox:
         if replays >= MOST_REPLAYS:
             self.clear()
             return None
-        self._write(message, replays + 1)
+        # Not counted on a full disk, where a message cannot be what ended this device.
+        with contextlib.suppress(StorageError):
+            self._write(message, replays + 1)
         return message
 
     def save(self, message: bytes) -> None:
-        """Keep a message that was just handed out."""
+        """Keep a message that was just handed out. Raises :class:`StorageError`."""
         self._write(message, 0)
 
     def clear(self) -> None:

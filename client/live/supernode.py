@@ -8,6 +8,7 @@ import os
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
+import contextlib
 import json
 import logging
 import sys
@@ -44,7 +45,8 @@ class DeviceWatcher:
 
     def connected(self, node_id: int) -> None:
         """The server knows this node now."""
-        mark_online(self._home, node_id)
+        with contextlib.suppress(StorageError):
+            mark_online(self._home, node_id)
         self._note(contact=time.time(), node=node_id, problem=None)
 
     def polled(self, found: bool) -> None:

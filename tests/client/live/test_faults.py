@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,17 +32,28 @@ def link(tmp_path: Path):
         yield running
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recipe]:
+    return device_of(tmp_path_factory.mktemp("device"))
+
+
 @pytest.fixture
-def device(tmp_path: Path, link: SmallSuperLink) -> tuple[Path, Recipe]:
-    home, recipe = device_of(tmp_path)
+def device(made: tuple[Path, Recipe], tmp_path: Path, link: SmallSuperLink) -> tuple[Path, Recipe]:
+    home, recipe = tmp_path / "home", made[1]
+    shutil.copytree(made[0], home)
     enrolled(home, link)
     return home, recipe
 
 
 def entries(home: Path) -> list[tuple[int, int]]:
     """What the ledger paid for: ``(round, steps)``."""
-    with sqlite3.connect(home / "ledger.sqlite") as database:
-        return list(database.execute("SELECT round, steps FROM spends ORDER BY id"))
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{home / 'ledger.sqlite'}?mode=ro", uri=True)
+        ) as database:
+            return list(database.execute("SELECT round, steps FROM spends ORDER BY id"))
+    except sqlite3.OperationalError:
+        return []  # It is being made.
 
 
 def test_rounds_are_answered_and_what_is_asked_again_is_sent_again(link, device) -> None:
@@ -70,7 +85,7 @@ def test_a_child_that_is_killed_while_training_answers_after_all(link, device, c
     with joined(home):
         node = link.wait_online()
         asked = link.ask(node, question(recipe, 1))
-        until(lambda: (home / "ledger.sqlite").exists() and entries(home), what="training")
+        until(lambda: entries(home), what="training")
         os.kill(pid_of(home, child), signal.SIGKILL)
         bytes_of(link.reply(asked))
         assert entries(home) == [(1, 1)]
@@ -131,3 +146,36 @@ def test_a_server_that_goes_away_and_comes_back_is_found_again(link, device) -> 
         with link.away():
             asked = link.ask(node, question(recipe, 2), group="2")
         bytes_of(link.reply(asked))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("SKIPPED FOR LACK OF RIGHTS: a small disk can be mounted by root alone")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk_loses_nothing_and_the_device_goes_on_when_there_is_space(
+    link, made, tmp_path: Path, small_disk: Path
+) -> None:
+    home, recipe = small_disk / "home", made[1]
+    shutil.copytree(made[0], home)
+    enrolled(home, link)
+    with joined(home, XDG_STATE_HOME=str(tmp_path / "state")):
+        node = link.wait_online()
+        first = bytes_of(link.reply(link.ask(node, question(recipe, 1))))
+        with (small_disk / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(bytes(4096))
+        said = link.reply(link.ask(node, question(recipe, 2), group="2"))
+        assert said.has_error()
+        assert "disk is full" in str(said.error.reason)
+        # Even now: what was asked before needs no space.
+        assert bytes_of(link.reply(link.ask(node, question(recipe, 1, attempt=1)))) == first
+        (small_disk / "ballast").unlink()
+        bytes_of(link.reply(link.ask(node, question(recipe, 2, attempt=1), group="2")))
+        assert [number for number, steps in entries(home) if steps] == [1, 2]
