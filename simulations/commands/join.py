@@ -82,10 +82,12 @@ def _enrol(
     from client.live.home import superexec_secret
     from client.live.voice import prepare_voice
     from client.policy import load_policy
-    from shared_models.errors import CorpusError
+    from shared_models.errors import CorpusError, RecipeError
     from shared_models.join_code import JoinCode
 
     parsed = JoinCode.parse(code)
+    if policy is not None and not policy.is_file():
+        raise RecipeError(f"there is no policy at {policy}; check the path")
     chosen = load_policy(policy) if policy is not None else load_policy(home / "policy.toml")
     if voice is None and not (home / "recordings.json").exists():
         raise CorpusError("say where your recordings are: fedvoice join CODE --voice PATH")
@@ -113,7 +115,7 @@ def _install_policy(chosen: Path | None, home: Path) -> None:
     if chosen is not None:
         if not chosen.is_file():
             raise RecipeError(f"there is no policy at {chosen}; check the path")
-        load_policy(chosen)
+        load_policy(chosen)  # A wrong one is not installed.
         write_atomically(home / "policy.toml", chosen.read_text(encoding="utf-8"))
     elif not (home / "policy.toml").exists():
         write_atomically(home / "policy.toml", as_toml(load_policy(home / "policy.toml")))

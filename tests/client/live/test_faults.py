@@ -179,3 +179,15 @@ def test_a_full_disk_loses_nothing_and_the_device_goes_on_when_there_is_space(
         (small_disk / "ballast").unlink()
         bytes_of(link.reply(link.ask(node, question(recipe, 2, attempt=1), group="2")))
         assert [number for number, steps in entries(home) if steps] == [1, 2]
+
+
+def test_a_device_that_the_server_no_longer_wants_says_so_and_comes_back_when_it_may(link, device) -> None:
+    home, recipe = device
+    with joined(home):
+        link.wait_online()
+        link.refuse = (403, "this device was revoked by the operator")
+        shown = until(lambda: (s := status(home)).get("state") == "refused" and s, what="the refusal")
+        assert "revoked by the operator" in shown["problem"]
+        link.refuse = None
+        node = link.wait_online()
+        bytes_of(link.reply(link.ask(node, question(recipe, 1))))
