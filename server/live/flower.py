@@ -27,7 +27,7 @@ from flwr.common.serde import context_from_proto, run_from_proto
 from flwr.proto.control_pb2 import ListRunsRequest, StartRunRequest, StopRunRequest
 from flwr.proto.fab_pb2 import Fab
 from flwr.proto.fleet_pb2 import PushMessagesRequest
-from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
     PullAppMessagesRequest,
@@ -43,11 +43,9 @@ from flwr.supercore.constant import (
 )
 from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
-from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
 from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
     inflate_object_from_contents,
-    pull_objects,
 )
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
@@ -284,36 +282,46 @@ class ServerTask:
         self.grid.close()
 
 
+class NotYetError(Exception):
+    """A reply was announced, and its objects have not all arrived."""
+
+
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Announced:
     """One reply that lies in the SuperLink, of which only a description was fetched."""
 
     asked: str
-    """Id of the message that it answers."""
+    """Number of the message that it answers."""
     fetch: Callable[[], Message | None]
-    """Fetches, confirms and gives it; None if its content was lost."""
+    """Fetches, confirms and gives it; None if its content was lost. Raises :class:`NotYetError`."""
 
 
-def waiting_replies(grid: HttpGrid, messages: Sequence[str]) -> Iterator[Waiting]:
-    """Which of ``messages`` have been answered. Content is fetched one by one, so memory stays flat."""
+def announced_replies(grid: HttpGrid, messages: Sequence[str]) -> Iterator[Announced]:
+    """Which of ``messages`` have been answered, each told once. Content is fetched one by one, so memory stays flat."""
     client = grid._runtime_client
     answer = client.PullMessages(PullAppMessagesRequest(message_ids=messages))
     pairs = zip(answer.messages_list, answer.message_object_trees, strict=True)
     for described, tree in pairs:
         number = described.metadata.message_id
-        yield Waiting(described.metadata.reply_to_message_id, _fetcher(grid, number, tree))
+        yield Announced(described.metadata.reply_to_message_id, _fetcher(grid, number, tree))
 
 
 def _fetcher(grid: HttpGrid, number: str, tree: Any) -> Callable[[], Message | None]:
     run_id = grid.run.run_id
     client = grid._runtime_client
 
+    def pull(object_id: str) -> bytes:
+        answer = client.PullObject(PullObjectRequest(node=grid.node, run_id=run_id, object_id=object_id))
+        if not answer.object_found:
+            raise ObjectPullError(object_id, "lost")
+        if not answer.object_available:
+            raise NotYetError
+        return bytes(answer.object_content)
+
     def fetch() -> Message | None:
         try:
-            contents = pull_objects(
-                [branch.object_id for branch in iterate_object_tree(tree)],
-                make_pull_object_fn_protobuf(client.PullObject, grid.node, run_id),
-            )
+            # Flower's own way waits here for what is still on its way, and everybody else's reply with it.
+            contents = {branch.object_id: pull(branch.object_id) for branch in iterate_object_tree(tree)}
         except ObjectPullError:
             return None
         client.ConfirmMessageReceived(

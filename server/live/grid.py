@@ -28,6 +28,8 @@ class Pace:
     poll_seconds: float = 0.15
     look_seconds: float = 1.0
     """How often it asks which devices have restarted."""
+    upload_seconds: float = 180.0
+    """How long a reply's objects may take to follow its announcement: Flower's own limit."""
     offline_seconds: float = 60.0
     """A device that Flower took for offline (60 s after its last sign) is given up so much later."""
 
@@ -40,9 +42,26 @@ class _Asked:
     activation: str
     """When the device had last come online when it was asked: another moment later means that it restarted."""
     numbers: set[str] = field(default_factory=set)
+    answered: bool = False
     lost: bool = False
     """No answer will come under the numbers so far."""
     offline_since: float | None = None
+
+
+@dataclass(slots=True)
+class _Upload:
+    """A reply that was announced, until all of it is there."""
+
+    asked: _Asked
+    reply: flower.Announced
+    since: float
+    look_at: float = 0.0
+    pause: float = 0.025
+
+    def postpone(self) -> None:
+        """Look again later: soon at first, then ever less often."""
+        self.pause = min(2 * self.pause, 2.0)
+        self.look_at = time.monotonic() + self.pause
 
 
 class LiveGrid(Grid):
@@ -75,6 +94,7 @@ class LiveGrid(Grid):
         deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
         online = self.activations()
         waiting: dict[str, _Asked] = {}
+        uploads: list[_Upload] = []
         open_questions: list[_Asked] = []
         for batch in _batches(messages, _PUSHED_AT_ONCE):
             asked = [_Asked(m, online.get(m.metadata.dst_node_id, "")) for m in batch]
@@ -85,7 +105,7 @@ class LiveGrid(Grid):
         while open_questions and time.monotonic() < deadline:
             self._check()
             arrived = False
-            for one, reply in self._arrived(waiting):
+            for one, reply in self._arrived(waiting, uploads):
                 open_questions.remove(one)
                 arrived = True
                 self._on_progress(total, total - len(open_questions))
@@ -98,27 +118,43 @@ class LiveGrid(Grid):
                     yield flower.unanswered(one.message, "the device went offline and did not come back")
                 looked_at = time.monotonic()
             if not arrived:
-                time.sleep(max(0.0, min(self._pace.poll_seconds, deadline - time.monotonic())))
+                pause = min([self._pace.poll_seconds, *(upload.pause for upload in uploads)])
+                time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
 
     def activations(self) -> Mapping[int, str]:
         """Node id to when it last came online, of the nodes that are online now."""
         return {node.node_id: node.last_activated_at for node in self._grid.get_nodes()}
 
-    def _arrived(self, waiting: dict[str, _Asked]) -> Iterator[tuple[_Asked, Message]]:
-        if not waiting:
-            return
-        for found in flower.waiting_replies(self._grid, list(waiting)):
-            asked = waiting.pop(found.asked, None)
-            if asked is None:
+    def _arrived(
+        self, waiting: dict[str, _Asked], uploads: list[_Upload]
+    ) -> Iterator[tuple[_Asked, Message]]:
+        if waiting:
+            for found in flower.announced_replies(self._grid, list(waiting)):
+                asked = waiting.pop(found.asked, None)
+                if asked is not None:
+                    asked.numbers.discard(found.asked)
+                    uploads.append(_Upload(asked, found, time.monotonic()))
+        now = time.monotonic()
+        for upload in [upload for upload in uploads if upload.look_at <= now]:
+            asked = upload.asked
+            try:
+                reply = None if asked.answered else upload.reply.fetch()
+            except flower.NotYetError:
+                # A device that announces a reply and does not send it delays nobody else's.
+                upload.postpone()
+                if time.monotonic() - upload.since < self._pace.upload_seconds:
+                    continue
+                reply = None
+            uploads.remove(upload)
+            if asked.answered:
                 continue
-            asked.numbers.discard(found.asked)
-            reply = found.fetch()
             if reply is None or (reply.has_error() and reply.error.code in flower.UNHEARD):
-                asked.lost = not asked.numbers
+                asked.lost = not asked.numbers and not any(u.asked is asked for u in uploads)
                 continue
             for other in asked.numbers:
                 waiting.pop(other, None)
             asked.numbers.clear()
+            asked.answered = True
             yield asked, reply
 
     def _push(self, asked: list[_Asked], waiting: dict[str, _Asked]) -> None:

@@ -195,6 +195,7 @@ def write_secret(path: Path, content: bytes) -> None:
     """Write a file that only its owner may read."""
     with storage_problems(path):
         partial = path.with_name(f".{path.name}.partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)

@@ -95,7 +95,7 @@ class FakeDevice(threading.Thread):
         key: ec.EllipticCurvePrivateKey,
         partition: int,
         *,
-        poll_seconds: float = 0.05,
+        poll_seconds: float = 0.2,
         before_reply: Callable[[Message], None] | None = None,
     ) -> None:
         super().__init__(name=f"device {partition}", daemon=True)

@@ -1,0 +1,79 @@
+"""What ``server/live/flower.py`` takes Flower's internals for. Fails where an upgrade changes one of them."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from flwr.common.constant import HEARTBEAT_PATIENCE, SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE, ErrorCode
+from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.proto.node_pb2 import Node, NodeInfo
+from flwr.server.superlink.linkstate import LinkStateFactory
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.superlink import extensions
+from flwr.superlink import main as superlink_main
+from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.grid import HttpGrid
+from flwr.superlink.routers.fleet.router import router as fleet_router
+
+from server.live import flower
+from server.live.flower import Link
+from server.live.gate import _FLEET_CALLS
+from server.live.signatures import CLOCK_SECONDS
+
+
+def _state(folder: Path):  # type: ignore[no-untyped-def]
+    database = str(folder / "state.db")
+    manager = NoOpFederationManager()
+    factory = LinkStateFactory(database, manager, ObjectStoreFactory(database))
+    state = factory.state()
+    manager.linkstate = state
+    return state
+
+
+def test_the_gate_goes_before_all_of_flowers_middleware() -> None:
+    assert "*extensions.get_middleware()," in inspect.getsource(superlink_main._get_middleware)
+    assert inspect.signature(extensions.get_middleware).parameters == {}
+
+
+def test_fleet_calls_are_the_ones_that_the_gate_knows() -> None:
+    calls = {str(vars(route)["path"]).removeprefix("/v1/fleet/") for route in fleet_router.routes}
+    assert calls - {"register-node", "unregister-node"} == _FLEET_CALLS
+
+
+def test_nodes_are_registered_and_withdrawn_as_by_the_control_api(tmp_path: Path) -> None:
+    state = _state(tmp_path)
+    node = flower.register_node(state, b"key", "name")
+    assert flower.register_node(state, b"key", "name") == node
+    assert state.activate_node(node, 30.0)
+    assert not state.activate_node(node, 30.0)
+    first = state.get_node_info(node_ids=[node])[0].last_activated_at
+    flower.let_in_again(state, node)
+    assert state.activate_node(node, 30.0)
+    assert state.get_node_info(node_ids=[node])[0].last_activated_at != first
+    flower.unregister_node(state, node)
+    flower.unregister_node(state, node)
+    assert state.get_node_id_by_public_key(b"key") is None
+
+
+def test_a_reply_says_who_sends_it() -> None:
+    request = PushMessagesRequest(node=Node(node_id=7))
+    request.messages_list.add().metadata.src_node_id = 8
+    assert flower.senders(request.SerializeToString()) == {7, 8}
+    assert flower.senders(b"\xff\xff\xff") == {0}
+
+
+def test_the_grid_has_the_parts_that_ours_is_made_of() -> None:
+    assert list(inspect.signature(HttpGrid.__init__).parameters) == [
+        "self", "runtime_api_address", "insecure", "root_certificates", "token",
+    ]  # fmt: skip
+    assert isinstance(inspect.getattr_static(HttpGrid, "_runtime_client"), property)
+    assert "self._client)" in inspect.getsource(HttpGrid)
+    assert "last_activated_at" in {field.name for field in NodeInfo.DESCRIPTOR.fields}
+
+
+def test_times_and_codes() -> None:
+    link = Link("localhost:1", b"", "", b"")
+    assert link.patience_seconds < HEARTBEAT_PATIENCE * flower.HEARTBEAT_SECONDS
+    assert CLOCK_SECONDS <= TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
+    assert {ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE} <= flower.UNHEARD
