@@ -115,6 +115,11 @@ class FederationPlan:
         return self.roster is not None
 
     @property
+    def repeats(self) -> bool:
+        """Whether a round that is run again gives the same bits: a simulation, its noise seeded if it has any."""
+        return not self.live and (self.seeded_noise or not self.private)
+
+    @property
     def deadline(self) -> float:
         """Seconds of a round after which updates are not counted."""
         return self.recipe.federation.deadline_seconds or self.reply_seconds

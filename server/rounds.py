@@ -65,9 +65,10 @@ def federate(
 ) -> Tensor:
     """Run (or go on with) a federation to its last round and return the shared weights ``(D,)``.
 
-    ``on_round`` hears of a round once its checkpoint is on the disk, so that nothing of a noised sum is seen
-    that could be drawn again; after a crash in between it hears of that round again when the run goes on.
-    ``on_wait`` hears, many times, why a live run pauses.
+    ``on_round`` hears of a live round once its checkpoint is on the disk, so that nothing of a noised sum is
+    seen that could be drawn again; when a run goes on it hears of the last round once more, in case a crash came
+    in between. A simulation's round repeats to the bit, and is told of before its checkpoint. ``on_wait``
+    hears, many times, why a live run pauses.
 
     Raises :class:`CheckpointError` if the folder holds another federation's checkpoints; in a simulation,
     :class:`FedVoiceError` if too few clients join in time or none sends a usable update.
@@ -80,12 +81,16 @@ def federate(
     if state.lost:
         reason = f"{state.lost} released rounds have no whole checkpoint: they count as spent, and are not repeated"
         on_wait(Waiting(state.round, reason, 0, 0, 0.0))
-    if state.report is not None and on_round is not None:
+    if state.report is not None and on_round is not None and not plan.repeats:
         on_round(state.report, state.weights)
     while state.round < plan.recipe.federation.rounds:
         report = _one_round(federation)
-        if on_round is not None:
-            on_round(report, state.weights)
+        tell = partial(on_round, report, state.weights) if on_round is not None else None
+        if tell is not None and plan.repeats:
+            tell()
+        _stored(federation, report.round, partial(save, plan, state))
+        if tell is not None and not plan.repeats:
+            tell()
     return state.weights
 
 
@@ -113,7 +118,7 @@ def _check(plan: FederationPlan) -> None:
 
 
 def _one_round(federation: _Federation) -> RoundReport:
-    """Run a round to its checkpoint; where it has no usable update and no privacy, again until it has."""
+    """Run a round; where it has no usable update and no privacy, again until it has."""
     plan, state, started = federation.plan, federation.state, time.monotonic()
     attempt, gathered, tally = _gather(federation, state.round + 1)
     mean = _release(plan, state, gathered, attempt.round)
@@ -135,7 +140,6 @@ def _one_round(federation: _Federation) -> RoundReport:
         late=tally.late,
         private=plan.private,
     )
-    _stored(federation, attempt.round, lambda: save(plan, state))
     return state.report
 
 
