@@ -7,21 +7,20 @@ Fleet API. The operator, by a token, reaches the rest. Every other request is tu
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from server.live import enrolment, flower, signatures
+from server.live import enrolment, flower
+from server.live.admission import Admission, GateOptions, RefusedError
+from server.live.answers import answer, answer_json
 from server.live.body import BodyProblemError, read_body, replayed
 from server.live.home import ServerHome
 from server.live.journal import read_standing
-from server.live.limits import Buckets, Limits
 from server.live.metrics import Traffic, figures, prometheus
 from server.live.refusals import Refusals
 from server.live.registry import Registered, Registry
@@ -42,29 +41,8 @@ _FLEET_CALLS = frozenset(
 _OPERATOR = ("/v1/control/", "/v1/runtime/")
 _OPERATOR_PAGES = frozenset({"/fedvoice/status", "/fedvoice/metrics", "/fedvoice/revoke"})
 _OPEN = {"/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/enrol": "POST", "/fedvoice/leave": "POST"}
-_LOOPBACK = frozenset({"127.0.0.1", "::1"})
-_RELOAD_SECONDS = 1.0
 _SEEN_SECONDS = 15.0
 _LARGE_AT_ONCE = 16
-
-
-class RefusedError(Exception):
-    """A request that the gate turns away: status, kind for the counts, and one sentence."""
-
-    def __init__(self, status: int, kind: str, reason: str, node: str | None = None) -> None:
-        super().__init__(reason)
-        self.status, self.kind, self.reason, self.node = status, kind, reason, node
-
-
-@dataclass(frozen=True, slots=True)
-class GateOptions:
-    """What the operator may choose about the gate."""
-
-    limits: Limits = field(default_factory=Limits)
-    metrics_on_loopback: bool = False
-    """Give the metrics to this machine's processes without the token."""
-    takeover_seconds: float = 8.0
-    """A device that restarts is let in once its former process has been silent for so long."""
 
 
 class Gate:
@@ -76,15 +54,11 @@ class Gate:
         self._version = version
         self._options = options or GateOptions()
         self._settings = home.settings()
-        self._token = home.secret("admin.token").strip()
         self._ca = home.secret("ca.pem")
         self._registry = Registry(home.registry)
         self._refusals = Refusals(home.path("refusals.jsonl"))
         self._traffic = Traffic()
-        self._strangers = Buckets(self._options.limits.stranger)
-        self._devices = Buckets(self._options.limits.device)
-        self._known: dict[bytes, Registered] = {}
-        self._reloaded_at = -_RELOAD_SECONDS
+        self._admission = Admission(home, self._registry, self._options)
         self._started_at = time.time()
         self._heard: dict[bytes, float] = {}
         self._unwritten: dict[bytes, float] = {}
@@ -107,45 +81,32 @@ class Gate:
             await self._serve(scope, receive, send, peer, path)
         except RefusedError as refused:
             self._refusals.note(refused.kind, refused.reason, peer=peer, path=path, node=refused.node)
-            await _answer_json(send, refused.status, {"error": refused.reason})
+            await answer_json(send, refused.status, {"error": refused.reason})
         except BodyProblemError as problem:
             self._refusals.note(problem.kind, str(problem), peer=peer, path=path)
-            await _answer_json(send, problem.status, {"error": str(problem)})
+            await answer_json(send, problem.status, {"error": str(problem)})
+        except FedVoiceError as trouble:
+            # The registry's disk, say: devices come back later.
+            self._refusals.note("server trouble", str(trouble), peer=peer, path=path)
+            await answer_json(send, 503, {"error": str(trouble)})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, peer: str, path: str) -> None:
         method = str(scope["method"])
         headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
         if path.startswith(_OPERATOR) or path in _OPERATOR_PAGES:
-            self._admit_operator(headers, peer, path)
+            self._admission.operator(headers, peer, path)
             await self._serve_operator(scope, receive, send, path)
         elif path.startswith(_FLEET) and path[len(_FLEET) :] in _FLEET_CALLS:
             await self._serve_device(scope, receive, send, headers, peer, path[len(_FLEET) :])
         elif path in _OPEN:
-            self._limit_stranger(peer)
+            self._admission.limit_stranger(peer)
             if method != _OPEN[path]:
                 raise RefusedError(405, "wrong method", f"{path} takes {_OPEN[path]} only")
             self._traffic.requests[path] += 1
             await self._serve_anyone(scope, receive, send, path)
         else:
-            self._limit_stranger(peer)
+            self._admission.limit_stranger(peer)
             raise RefusedError(404, "unknown path", "there is nothing here")
-
-    def _limit_stranger(self, peer: str) -> None:
-        if not self._strangers.take(peer):
-            raise RefusedError(429, "too many requests", "too many requests from this address: slow down")
-
-    def _admit_operator(self, headers: dict[str, bytes], peer: str, path: str) -> None:
-        given = headers.get(flower.ADMIN_HEADER, b"")
-        if hmac.compare_digest(given, self._token):
-            return
-        if path == "/fedvoice/metrics" and self._options.metrics_on_loopback and peer in _LOOPBACK:
-            return
-        self._limit_stranger(peer)
-        raise RefusedError(
-            401,
-            "not the operator",
-            "only this server's operator may do this: the admin token is missing or wrong",
-        )
 
     async def _serve_operator(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         self._traffic.requests["operator"] += 1
@@ -171,39 +132,39 @@ class Gate:
             )
         )
         if path == "/fedvoice/status":
-            await _answer_json(send, 200, data)
+            await answer_json(send, 200, data)
         else:
-            await _answer(send, 200, prometheus(data).encode(), b"text/plain; version=0.0.4; charset=utf-8")
+            await answer(send, 200, prometheus(data).encode(), b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _revoke(self, scope: Scope, send: Send, body: bytes) -> None:
         try:
             device = self._registry.named(str(json.loads(body)["device"]))
         except (FedVoiceError, ValueError, KeyError, TypeError) as error:
-            await _answer_json(send, 400, {"error": str(error)})
+            await answer_json(send, 400, {"error": str(error)})
             return
         await run_in_threadpool(self._registry.withdraw, device.public_key, "revoked")
         await run_in_threadpool(flower.unregister_node, flower.link_state(scope["app"]), device.node_id)
-        self._reloaded_at = -_RELOAD_SECONDS
-        await _answer_json(send, 200, {"partition": device.partition, "name": device.name})
+        self._admission.registry_changed()
+        await answer_json(send, 200, {"partition": device.partition, "name": device.name})
 
     async def _serve_anyone(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         if path == "/health":
-            await _answer_json(send, 200, {"status": "ok"})
+            await answer_json(send, 200, {"status": "ok"})
             return
         if path == "/fedvoice/ca.pem":
-            await _answer(send, 200, self._ca, b"application/x-pem-file")
+            await answer(send, 200, self._ca, b"application/x-pem-file")
             return
         body = await read_body(receive, scope["headers"], self._options.limits.enrolment_bytes, 10.0)
         work = self._enrol if path == "/fedvoice/enrol" else self._leave
         try:
-            answer = await run_in_threadpool(work, scope["app"], body)
+            told = await run_in_threadpool(work, scope["app"], body)
         except EnrolmentError as error:
             kind = "enrolment refused" if path == "/fedvoice/enrol" else "leaving refused"
             raise RefusedError(403, kind, str(error)) from None
         except FedVoiceError as error:
             raise RefusedError(503, "server trouble", str(error)) from None
-        self._reloaded_at = -_RELOAD_SECONDS
-        await _answer_json(send, 200, answer)
+        self._admission.registry_changed()
+        await answer_json(send, 200, told)
 
     def _enrol(self, app: Any, body: bytes) -> dict[str, Any]:
         state = flower.link_state(app)
@@ -223,7 +184,7 @@ class Gate:
     async def _serve_device(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[str, bytes], peer: str, call: str
     ) -> None:
-        device = self._admit_device(headers, peer, call)
+        device = self._admission.device(headers, peer, call)
         self._traffic.requests[call] += 1
         if call == "activate-node":
             await self._let_in(scope, device)
@@ -235,42 +196,6 @@ class Gate:
             await self._forward(scope, receive, send, call, device)
         if time.monotonic() - self._flushed_at > _SEEN_SECONDS:
             await self._flush_seen()
-
-    def _admit_device(self, headers: dict[str, bytes], peer: str, call: str) -> Registered:
-        try:
-            key = signatures.from_base64(headers.get(flower.NODE_KEY_HEADER, b"").decode("latin-1"))
-        except EnrolmentError:
-            key = b""
-        device = self._device(key)
-        if device is None:
-            self._limit_stranger(peer)
-            raise RefusedError(
-                401, "unregistered key", "this key is not registered here: join with a join code"
-            )
-        node = str(device.node_id)
-        if device.state != "active":
-            self._limit_stranger(peer)
-            raise RefusedError(
-                403, f"{device.state} device", f"this device's key was withdrawn ({device.state})", node
-            )
-        # Flower verifies every call's signature after parsing it; what is large or grants entry is verified here.
-        if call in ("activate-node", "push-messages", "push-object"):
-            problem = _signature_problem(headers, key)
-            if problem:
-                self._limit_stranger(peer)
-                raise RefusedError(401, "wrong signature", problem, node)
-        if not self._devices.take(key):
-            raise RefusedError(
-                429, "too many requests", "too many requests from this device: slow down", node
-            )
-        return device
-
-    def _device(self, key: bytes) -> Registered | None:
-        now = time.monotonic()
-        if now - self._reloaded_at >= _RELOAD_SECONDS:
-            self._known = {device.public_key: device for device in self._registry.devices()}
-            self._reloaded_at = now
-        return self._known.get(key)
 
     async def _let_in(self, scope: Scope, device: Registered) -> None:
         heard = self._heard.get(device.public_key, self._started_at)
@@ -325,42 +250,3 @@ class Gate:
         for device in self._registry.devices():
             if device.state != "active":
                 flower.unregister_node(state, device.node_id)
-
-
-def gate_options(home: ServerHome) -> GateOptions:
-    """The options in the home's ``gate.json``, or the defaults where there is none."""
-    try:
-        chosen = json.loads(home.path("gate.json").read_text())
-    except (OSError, ValueError):
-        return GateOptions()
-    limits = Limits()
-    stranger = replace(limits.stranger, burst=float(chosen.get("stranger_burst", limits.stranger.burst)))
-    return GateOptions(
-        limits=replace(limits, stranger=stranger),
-        metrics_on_loopback=bool(chosen.get("metrics_on_loopback", False)),
-    )
-
-
-def _signature_problem(headers: dict[str, bytes], key: bytes) -> str | None:
-    try:
-        proof = signatures.from_base64(headers.get(flower.NODE_SIGNATURE_HEADER, b"").decode("latin-1"))
-    except EnrolmentError as error:
-        return str(error)
-    return signatures.signed_now(key, headers.get(flower.NODE_TIMESTAMP_HEADER, b"").decode("latin-1"), proof)
-
-
-async def _answer_json(send: Send, status: int, data: object) -> None:
-    await _answer(send, status, json.dumps(data).encode(), b"application/json")
-
-
-async def _answer(send: Send, status: int, body: bytes, media_type: bytes) -> None:
-    headers = [
-        (b"content-type", media_type),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    if status >= 400:
-        # What was not read of a refused request is not worth reading.
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -36,7 +36,8 @@ def main() -> None:
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     # Flower reads both when it is imported.
     from server.live import flower
-    from server.live.gate import Gate, gate_options
+    from server.live.admission import gate_options
+    from server.live.gate import Gate
 
     home = ServerHome(Path(sys.argv[1]))
     flower.run_superlink(
