@@ -39,6 +39,12 @@ class Noticeboard:
             with contextlib.suppress(StorageError, OSError):
                 write_atomically(self._path, json.dumps(self._fields))
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Everything that is set now."""
+        with self._lock:
+            return dict(self._fields)
+
     def value(self, name: str, default: Any = None) -> Any:
         """What was last set."""
         return self._fields.get(name, default)

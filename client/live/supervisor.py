@@ -7,6 +7,7 @@ the pair that follows takes it up again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -45,11 +46,11 @@ def supervise(
                 pair.tend()
                 if time.monotonic() - shown >= _SHOW_SECONDS:
                     shown = time.monotonic()
-                    _publish(home, on_status)
+                    _publish(home, pair.board, on_status)
                 stop.wait(_LOOK_SECONDS)
         finally:
             pair.stop()
-            _publish(home, on_status)
+            _publish(home, pair.board, on_status)
 
 
 class _Pair:
@@ -130,16 +131,20 @@ class _Pair:
         )
 
 
-def _publish(home: Path, on_status: Callable[[Mapping[str, Any]], None] | None) -> None:
+def _publish(
+    home: Path, board: status.Noticeboard, on_status: Callable[[Mapping[str, Any]], None] | None
+) -> None:
     folder = home / "live"
-    parts = [status.read(folder, writer) for writer in ("supervisor", "supernode", "worker")]
-    content = status.merged(*parts)
+    # Its own part as it is, and not as it was when there was last room on the disk.
+    content = status.merged(board.fields, status.read(folder, "supernode"), status.read(folder, "worker"))
     try:
         write_atomically(home / "status.json", json.dumps(content, indent=1))
     except StorageError:
         content["problem"] = _full(home)
     if on_status is not None:
-        on_status(content)
+        # Whoever draws may draw to a file on the same full disk.
+        with contextlib.suppress(OSError):
+            on_status(content)
 
 
 def _full(home: Path) -> str:

@@ -11,6 +11,7 @@ import os
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
+import contextlib
 import logging
 import signal
 import sys
@@ -98,7 +99,7 @@ class Worker:
             return
         task.answer(reply)
         if training:
-            self._board.note(state="waiting", **_what_was_sent(reply), **self._spent())
+            self._board.note(**{**self._spent(), **_what_was_sent(reply), "state": "waiting"})
 
     def _refusal(self, task: ClaimedTask, message: Message) -> str | None:
         if task.kind != CLIENT_APP:
@@ -118,7 +119,8 @@ class Worker:
             else f"{type(error).__name__} (see logs/worker.log)"
         )
         if not isinstance(error, FedVoiceError):
-            traceback.print_exc()
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
         told = f"{type(error).__name__}: the device could not answer"
         if isinstance(error, _TOLD_IN_FULL):
             kind = type(error).__name__
@@ -130,7 +132,7 @@ class Worker:
         noted: dict[str, Any] = (
             {"refusal": for_owner, "refused_at": time.time()} if declined else {"problem": for_owner}
         )
-        self._board.note(state="waiting", **noted, **self._spent())
+        self._board.note(**{**self._spent(), **noted, "state": "waiting"})
         task.refuse(told)
 
     def _note_conditions(self) -> None:

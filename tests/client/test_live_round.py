@@ -66,13 +66,13 @@ def test_a_full_disk_is_told_and_costs_nothing_twice(device: Made, monkeypatch: 
     home, recipe = device
 
     def full(*_: Any) -> None:
-        raise StorageError("the disk that holds /home/alice is full")
+        raise StorageError("the disk that holds a-private-place is full")
 
     with monkeypatch.context() as patch:
         patch.setattr("client.outbox.write_atomically", full)
         with pytest.raises(FedVoiceError, match="disk is full") as caught:
             ask(home, question(recipe))
-        assert "alice" not in str(caught.value)
+        assert "a-private-place" not in str(caught.value)
     assert entries(home) == 1
     assert not list((home / "outbox").rglob("round-*"))
     bytes_of(ask(home, question(recipe)))

@@ -6,6 +6,7 @@ import hashlib
 import io
 import sys
 import zipfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def other_version(monkeypatch: pytest.MonkeyPatch) -> bytes:
         return bundles.bundle.__wrapped__()
 
 
+def hours_that_are_not_now() -> str:
+    """An hour that begins in ten."""
+    begin = datetime.now() + timedelta(hours=10)
+    return f"{begin:%H:%M}-{begin + timedelta(hours=1):%H:%M}"
+
+
 def refused(reply: Message) -> str:
     assert reply.has_error()
     return str(reply.error.reason)
@@ -90,7 +97,7 @@ def test_a_device_runs_only_its_own_code_and_only_what_its_policy_allows(
                 assert word in said
                 assert not list(home.glob("personal/*/*")), "trained though declined"
 
-            (home / "policy.toml").write_text(as_toml(Policy(hours="00:00-00:00")))
+            (home / "policy.toml").write_text(as_toml(Policy(hours=hours_that_are_not_now())))
             assert "not now (policy hours" in refused(link.reply(link.ask(node, question(recipe))))
             (home / "policy.toml").write_text(as_toml(Policy(epsilon_per_run=40.0, total_epsilon=50.0)))
             assert "StaleCopyError" in refused(
