@@ -11,6 +11,7 @@ import torch
 
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.audio.mel import SAMPLE_RATE
+from shared_models.audio.postfilter import sharpen
 from shared_models.audio.reading import Wave
 from shared_models.errors import TextError
 from shared_models.speakers.condition import SpeakerCondition
@@ -137,8 +138,9 @@ def speak_piecewise(
         mel, _ = model.synthesize(
             phonemes, lengths, condition, duration_scale=1.0 / speed, pitch_shift=pitch_shift
         )
+        wave = vocoder(torch.from_numpy(sharpen(mel[0].numpy()))).numpy()
         pause = np.zeros(int(piece.pause * SAMPLE_RATE) if number < len(pieces) else 0, dtype=np.float32)
-        yield Spoken(piece, np.concatenate([vocoder(mel[0]).numpy(), pause]), number, len(pieces))
+        yield Spoken(piece, np.concatenate([wave, pause]), number, len(pieces))
 
 
 def speak(
