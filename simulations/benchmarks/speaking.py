@@ -85,6 +85,12 @@ class SpeakingBench:
     """Before and after the timed part, over one minute: on a busy machine times say little."""
 
     @property
+    def all_text(self) -> Understanding:
+        """Sentences and long text together, as many words as they have."""
+        clips = [*self.sentences.clips, *self.long_text.clips]
+        return compare([clip.said for clip in clips], [clip.heard for clip in clips])
+
+    @property
     def real_time_factor(self) -> float:
         """Seconds of work a second of sound, over sentences and long text."""
         everything = [*self.spoken, self.spoken_long]
@@ -158,6 +164,7 @@ def as_json(bench: SpeakingBench) -> dict[str, Any]:
     short = sum(speech.seconds for speech in bench.spoken)
     return {
         "sentences": bench.sentences.as_json() | {"seconds": short},
+        "all_text": bench.all_text.as_json(),
         "long_text": bench.long_text.as_json() | {"seconds": bench.spoken_long.seconds},
         "real": bench.real.as_json(),
         "worst": [

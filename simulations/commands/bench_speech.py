@@ -172,7 +172,12 @@ def _show_speaking(found: SpeakingBench, figures: dict[str, Any]) -> None:
     table.add_column("", no_wrap=True)
     for column in ("clips", "words", "WER", "CER", "wrong", "missing", "extra"):
         table.add_column(column, justify="right", no_wrap=True)
-    heard = {"sentences": found.sentences, "long text": found.long_text, "real recordings": found.real}
+    heard = {
+        "sentences": found.sentences,
+        "long text": found.long_text,
+        "both together": found.all_text,
+        "real recordings": found.real,
+    }
     for name, understood in heard.items():
         table.add_row(name, *_counts(understood))
     output().print(table)

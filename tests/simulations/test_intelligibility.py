@@ -252,6 +252,8 @@ def test_the_command(
     found = json.loads(capsys.readouterr().out)
     assert (found["sentences"]["clips"], found["sentences"]["words"]) == (2, 4)
     assert found["long_text"]["clips"] == 2
+    assert found["all_text"]["clips"] == found["sentences"]["clips"] + 2
+    assert found["all_text"]["words"] == found["sentences"]["words"] + found["long_text"]["words"]
     assert found["real"]["clips"] == 1
     assert 0 <= found["real"]["wer"] < 1
     assert found["real_time_factor"] > 0
