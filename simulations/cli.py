@@ -33,6 +33,7 @@ from simulations.commands import (
     join,
     leave,
     privacy,
+    rehearse,
     serve,
     simulate,
     speak,
@@ -77,6 +78,7 @@ app.add_typer(serve.app, name="serve")
 app.command()(invite.invite)
 app.command()(join.join)
 app.command()(leave.leave)
+app.command()(rehearse.rehearse)
 app.command()(doctor.doctor)
 
 
