@@ -176,3 +176,4 @@ def _efficiency_table(figures: dict[str, Any]) -> Table:
 app.command()(bench_speech.vocoders)
 app.command()(bench_speech.speaking)
 app.command()(bench_live.compression)
+app.command()(bench_live.live)

@@ -1,4 +1,4 @@
-"""``fedvoice bench compression``: bytes a device a round, and what they cost in quality."""
+"""``fedvoice bench compression`` and ``live``: bytes a device a round and what they cost; a server under load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from simulations.commands.console import JsonOption, ProgressCallback, output, print_json, steps_progress
+from simulations.commands.console import (
+    JsonOption,
+    ProgressCallback,
+    notices,
+    output,
+    print_json,
+    steps_progress,
+)
 from simulations.environment import describe_environment, machine_class
 
 if TYPE_CHECKING:
@@ -119,3 +126,50 @@ def _quality(cost: Cost, reference: bool) -> list[str]:
 
 def _signed(difference: Estimate) -> str:
     return f"{difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
+
+
+def live(
+    devices: Annotated[str, typer.Option(help="Numbers of devices, separated by commas.")] = "50,100,200",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, with all of the devices.")] = 2,
+    seconds: Annotated[float, typer.Option(min=1, help="How long they poll before.")] = 20.0,
+    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between a device's polls.")] = 3.0,
+    recipe: Annotated[str, typer.Option(help="Recipe whose model travels.")] = "default",
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override one field, as model.hidden=16; repeatable."),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Put a server under the load of many devices that poll and answer without training."""
+    from simulations.benchmarks.live_load import as_json, measure_load
+
+    options = ["--recipe", recipe, *(word for change in override or [] for word in ("--set", change))]
+    found = []
+    for count in [int(text) for text in devices.split(",")]:
+        with tempfile.TemporaryDirectory(prefix="fedvoice-load-") as folder:
+            found.append(
+                measure_load(
+                    Path(folder), count, rounds, seconds, poll, options,
+                    lambda text: None if json_output else notices().print(text, highlight=False),
+                )
+            )  # fmt: skip
+    if json_output:
+        print_json({**describe_environment(), "loads": as_json(found)})
+        return
+    table = Table(
+        "devices", "idle: requests/s", "median ms", "p95 ms", "MB", "round s", "requests/s", "SuperLink MB",
+        "federation MB",
+    )  # fmt: skip
+    for load in found:
+        table.add_row(
+            str(load.devices), f"{load.idle_requests_a_second:.0f}", f"{load.idle_median_ms:.0f}",
+            f"{load.idle_p95_ms:.0f}", f"{load.idle_memory / 1e6:.0f}",
+            ", ".join(f"{s:.1f}" for s in load.round_seconds), f"{load.round_requests_a_second:.0f}",
+            f"{load.round_memory_superlink / 1e6:.0f}", f"{load.round_memory_federation / 1e6:.0f}",
+        )  # fmt: skip
+    output().print(table)
+    machine = machine_class()
+    output().print(
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB; devices and server share them",
+        highlight=False,
+    )

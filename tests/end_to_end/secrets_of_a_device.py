@@ -32,10 +32,12 @@ class Secrets:
         for form, dtype in _FORMS.items():
             self._add(kind, form, numbers.astype(dtype), stride, distinct=6)
 
-    def add_codes(self, kind: str, codes: np.ndarray, forms: Iterable[str], *, distinct: int = 4) -> None:
-        """Windows of 8 consecutive integers, in each of the given types."""
+    def add_codes(
+        self, kind: str, codes: np.ndarray, forms: Iterable[str], *, distinct: int = 4, window: int = WINDOW
+    ) -> None:
+        """Windows of 8 (or ``window``) consecutive integers, in each of the given types."""
         for form in forms:
-            self._add(kind, form, codes.astype(form), 1, distinct)
+            self._add(kind, form, codes.astype(form), 1, distinct, window)
 
     def add_name(self, kind: str, name: str) -> None:
         """An identifier as a whole."""
@@ -53,18 +55,20 @@ class Secrets:
             if _occurs(np.concatenate(parts), sent, keys, ordered)
         }
 
-    def _add(self, kind: str, form: str, numbers: np.ndarray, stride: int, distinct: int) -> None:
+    def _add(
+        self, kind: str, form: str, numbers: np.ndarray, stride: int, distinct: int, window: int = WINDOW
+    ) -> None:
         flat = np.ascontiguousarray(numbers).ravel()
-        if len(flat) < WINDOW:
+        if len(flat) < window:
             return
-        rows = np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(flat, WINDOW)[::stride])
+        rows = np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(flat, window)[::stride])
         ordered = np.sort(rows, axis=1)
         # Silence, padding and zeros are in every file: they tell nothing.
         telling = np.flatnonzero((ordered[:, 1:] != ordered[:, :-1]).sum(1) + 1 >= distinct)
         if len(telling):
             self.windows.setdefault((kind, form), []).append(rows[telling].view(np.uint8))
             start = int(telling[len(telling) // 2]) * stride
-            self.samples.setdefault((kind, form), flat[start : start + 2 * WINDOW].tobytes())
+            self.samples.setdefault((kind, form), flat[start : start + 2 * window].tobytes())
 
 
 def features_on(device: Device, config: FeatureConfig) -> list[Features]:
