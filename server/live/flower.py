@@ -1,7 +1,7 @@
 """Everything that a live server uses of Flower 1.41 beyond its public API, in one place.
 
 Flower moves its internals between minor versions, so nothing else under ``server/live`` imports them, and
-``tests/server/live/test_flower_contract.py`` fails where one of them is not what this file takes it for.
+``tests/server/live/test_superlink_contract.py`` fails where one of them is not what this file takes it for.
 """
 
 from __future__ import annotations
