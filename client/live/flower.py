@@ -1,4 +1,6 @@
-"""The one place of the device that touches Flower's insides (1.41). ``tests/client/live/test_supernode_contract.py`` fails if they change.
+"""The one place of the device that touches Flower's insides (1.41).
+
+``tests/client/live/test_supernode_contract.py`` fails if they change.
 
 Three things are taken from Flower and adapted:
 
