@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from shared_models.compression.settings import CompressionConfig as CompressionConfig
+from shared_models.compression_config import CompressionConfig as CompressionConfig
 from shared_models.errors import RecipeError
 from shared_models.federation_config import FederationConfig as FederationConfig
 from shared_models.recipe_section import Section

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,10 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
 )
 def test_machine_paths_are_told_from_others(text: str, caught: bool) -> None:
     assert bool(machine_paths(text)) == caught
+
+
+def test_what_only_waits_and_passes_on_does_without_torch() -> None:
+    # Each would take a second longer to start again, and 200 MB.
+    modules = "client.live.supervisor client.live.supernode server.live.supervisor server.live.superlink server.live.gate"
+    code = f"import sys, {', '.join(modules.split())}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0
