@@ -17,8 +17,8 @@ from shared_models.compression.float16 import Float16
 from shared_models.compression.integers import Integers
 from shared_models.compression.low_rank import LowRank, factor_size
 from shared_models.compression.plain import Float32
-from shared_models.compression_config import CompressionConfig
 from shared_models.compression.top_k import TopK, count_of
+from shared_models.compression_config import CompressionConfig
 from shared_models.errors import RecipeError
 from shared_models.partition import Partition
 
