@@ -112,7 +112,7 @@ def _han_phones(characters: str) -> list[str]:
 
 
 def _neutral_tones(characters: str, syllables: list[str]) -> list[str]:
-    before = ["", *characters[:-1]]
+    before = ["", *characters][:-1]
     return [
         syllable[:-1] + "5" if character == previous and character in _DOUBLED else syllable
         for character, previous, syllable in zip(characters, before, syllables, strict=True)
@@ -121,7 +121,7 @@ def _neutral_tones(characters: str, syllables: list[str]) -> list[str]:
 
 def _third_tones(syllables: list[str]) -> list[str]:
     """A third tone before another one becomes a second: 老虎 is ``lao2 hu3``. In a row: all but the last."""
-    following = [*syllables[1:], ""]
+    following = [*syllables, ""][1:]
     return [
         syllable[:-1] + "2" if syllable.endswith("3") and after.endswith("3") else syllable
         for syllable, after in zip(syllables, following, strict=True)

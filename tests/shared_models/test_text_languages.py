@@ -126,3 +126,8 @@ def test_odd_numbers_and_marks_never_crash(pieces: list[str], language: str) -> 
     except TextError:
         return
     assert set(symbols) <= set(SYMBOL_IDS)
+
+
+def test_a_character_without_a_reading_alone_is_a_text_error() -> None:
+    with pytest.raises(TextError):
+        phonemize("㓻", "zh")

@@ -12,7 +12,7 @@ from simulations.benchmarks.compression import START, as_json, measure_compressi
 from simulations.recipes import find_recipe
 
 SMALL = (
-    "federation.rounds=1", "federation.cohort=2", "corpus.speakers=2", "client.inner_steps=1",
+    "federation.rounds=1", "federation.cohort=2", "corpus.speakers=6", "client.inner_steps=1",
     "client.outer_steps=1", "client.batch_size=2", "cloning.steps=1", "evaluation.queries=1",
     "evaluation.speakers=2", "engine.workers=1",
 )  # fmt: skip
