@@ -24,7 +24,8 @@ def train_messages(
 ) -> list[Message]:
     """The ``train`` messages with ``weights`` ``(D,)`` to ``nodes`` (partition to node id), by partition.
 
-    Beside what :mod:`shared_models.wire` describes, a header holds the recipe, the run, the attempt, and under
+    Beside what :mod:`shared_models.wire` describes, a header holds the recipe, the run, the attempt, the population
+    that cohorts are drawn from, without which a device cannot tell what a round costs it, and under
     ``seen`` the last round in which this device's update was counted, -1 if never: a device whose own files know
     of less is running from an old copy of them, and its privacy ledger is short.
     """
@@ -34,6 +35,7 @@ def train_messages(
         "recipe": plan.recipe.model_dump_json(),
         "run": plan.run,
         "attempt": attempt.number,
+        "population": plan.clients,
     }
     return [
         Message(

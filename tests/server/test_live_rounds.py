@@ -199,6 +199,7 @@ def test_headers_say_the_attempt_and_when_a_device_last_counted(tmp_path: Path) 
     assert [seen[1, n] for n in (1, 2, 3)] == [-1, -1, -1]
     assert [seen[2, n] for n in (1, 2, 3)] == [-1, 1, 2]
     assert {header["attempt"] for _, header in live.grid.asked} == {1}
+    assert {header["population"] for _, header in live.grid.asked} == {CLIENTS}
 
 
 def test_partial_private_cohorts_are_divided_by_the_expected_one(tmp_path: Path) -> None:
