@@ -41,6 +41,8 @@ _FLEET_CALLS = frozenset(
 _OPERATOR = ("/v1/control/", "/v1/runtime/")
 _OPERATOR_PAGES = frozenset({"/fedvoice/status", "/fedvoice/metrics", "/fedvoice/revoke"})
 _OPEN = {"/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/enrol": "POST", "/fedvoice/leave": "POST"}
+_IN_USE = 412
+"""How Flower answers who comes online with the key of a node that is online."""
 _SEEN_SECONDS = 15.0
 _LARGE_AT_ONCE = 16
 
@@ -213,6 +215,14 @@ class Gate:
             self._heard[device.public_key] = self._unwritten[device.public_key] = time.time()
 
         async def counted(message: MutableMapping[str, Any]) -> None:
+            if call == "activate-node" and message.get("status") == _IN_USE:
+                reason = (
+                    "a second process with this key, or the first one's next start, while the first is online"
+                )
+                peer = (scope.get("client") or ("unknown", 0))[0]
+                self._refusals.note(
+                    "key in use", reason, peer=peer, path=scope["path"], node=str(device.node_id)
+                )
             if message["type"] == "http.response.body":
                 self._traffic.bytes_out += len(message.get("body", b""))
             await send(message)

@@ -197,8 +197,9 @@ def test_a_second_process_with_the_key_is_refused_while_the_first_lives(home: Se
     with device.client() as first, device.client() as second:
         node = Node(node_id=first.ActivateNode(asked).node_id)
         first.PullMessages(PullMessagesRequest(node=node))
-        with pytest.raises(httpx.HTTPStatusError):
+        with pytest.raises(httpx.HTTPStatusError, match="412"):
             second.ActivateNode(asked)
+    assert _last_refusal(home)["kind"] == "key in use"
 
 
 def test_stolen_and_old_signatures_are_refused(home: ServerHome) -> None:
