@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from cryptography.hazmat.primitives import hashes, serialization
@@ -178,7 +178,7 @@ class FleetDevice:
             contents[branch.object_id] = found.object_content
         seen = ConfirmMessageReceivedRequest(node=self._node, run_id=run, message_object_id=number)
         await self._call("confirm-message-received", seen, ConfirmMessageReceivedResponse())
-        message = inflate_object_from_contents(number, contents)
+        message = cast("Message", inflate_object_from_contents(number, contents))
         message.metadata.__dict__["_message_id"] = number
         reply = self._reply(message)
         objects = get_all_nested_objects(reply)
