@@ -216,18 +216,20 @@ class Gate:
 
         async def counted(message: MutableMapping[str, Any]) -> None:
             if call == "activate-node" and message.get("status") == _IN_USE:
-                reason = (
-                    "a second process with this key, or the first one's next start, while the first is online"
-                )
-                peer = (scope.get("client") or ("unknown", 0))[0]
-                self._refusals.note(
-                    "key in use", reason, peer=peer, path=scope["path"], node=str(device.node_id)
-                )
+                self._note_second_process(scope, device)
             if message["type"] == "http.response.body":
                 self._traffic.bytes_out += len(message.get("body", b""))
             await send(message)
 
         await self._app(scope, replayed(body, receive), counted)
+
+    def _note_second_process(self, scope: Scope, device: Registered) -> None:
+        # Or the first one's next start, a few seconds after it died.
+        reason = "a second process with this key came while the first is online"
+        peer = (scope.get("client") or ("unknown", 0))[0]
+        self._refusals.note(
+            "key in use", reason, peer=peer, path=str(scope["path"]), node=str(device.node_id)
+        )
 
     def _check_body(self, call: str, device: Registered, body: bytes) -> None:
         node = str(device.node_id)
