@@ -27,7 +27,13 @@ from flwr.app import Context, Error, Message
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.serde import context_from_proto, context_to_proto, fab_from_proto, message_from_proto
 from flwr.common.serde import message_to_proto as proto_of
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse, PullMessagesResponse
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    ActivateNodeResponse,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PullMessagesResponse,
+)
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import (
@@ -132,10 +138,16 @@ def run_supernode(arguments: Sequence[str], hooks: SuperNodeHooks) -> None:
 
 
 class _ExplainingClient(FleetHttpClient):
-    """Flower's client, which reports refusals, and goes on as a node that never went offline."""
+    """Flower's client, which reports refusals, and comes online anew where a message may have been lost.
+
+    Flower hands a message out once. One that was on its way to a process that died, or in an answer that was
+    cut off, reaches nobody; a node that comes online anew is asked again.
+    """
 
     watcher: Watcher
     known_node: int | None
+    _heartbeat_interval: float
+    _answer_lost = False
 
     def _unary_unary(self, **call: Any) -> Any:
         try:
@@ -146,6 +158,7 @@ class _ExplainingClient(FleetHttpClient):
             raise
 
     def ActivateNode(self, request: ActivateNodeRequest) -> ActivateNodeResponse:  # noqa: N802
+        self._heartbeat_interval = request.heartbeat_interval
         try:
             return super().ActivateNode(request)
         except httpx.HTTPStatusError as error:
@@ -153,12 +166,33 @@ class _ExplainingClient(FleetHttpClient):
             # minute more. Whether it was ours is for `known_node` to say.
             if self.known_node is None or error.response.status_code in (401, 403):
                 raise
-            beat = SendNodeHeartbeatRequest(
-                node=Node(node_id=self.known_node), heartbeat_interval=request.heartbeat_interval
-            )
-            if not self.SendNodeHeartbeat(beat).success:
+            if not self._online_anew(self.known_node):
                 raise
             return ActivateNodeResponse(node_id=self.known_node)
+
+    def PullMessages(self, request: PullMessagesRequest) -> PullMessagesResponse:  # noqa: N802
+        if self._answer_lost:
+            self._answer_lost = not self._online_anew(request.node.node_id)
+        try:
+            return super().PullMessages(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise  # It was never asked.
+        except httpx.TransportError:
+            self._answer_lost = True
+            raise
+        except httpx.HTTPStatusError as error:
+            self._answer_lost = error.response.is_server_error
+            raise
+
+    def _online_anew(self, node_id: int) -> bool:
+        """Sign off and be online at once again; whether the server took it."""
+        # Another process of this device, or the server itself, may have signed it off already.
+        with contextlib.suppress(httpx.HTTPStatusError):
+            self.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
+        beat = SendNodeHeartbeatRequest(
+            node=Node(node_id=node_id), heartbeat_interval=self._heartbeat_interval
+        )
+        return bool(self.SendNodeHeartbeat(beat).success)
 
 
 def _adapted(conn: Any, hooks: SuperNodeHooks) -> Any:

@@ -57,6 +57,9 @@ class SmallSuperLink:
         """Answer every fleet request with this status and reason."""
         self.swallow: set[str] = set()
         """Last parts of fleet paths whose requests are answered as if the server were away."""
+        self.lose: set[str] = set()
+        """Last parts of fleet paths whose requests are served, and whose answers get lost on their way."""
+        self.lost_bytes = 0
         self.calls: list[str] = []
         self.secrets: dict[bytes, str] = {}
         self.left: list[str] = []
@@ -125,6 +128,11 @@ class SmallSuperLink:
     def _beat(self, task_id: int) -> None:
         while self._task_id == task_id and not self._closed.wait(5):
             self.state.acknowledge_task_heartbeat(task_id)
+
+    def activated_at(self, node: int) -> str:
+        """When the node last came online: what the server goes by to ask it again."""
+        (found,) = self.state.get_node_info(node_ids=[node])
+        return str(found.last_activated_at)
 
     def online(self) -> set[int]:
         """Nodes that are online."""
@@ -195,7 +203,15 @@ class SmallSuperLink:
             if last in self.swallow:
                 await PlainTextResponse("", 503)(scope, receive, send)
                 return
+            if last in self.lose:
+                await self.app(scope, receive, self._nowhere)
+                await PlainTextResponse("", 503)(scope, receive, send)
+                return
         await self.app(scope, receive, send)
+
+    async def _nowhere(self, message: Any) -> None:
+        """Take an answer and lose it."""
+        self.lost_bytes += len(message.get("body", b""))
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(

@@ -126,6 +126,27 @@ def test_a_device_that_is_killed_in_the_middle_of_sending_sends_the_same(link, d
         assert entries(home) == [(1, 1)]
 
 
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "alive"])
+def test_who_may_have_lost_a_message_on_its_way_comes_online_anew(link, device, killed: bool) -> None:
+    """The server hands a message out once; a device that comes online anew is asked again."""
+    home, recipe = device
+    content = question(recipe, 1)
+    with joined(home) as process:
+        node = link.wait_online()
+        before = link.activated_at(node)
+        link.lose.add("pull-messages")
+        lost = link.ask(node, content)
+        until(lambda: link.lost_bytes, what="a message that gets lost")
+        if killed:
+            process.kill()
+            process.wait()
+        link.lose.clear()
+        with joined(home) if killed else contextlib.nullcontext():
+            until(lambda: link.activated_at(node) > before, what="the device comes online anew")
+            bytes_of(link.reply(link.ask(node, content)))
+            assert link.take(lost) is None
+
+
 def test_a_device_that_is_killed_after_sending_goes_on_with_the_next_round(link, device) -> None:
     home, recipe = device
     with joined(home) as process:
