@@ -67,6 +67,7 @@ from shared_models.errors import ServiceError, StorageError
 CLIENT_APP = str(TaskType.CLIENT_APP)
 DEVICE_REFUSED = 77
 """How a SuperNode's process ends whose server no longer talks to this device."""
+_UNWANTED = (401, 403)
 _HEARTBEAT_SECONDS = 10.0
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 
@@ -162,11 +163,11 @@ class _ExplainingClient(FleetHttpClient):
         try:
             return super().ActivateNode(request)
         except httpx.HTTPStatusError as error:
+            if error.response.status_code in _UNWANTED:
+                raise SystemExit(DEVICE_REFUSED) from None
             # A process that was killed could not sign off, and Flower takes its node to be in use for a
             # minute more. Whether it was ours is for `known_node` to say.
-            if self.known_node is None or error.response.status_code in (401, 403):
-                raise
-            if not self._online_anew(self.known_node):
+            if self.known_node is None or not self._online_anew(self.known_node):
                 raise
             return ActivateNodeResponse(node_id=self.known_node)
 

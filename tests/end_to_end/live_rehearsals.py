@@ -11,7 +11,7 @@ from simulations.rehearsal.live_federation import LiveFederation, Network
 from simulations.rehearsal.rehearsal import Plan, plan_rehearsal
 from simulations.rehearsal.voices import write_voices
 
-PATIENCE = 600.0
+PATIENCE = 240.0
 """Seconds; what a step takes depends on what else the machine does."""
 
 

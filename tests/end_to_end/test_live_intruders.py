@@ -28,7 +28,7 @@ from simulations.rehearsal.command_process import CommandProcess
 from simulations.rehearsal.comparison import compare, simulate_the_same
 from simulations.rehearsal.live_federation import LiveFederation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 Answer = Callable[["Hostile", Any, Message], None]
 
 

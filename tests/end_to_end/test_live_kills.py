@@ -18,9 +18,9 @@ from server.checkpoints import latest_checkpoint
 from simulations.rehearsal.kills import RandomKills
 from simulations.rehearsal.rehearsal import rehearse
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 KILLS = int(os.environ.get("FEDVOICE_KILLS", "5"))
 ROUNDS = int(os.environ.get("FEDVOICE_KILL_ROUNDS", "5"))
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 * max(KILLS, ROUNDS))]
 
 
 def test_random_kills_change_no_bit(tmp_path: Path) -> None:

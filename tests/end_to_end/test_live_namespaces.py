@@ -11,7 +11,7 @@ from simulations.rehearsal.namespaces import CutOff, namespaced, supported
 from simulations.rehearsal.rehearsal import rehearse
 from simulations.rehearsal.tunnels import Quality
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.mark.skipif(not supported(), reason="SKIPPED FOR LACK OF RIGHTS: needs root, ip and /dev/net/tun")

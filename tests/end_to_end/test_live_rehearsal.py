@@ -17,7 +17,7 @@ from simulations.rehearsal.live_federation import Network, free_port
 from simulations.rehearsal.rehearsal import rehearse
 from simulations.rehearsal.wire_tap import WireTap
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_live_weights_equal_the_simulations_as_it_is_typed(

@@ -20,7 +20,7 @@ from simulations.rehearsal.live_federation import LiveFederation, Network, free_
 from simulations.rehearsal.voices import write_voices
 from simulations.rehearsal.wire_tap import WireTap
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROUNDS = 2
 
 
