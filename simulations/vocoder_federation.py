@@ -26,18 +26,18 @@ from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import log_mel
 from shared_models.audio.wave_segments import Samples, WaveSegments, to_int16
 from shared_models.config import Recipe
-from shared_models.errors import AudioError, CorpusError
-from shared_models.files import write_atomically
+from shared_models.errors import AudioError
 from shared_models.partition import PartitionedModel
 from shared_models.vocoders.adversarial_model import AdversarialVocoder
 from shared_models.vocoders.from_recipe import dimensions_of
-from shared_models.vocoders.vocoder_file import load_vocoder, save_vocoder
+from shared_models.vocoders.vocoder_file import save_vocoder
 from simulations.corpora import Corpus, open_corpus
 from simulations.engine import run_federation
 from simulations.preparation import default_cache, make_devices
 from simulations.run_folder import RunFolder
 from simulations.simulate import privacy_statement
 from simulations.validation import training_loss_of_round
+from simulations.vocoder_start import begin_with, keep_start
 from simulations.vocoder_training import validation_segments
 from simulations.vocoder_waves import VocoderWaves
 
@@ -46,7 +46,7 @@ Tell = Callable[[dict[str, Any]], None]
 
 
 def federate_vocoder(
-    run: RunFolder, recipe: Recipe, tell: Tell | None = None, start: Path | None = None
+    run: RunFolder, recipe: Recipe, tell: Tell | None = None, start: str | Path | None = None
 ) -> dict[str, Any]:
     """Run, or go on with, the federation; where the vocoder file is, and the figures of the last round.
 
@@ -58,8 +58,10 @@ def federate_vocoder(
     folder = run.arm(ARM)
     name = f"{recipe.name}-{ARM}"
     model = PartitionedModel(AdversarialVocoder(recipe))
-    first = _kept_start(run, start)
-    initial = _start(model, first) if first is not None else None
+    first = keep_start(run, start)
+    if first is not None:
+        begin_with(model.model.generator, first)
+    initial = model.shared_vector() if first is not None else None
     plan = plan_for(recipe, folder.checkpoints, name, len(speakers), initial=initial, seeded_noise=True)
     devices = make_devices(folder.devices.resolve(), speakers, default_cache().resolve())
     held_out = _held_out(corpus, recipe)
@@ -93,27 +95,6 @@ def federate_vocoder(
         "last": folder.metrics()[-1],
         "privacy": privacy_statement(recipe, plan),
     }
-
-
-def _kept_start(run: RunFolder, start: Path | None) -> Path | None:
-    """The run's own copy of ``start``: a run that is resumed before its first checkpoint begins with it too."""
-    kept = run.path / "start.safetensors"
-    if start is not None:
-        load_vocoder(start)
-        write_atomically(kept, start.read_bytes())
-    return kept if kept.exists() else None
-
-
-def _start(model: PartitionedModel[AdversarialVocoder], file: Path) -> Tensor:
-    """The shared vector ``(D,)`` of a vocoder file. Raises :class:`CorpusError` if it is of another kind."""
-    ours, theirs = model.model.generator, load_vocoder(file).generator
-    shapes = [{n: t.shape for n, t in g.state_dict().items()} for g in (ours, theirs)]
-    if shapes[0] != shapes[1]:
-        raise CorpusError(
-            f"{file} holds another vocoder than the recipe describes: name one of its kind and sizes"
-        )
-    ours.load_state_dict(theirs.state_dict())
-    return model.shared_vector()
 
 
 def _held_out(corpus: Corpus, recipe: Recipe) -> WaveSegments | None:

@@ -8,6 +8,7 @@ machine and number of threads).
 
     RUN/recipe.json, environment.json
         waves/                  the corpus as samples
+        start.safetensors       what it began with, if that was not chance
         checkpoints/            the newest two
         metrics.jsonl           losses, and the validation on unseen speakers
         vocoder.safetensors     the averaged generator, once training is over
@@ -43,6 +44,7 @@ from shared_models.vocoders.adversarial_losses import mel_loss
 from shared_models.vocoders.from_recipe import dimensions_of, generator_of
 from shared_models.vocoders.vocoder_file import save_vocoder
 from simulations.run_folder import RunFolder, finite
+from simulations.vocoder_start import begin_with, keep_start
 from simulations.vocoder_waves import VocoderWaves
 
 FORMAT = "fedvoice-vocoder-training-1"
@@ -57,17 +59,23 @@ def train_vocoder(
     waves: VocoderWaves,
     on_step: Callable[[int, int], None] | None = None,
     on_metrics: Callable[[dict[str, Any]], None] | None = None,
+    start: str | Path | None = None,
 ) -> Path:
     """Train, or go on training, up to the recipe's last step; the path of the vocoder file.
 
-    ``on_metrics`` gets every line of ``metrics.jsonl``. Raises :class:`CheckpointError` where training
-    diverges or the checkpoints are another recipe's.
+    ``start`` is a vocoder of the recipe's sizes to begin with. ``on_metrics`` gets every line of
+    ``metrics.jsonl``. Raises :class:`CheckpointError` where training diverges or the checkpoints are another
+    recipe's, and :class:`CorpusError` for a start of another size.
     """
     torch.set_num_threads(recipe.engine.threads)
     config = recipe.vocoder
     speakers = list(waves.long_enough(config.drawn_frames).train.values())
     held_out = validation_segments(waves)
-    trainer = VocoderTrainer(generator_of(config, recipe.seed), config, recipe.seed)
+    untrained = generator_of(config, recipe.seed)
+    first = keep_start(run, start)
+    if first is not None:
+        begin_with(untrained, first)
+    trainer = VocoderTrainer(untrained, config, recipe.seed)
     done = restore(trainer, run.path / "checkpoints")
     forget_after(run.path / "metrics.jsonl", done)
     sums: dict[str, list[float]] = {}

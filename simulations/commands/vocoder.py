@@ -16,6 +16,10 @@ app = typer.Typer(no_args_is_help=True, help="Train a neural vocoder, listen to 
 
 DEFAULT_RECIPE = "vocos_small"
 FEDERATED_RECIPE = "vocos_federated"
+StartOption = Annotated[
+    str | None,
+    typer.Option(help="A vocoder file to begin with, of the recipe's kind and sizes, or 'packaged'."),
+]
 
 
 @app.command()
@@ -26,6 +30,7 @@ def train(
     corpus: Annotated[
         str | None, typer.Option(help="A folder or CSV instead of the recipe's corpus.")
     ] = None,
+    start: StartOption = None,
     override: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override one field, as vocoder.steps=3000; repeatable."),
@@ -44,6 +49,8 @@ def train(
         fedvoice vocoder train --corpus ../shared/speech
 
         fedvoice vocoder train --recipe hifigan_v2 --corpus recordings/ --set vocoder.steps=50000
+
+        fedvoice vocoder train --recipe magnitude --start packaged --corpus recordings/
 
         fedvoice vocoder train --resume runs/vocos_small-20261121-140000
     """
@@ -66,7 +73,7 @@ def train(
             shown = f"left out {len(waves.left_out)} recordings ({first})"
             console.notices().print(shown, soft_wrap=True, highlight=False, markup=False)
         with console.rounds_progress(chosen.name, chosen.vocoder.steps, quiet=as_json) as bars:
-            path = train_vocoder(run, chosen, waves, _shown_on(bars, lines), lines.append)
+            path = train_vocoder(run, chosen, waves, _shown_on(bars, lines), lines.append, start)
     if as_json:
         steps = chosen.vocoder.steps
         console.print_json({"vocoder": str(path), "run": str(run.path), "steps": steps, "last": lines[-1:]})
@@ -82,9 +89,7 @@ def federate(
     corpus: Annotated[
         str | None, typer.Option(help="A folder or CSV instead of the recipe's corpus.")
     ] = None,
-    start: Annotated[
-        Path | None, typer.Option(help="A vocoder file to begin with, of the recipe's kind and sizes.")
-    ] = None,
+    start: StartOption = None,
     override: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override one field, as federation.rounds=3; repeatable."),

@@ -224,3 +224,28 @@ def test_recipes_that_make_no_sense(changes: dict[str, Any], sentence: str) -> N
 def test_unknown_recipes_are_named() -> None:
     with pytest.raises(RecipeError, match="vocos_small"):
         find_vocoder_recipe("wavenet")
+
+
+def test_training_begins_with_another_vocoder_also_when_it_is_resumed(
+    waves: VocoderWaves, undisturbed: Path, tmp_path: Path
+) -> None:
+    recipe = _recipe(steps=1, generator_lr=1e-9, average=0.0, checkpoint_every=1)
+    run = RunFolder.create(tmp_path / "run", recipe)
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(undisturbed.read_bytes())
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_vocoder(run, recipe, waves, on_metrics=killed, start=start)
+    start.unlink()
+    ours, theirs = load_file(train_vocoder(run, recipe, waves)), load_file(undisturbed)
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
+
+
+def test_a_start_of_another_size_is_refused(waves: VocoderWaves, undisturbed: Path, tmp_path: Path) -> None:
+    recipe = _recipe(blocks=2)
+    run = RunFolder.create(tmp_path / "run", recipe)
+    with pytest.raises(CorpusError, match="another vocoder than the recipe describes"):
+        train_vocoder(run, recipe, waves, start=undisturbed)

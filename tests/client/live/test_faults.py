@@ -210,7 +210,9 @@ def test_a_device_that_the_server_no_longer_wants_says_so_and_comes_back_when_it
         shown = until(lambda: (s := status(home)).get("state") == "refused" and s, what="the refusal")
         assert "revoked by the operator" in shown["problem"]
         # It tries again ever less often, and says so all the while.
-        until(lambda: (s := status(home))["restarts"] >= 2 and s["state"] == "refused", what="another refusal")
+        until(
+            lambda: (s := status(home))["restarts"] >= 2 and s["state"] == "refused", what="another refusal"
+        )
         link.refuse = None
         node = link.wait_online()
         bytes_of(link.reply(link.ask(node, question(recipe, 1))))
