@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from client.live.enrolment import clock_problem
-from client.live.flower import DEVICE_REFUSED, SuperNodeHooks, run_supernode
+from client.live.flower_node import DEVICE_REFUSED, SuperNodeHooks, run_supernode
 from client.live.home import Membership, superexec_secret, this_computer
 from client.live.inbox import Inbox
 from client.live.pace import Pace

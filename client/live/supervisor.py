@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from client.live import status
-from client.live.flower import DEVICE_REFUSED
+from client.live.flower_node import DEVICE_REFUSED
 from client.live.home import Membership, only_one, superexec_secret
 from shared_models.errors import StorageError
 from shared_models.files import write_atomically

@@ -26,7 +26,7 @@ from flwr.app import Context, Message
 
 from client.ledger import Ledger
 from client.live.conditions import not_now
-from client.live.flower import CLIENT_APP, ClaimedTask, TaskDesk
+from client.live.flower_tasks import CLIENT_APP, ClaimedTask, TaskDesk
 from client.live.home import superexec_secret
 from client.live.pace import Pace
 from client.live.status import Noticeboard

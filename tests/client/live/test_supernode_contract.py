@@ -1,10 +1,11 @@
-"""What ``client/live/flower.py`` takes Flower's insides for. Where one of these fails, Flower has changed."""
+"""What ``flower_node.py`` and ``flower_tasks.py`` take Flower's insides for. Where one fails, Flower has changed."""
 
 from __future__ import annotations
 
 import inspect
 import re
 
+from flwr.server.superlink.linkstate import sql_linkstate
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.nodestate import in_memory_nodestate
@@ -42,12 +43,18 @@ def test_a_message_stays_on_the_server_until_it_is_confirmed() -> None:
     assert source.index("pull_objects(") < source.index("confirm_message_received(run_id")
 
 
-def test_the_client_has_one_way_for_all_calls_and_a_method_to_activate() -> None:
+def test_the_client_has_one_way_for_all_calls_and_a_method_for_each() -> None:
     assert list(inspect.signature(FleetHttpClient._unary_unary).parameters)[1:5] == [
         "path", "rpc_method", "request", "response_type",
     ]  # fmt: skip
-    assert list(inspect.signature(FleetHttpClient.ActivateNode).parameters) == ["self", "request"]
-    assert hasattr(FleetHttpClient, "SendNodeHeartbeat")
+    for name in ("ActivateNode", "DeactivateNode", "SendNodeHeartbeat", "PullMessages"):
+        assert list(inspect.signature(getattr(FleetHttpClient, name)).parameters) == ["self", "request"]
+
+
+def test_a_heartbeat_brings_a_node_online_anew_that_had_signed_off() -> None:
+    # By which a server knows that what it had handed out may be lost.
+    source = inspect.getsource(sql_linkstate.SqlLinkState.acknowledge_node_heartbeat)
+    assert re.search(r"last_activated_at=case\(\s*\(\s*NodeModel.status != NodeStatus.ONLINE", source)
 
 
 def test_an_unclaimed_agent_task_would_block_the_supernode() -> None:
