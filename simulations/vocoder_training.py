@@ -60,8 +60,11 @@ def train_vocoder(
     on_step: Callable[[int, int], None] | None = None,
     on_metrics: Callable[[dict[str, Any]], None] | None = None,
     start: str | Path | None = None,
+    minutes: float | None = None,
 ) -> Path:
     """Train, or go on training, up to the recipe's last step; the path of the vocoder file.
+
+    ``minutes`` ends it sooner, with a checkpoint to go on from; the vocoder file then holds what there is.
 
     ``start`` is a vocoder of the recipe's sizes to begin with. ``on_metrics`` gets every line of
     ``metrics.jsonl``. Raises :class:`CheckpointError` where training diverges or the checkpoints are another
@@ -80,13 +83,15 @@ def train_vocoder(
     forget_after(run.path / "metrics.jsonl", done)
     sums: dict[str, list[float]] = {}
     started = time.monotonic()
+    ends = started + 60.0 * minutes if minutes is not None else float("inf")
     for number in range(done + 1, config.steps + 1):
         rng = generator(recipe.seed, "vocoder segments", number)
         segments = random_segments(speakers, config.batch_size, config.drawn_frames, rng)
         for name, value in trainer.step(segments, number).items():
             sums.setdefault(name, []).append(value)
-        keeping = number % config.checkpoint_every == 0 or number == config.steps
-        validating = number % config.validate_every == 0 or number == config.steps
+        last = number == config.steps or time.monotonic() >= ends
+        keeping = last or number % config.checkpoint_every == 0
+        validating = last or number % config.validate_every == 0
         if number % _REPORT_EVERY == 0 or keeping or validating:
             line: dict[str, Any] = {"step": number, **{k: sum(v) / len(v) for k, v in sums.items()}}
             line["seconds"] = time.monotonic() - started
@@ -100,7 +105,10 @@ def train_vocoder(
             keep(trainer, run.path / "checkpoints", number)
         if on_step is not None:
             on_step(number, config.steps)
-    return export(trainer, run, recipe)
+        done = number
+        if last:
+            break
+    return export(trainer, run, recipe, done)
 
 
 def validation_segments(waves: VocoderWaves) -> WaveSegments | None:
@@ -177,13 +185,13 @@ def forget_after(path: Path, step: int) -> None:
     write_atomically(path, "".join(f"{line}\n" for line in kept))
 
 
-def export(trainer: VocoderTrainer, run: RunFolder, recipe: Recipe) -> Path:
-    """Write the averaged generator as a vocoder file."""
+def export(trainer: VocoderTrainer, run: RunFolder, recipe: Recipe, steps: int) -> Path:
+    """Write the averaged generator, after so many steps, as a vocoder file."""
     path = run.path / "vocoder.safetensors"
     notes = {
         "recipe": recipe.name,
         "digest": recipe.digest,
-        "steps": str(recipe.vocoder.steps),
+        "steps": str(steps),
     }
     save_vocoder(path, trainer.average, recipe.vocoder.kind, dimensions_of(recipe.vocoder), notes)
     return path

@@ -35,6 +35,12 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Override one field, as vocoder.steps=3000; repeatable."),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Stop after so long, with a vocoder file of what there is; --resume goes on."
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-TIME by default.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted training.")] = None,
     as_json: console.JsonOption = False,
@@ -49,6 +55,8 @@ def train(
         fedvoice vocoder train --corpus ../shared/speech
 
         fedvoice vocoder train --recipe hifigan_v2 --corpus recordings/ --set vocoder.steps=50000
+
+        fedvoice vocoder train --recipe hifigan_v1 --corpus recordings/ --minutes 10
 
         fedvoice vocoder train --recipe magnitude --start packaged --corpus recordings/
 
@@ -73,12 +81,14 @@ def train(
             shown = f"left out {len(waves.left_out)} recordings ({first})"
             console.notices().print(shown, soft_wrap=True, highlight=False, markup=False)
         with console.rounds_progress(chosen.name, chosen.vocoder.steps, quiet=as_json) as bars:
-            path = train_vocoder(run, chosen, waves, _shown_on(bars, lines), lines.append, start)
+            path = train_vocoder(run, chosen, waves, _shown_on(bars, lines), lines.append, start, minutes)
+    # A run that was finished before has no new line.
+    steps = lines[-1]["step"] if lines else chosen.vocoder.steps
     if as_json:
-        steps = chosen.vocoder.steps
         console.print_json({"vocoder": str(path), "run": str(run.path), "steps": steps, "last": lines[-1:]})
         return
-    console.output().print(f"vocoder: {path}", soft_wrap=True, highlight=False)
+    shown = f"vocoder: {path}, after {steps:,} of {chosen.vocoder.steps:,} steps"
+    console.output().print(shown, soft_wrap=True, highlight=False)
 
 
 @app.command()

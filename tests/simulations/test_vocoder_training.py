@@ -23,7 +23,7 @@ from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.audio.reading import write_audio
 from shared_models.config import Recipe, parse_recipe
 from shared_models.errors import CheckpointError, CorpusError, RecipeError
-from shared_models.vocoders import load_vocoder
+from shared_models.vocoders import NeuralVocoder, load_vocoder
 from shared_models.vocoders.from_recipe import dimensions_of, generator_of
 from simulations.corpora import open_corpus
 from simulations.recipes.vocoders import find_vocoder_recipe, vocoder_recipe_names
@@ -242,6 +242,19 @@ def test_training_begins_with_another_vocoder_also_when_it_is_resumed(
     start.unlink()
     ours, theirs = load_file(train_vocoder(run, recipe, waves)), load_file(undisturbed)
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
+
+
+def test_training_that_ran_out_of_minutes_leaves_a_vocoder_and_goes_on_to_the_same_end(
+    waves: VocoderWaves, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = RunFolder.create(tmp_path / "run", _recipe())
+    lines: list[dict[str, Any]] = []
+    for _ in range(2):
+        vocoder = train_vocoder(run, _recipe(), waves, on_metrics=lines.append, minutes=0.0)
+        assert isinstance(load_vocoder(vocoder), NeuralVocoder)
+    # At least one step each time, or it would never end.
+    assert [line["step"] for line in lines] == [1, 2]
+    _same(train_vocoder(run, _recipe(), waves), undisturbed)
 
 
 def test_a_start_of_another_size_is_refused(waves: VocoderWaves, undisturbed: Path, tmp_path: Path) -> None:
