@@ -33,6 +33,7 @@ from flwr.proto.fleet_pb2 import (
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
 from flwr.supercore.run import RunNotRunningException
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli.flower_supernode import flower_supernode
@@ -199,7 +200,12 @@ def _adapted(conn: Any, hooks: SuperNodeHooks) -> Any:
         return found
 
     def counted_pull(run_id: int, object_id: str) -> bytes:
-        content: bytes = pull_object(run_id, object_id)
+        try:
+            content: bytes = pull_object(run_id, object_id)
+        except RunNotRunningException:
+            # No Exception by its class: past it, Flower would leave the task that it had begun for this
+            # message, whose worker would wait for hours for what does not come.
+            raise ObjectPullError(object_id, "its run has ended") from None
         watcher.received(len(content))
         return content
 

@@ -28,7 +28,7 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_confirm_message_received_fn_protobuf,
     make_pull_object_fn_protobuf,
 )
-from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, pull_and_inflate_object_from_tree
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
@@ -102,12 +102,15 @@ class ClaimedTask:
             )
         node, run_id = Node(node_id=self._context.node_id), self._context.run_id
         tree = pulled.message_object_trees[0]
-        self._message = pull_and_inflate_object_from_tree(
-            tree,
-            make_pull_object_fn_protobuf(self._client.PullObject, node, run_id),
-            make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, node, run_id),
-            return_type=Message,
-        )
+        try:
+            self._message = pull_and_inflate_object_from_tree(
+                tree,
+                make_pull_object_fn_protobuf(self._client.PullObject, node, run_id),
+                make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, node, run_id),
+                return_type=Message,
+            )
+        except ObjectPullError as error:
+            raise ServiceError(f"the SuperNode gave a message up ({error})") from None
         # An inflated message lacks its own id.
         self._message.metadata.__dict__["_message_id"] = tree.object_id
         return self._message, self._context

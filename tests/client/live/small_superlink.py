@@ -57,6 +57,8 @@ class SmallSuperLink:
         """Answer every fleet request with this status and reason."""
         self.swallow: set[str] = set()
         """Last parts of fleet paths whose requests are answered as if the server were away."""
+        self.over: set[str] = set()
+        """Last parts of fleet paths whose requests are answered as if their run had ended."""
         self.lose: set[str] = set()
         """Last parts of fleet paths whose requests are served, and whose answers get lost on their way."""
         self.lost_bytes = 0
@@ -202,6 +204,9 @@ class SmallSuperLink:
                 return
             if last in self.swallow:
                 await PlainTextResponse("", 503)(scope, receive, send)
+                return
+            if last in self.over:
+                await PlainTextResponse("", 403)(scope, receive, send)
                 return
             if last in self.lose:
                 await self.app(scope, receive, self._nowhere)

@@ -147,6 +147,18 @@ def test_who_may_have_lost_a_message_on_its_way_comes_online_anew(link, device, 
             assert link.take(lost) is None
 
 
+def test_a_run_that_ends_while_its_message_is_fetched_does_not_hold_up_the_next(link, device) -> None:
+    home, recipe = device
+    with joined(home):
+        node = link.wait_online()
+        link.over.add("pull-object")
+        link.ask(node, question(recipe, 1))
+        until(lambda: "pull-object" in link.calls, what="an attempt to fetch it")
+        until(lambda: link.calls[-1] == "pull-messages", what="the next request for a message")
+        link.over.clear()
+        bytes_of(link.reply(link.ask(node, question(recipe, 1, attempt=1)), seconds=60))
+
+
 def test_a_device_that_is_killed_after_sending_goes_on_with_the_next_round(link, device) -> None:
     home, recipe = device
     with joined(home) as process:
