@@ -45,6 +45,7 @@ from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
+    ObjectPushError,
     inflate_object_from_contents,
 )
 from flwr.supercore.interceptors import (
@@ -76,7 +77,8 @@ UNHEARD = frozenset(
 )
 NODE_OFFLINE: int = ErrorCode.NODE_UNAVAILABLE
 
-HTTP_ERRORS = (httpx.HTTPError,)
+# What a request may end in while the SuperLink is being restarted.
+HTTP_ERRORS = (httpx.HTTPError, ObjectPushError)
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _GONE = (401, 403)

@@ -127,6 +127,8 @@ def test_whatever_ends_the_parent_ends_its_workers_and_frees_their_memory(how: s
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": path},
+        # A shell that runs the tests in the background has them ignore Ctrl-C, and their children with them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert parent.stdout is not None
     workers = [int(pid) for pid in parent.stdout.readline().split()]
@@ -169,8 +171,11 @@ def _gone(pids: list[int]) -> None:
 
 def _alive(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            return True
+        # Its sockets are open for as long as one of its threads is still on its way out.
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except (psutil.NoSuchProcess, FileNotFoundError):
         return False
 
 
