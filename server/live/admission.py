@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass, field, replace
 
-from server.live import flower, signatures
+from server.live import flower_state, signatures
 from server.live.home import ServerHome
 from server.live.limits import Buckets, Limits
 from server.live.registry import Registered, Registry
@@ -74,7 +74,7 @@ class Admission:
 
     def operator(self, headers: Headers, peer: str, path: str) -> None:
         """Raise :class:`RefusedError` for anybody but the operator."""
-        given = headers.get(flower.ADMIN_HEADER, b"")
+        given = headers.get(flower_state.ADMIN_HEADER, b"")
         if hmac.compare_digest(given, self._token):
             return
         if path == "/fedvoice/metrics" and self._options.metrics_on_loopback and peer in _LOOPBACK:
@@ -89,7 +89,7 @@ class Admission:
     def device(self, headers: Headers, peer: str, call: str) -> Registered:
         """The active device that makes this Fleet call; raises :class:`RefusedError` if it is none."""
         try:
-            key = signatures.from_base64(headers.get(flower.NODE_KEY_HEADER, b"").decode("latin-1"))
+            key = signatures.from_base64(headers.get(flower_state.NODE_KEY_HEADER, b"").decode("latin-1"))
         except EnrolmentError:
             key = b""
         device = self._device(key)
@@ -126,7 +126,9 @@ class Admission:
 
 def _signature_problem(headers: Headers, key: bytes) -> str | None:
     try:
-        proof = signatures.from_base64(headers.get(flower.NODE_SIGNATURE_HEADER, b"").decode("latin-1"))
+        proof = signatures.from_base64(headers.get(flower_state.NODE_SIGNATURE_HEADER, b"").decode("latin-1"))
     except EnrolmentError as error:
         return str(error)
-    return signatures.signed_now(key, headers.get(flower.NODE_TIMESTAMP_HEADER, b"").decode("latin-1"), proof)
+    return signatures.signed_now(
+        key, headers.get(flower_state.NODE_TIMESTAMP_HEADER, b"").decode("latin-1"), proof
+    )

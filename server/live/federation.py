@@ -29,7 +29,7 @@ from shared_models.supervision import die_with_parent
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from server.live import flower
+    from server.live import flower_run
     from server.live.journal import Journal
     from server.plan import FederationPlan, RoundReport, Waiting
 
@@ -44,7 +44,7 @@ _FINAL = (RecipeError, CheckpointError, PrivacyError, BundleError)
 class Heartbeat:
     """Tells the SuperLink that the task lives, and keeps what it learns when it does not."""
 
-    def __init__(self, task: flower.ServerTask) -> None:
+    def __init__(self, task: flower_run.ServerTask) -> None:
         self._task = task
         self._problem: Exception | None = None
         self._over = threading.Event()
@@ -61,15 +61,15 @@ class Heartbeat:
         self._over.set()
 
     def _run(self) -> None:
-        from server.live import flower
+        from server.live import flower_run
 
         while not self._over.is_set():
             try:
                 self._task.heartbeat()
-            except (flower.TaskLostError, flower.SuperLinkAwayError) as problem:
+            except (flower_run.TaskLostError, flower_run.SuperLinkAwayError) as problem:
                 self._problem = problem
                 return
-            except flower.HTTP_ERRORS as error:
+            except flower_run.HTTP_ERRORS as error:
                 # The SuperLink has trouble of its own, such as a full disk, and may recover before 60 s are over.
                 print(f"heartbeat: {error}", flush=True)
             self._over.wait(_HEARTBEAT_SECONDS)
@@ -81,7 +81,7 @@ def main() -> None:
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     # Flower reads both when it is imported.
-    from server.live import flower
+    from server.live import flower_run
     from server.live.journal import Journal
 
     home = ServerHome(Path(sys.argv[1]))
@@ -91,7 +91,7 @@ def main() -> None:
     except _FINAL as error:
         journal.note(state="stopped", problem=str(error))
         sys.exit(HOPELESS)
-    except (FedVoiceError, flower.TaskLostError, *flower.HTTP_ERRORS) as error:
+    except (FedVoiceError, flower_run.TaskLostError, *flower_run.HTTP_ERRORS) as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         journal.note(state="restarting", problem=str(error))
         sys.exit(AGAIN)
@@ -100,7 +100,7 @@ def main() -> None:
 
 def run(home: ServerHome, journal: Journal) -> None:
     """Run the home's federation to its last round, as one run of the SuperLink."""
-    from server.live import flower
+    from server.live import flower_run
 
     journal.note(state="starting", problem="")
     plan = live_plan(home)
@@ -110,7 +110,7 @@ def run(home: ServerHome, journal: Journal) -> None:
         _federate(task, plan, home, journal, heartbeat)
         task.finish()
     except Exception as error:
-        if not isinstance(error, flower.TaskLostError | flower.SuperLinkAwayError):
+        if not isinstance(error, flower_run.TaskLostError | flower_run.SuperLinkAwayError):
             _finish_failed(task, str(error))
         raise
     finally:
@@ -132,7 +132,11 @@ def live_plan(home: ServerHome) -> FederationPlan:
 
 
 def _federate(
-    task: flower.ServerTask, plan: FederationPlan, home: ServerHome, journal: Journal, heartbeat: Heartbeat
+    task: flower_run.ServerTask,
+    plan: FederationPlan,
+    home: ServerHome,
+    journal: Journal,
+    heartbeat: Heartbeat,
 ) -> None:
     from server.live.grid import LiveGrid
     from server.live.registry import Registry
@@ -161,15 +165,15 @@ def _federate(
     federate(grid, replace(plan, roster=roster), on_round, on_wait)
 
 
-def _acquire(link: flower.Link) -> flower.ServerTask:
-    from server.live import flower
+def _acquire(link: flower_run.Link) -> flower_run.ServerTask:
+    from server.live import flower_run
     from shared_models.bundle import bundle, bundle_hash
 
-    flower.stop_unfinished_runs(link)
-    number = flower.submit_run(link, bundle(), bundle_hash())
+    flower_run.stop_unfinished_runs(link)
+    number = flower_run.submit_run(link, bundle(), bundle_hash())
     deadline = time.monotonic() + _ACQUIRE_SECONDS
     while time.monotonic() < deadline:
-        task = flower.ServerTask.acquire(link, number)
+        task = flower_run.ServerTask.acquire(link, number)
         if task is not None:
             if task.bundle != bundle():
                 raise BundleError(
@@ -180,12 +184,12 @@ def _acquire(link: flower.Link) -> flower.ServerTask:
     raise ServiceError(f"the SuperLink did not give out the task of run {number}: see its log")
 
 
-def _finish_failed(task: flower.ServerTask, reason: str) -> None:
-    from server.live import flower
+def _finish_failed(task: flower_run.ServerTask, reason: str) -> None:
+    from server.live import flower_run
 
     try:
         task.finish(reason)
-    except (flower.TaskLostError, FedVoiceError, *flower.HTTP_ERRORS) as error:
+    except (flower_run.TaskLostError, FedVoiceError, *flower_run.HTTP_ERRORS) as error:
         print(f"could not report the failed run: {error}", flush=True)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from server.live import enrolment, flower
+from server.live import enrolment, flower_state
 from server.live.admission import Admission, GateOptions, RefusedError
 from server.live.answers import answer, answer_json
 from server.live.body import BodyProblemError, read_body, replayed
@@ -145,7 +145,9 @@ class Gate:
             await answer_json(send, 400, {"error": str(error)})
             return
         await run_in_threadpool(self._registry.withdraw, device.public_key, "revoked")
-        await run_in_threadpool(flower.unregister_node, flower.link_state(scope["app"]), device.node_id)
+        await run_in_threadpool(
+            flower_state.unregister_node, flower_state.link_state(scope["app"]), device.node_id
+        )
         self._admission.registry_changed()
         await answer_json(send, 200, {"partition": device.partition, "name": device.name})
 
@@ -169,18 +171,18 @@ class Gate:
         await answer_json(send, 200, told)
 
     def _enrol(self, app: Any, body: bytes) -> dict[str, Any]:
-        state = flower.link_state(app)
+        state = flower_state.link_state(app)
         return enrolment.enrol(
             body,
             self._settings,
             self._registry,
             self._version,
-            lambda key, name: flower.register_node(state, key, name),
+            lambda key, name: flower_state.register_node(state, key, name),
         )
 
     def _leave(self, app: Any, body: bytes) -> dict[str, Any]:
         device = enrolment.leave(body, self._registry)
-        flower.unregister_node(flower.link_state(app), device.node_id)
+        flower_state.unregister_node(flower_state.link_state(app), device.node_id)
         return {"partition": device.partition, "state": device.state}
 
     async def _serve_device(
@@ -202,7 +204,9 @@ class Gate:
     async def _let_in(self, scope: Scope, device: Registered) -> None:
         heard = self._heard.get(device.public_key, self._started_at)
         if time.time() - heard >= self._options.takeover_seconds:
-            await run_in_threadpool(flower.let_in_again, flower.link_state(scope["app"]), device.node_id)
+            await run_in_threadpool(
+                flower_state.let_in_again, flower_state.link_state(scope["app"]), device.node_id
+            )
 
     async def _forward(
         self, scope: Scope, receive: Receive, send: Send, call: str, device: Registered
@@ -234,7 +238,7 @@ class Gate:
     def _check_body(self, call: str, device: Registered, body: bytes) -> None:
         node = str(device.node_id)
         if call == "push-messages":
-            senders = flower.senders(body)
+            senders = flower_state.senders(body)
             if senders - {device.node_id}:
                 raise RefusedError(
                     403, "forged sender", "a reply that names another device as its sender", node
@@ -257,8 +261,8 @@ class Gate:
     def _set_up(self, scope: Scope) -> None:
         # Every poll of every device would be a line.
         logging.getLogger("uvicorn.access").disabled = True
-        state = flower.link_state(scope["app"])
+        state = flower_state.link_state(scope["app"])
         # What was withdrawn while the SuperLink was down.
         for device in self._registry.devices():
             if device.state != "active":
-                flower.unregister_node(state, device.node_id)
+                flower_state.unregister_node(state, device.node_id)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from server.live import flower
+from server.live import flower_run
 
 _PUSHED_AT_ONCE = 16
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class _Upload:
     """A reply that was announced, until all of it is there."""
 
     asked: _Asked
-    reply: flower.Announced
+    reply: flower_run.Announced
     since: float
     look_at: float = 0.0
     pause: float = 0.025
@@ -69,7 +69,7 @@ class LiveGrid(Grid):
 
     def __init__(
         self,
-        grid: flower.HttpGrid,
+        grid: flower_run.HttpGrid,
         *,
         pace: Pace | None = None,
         on_restart: Callable[[int], None] | None = None,
@@ -88,8 +88,8 @@ class LiveGrid(Grid):
         """Send the messages and yield the replies as they arrive, for at most ``timeout`` seconds.
 
         One reply is in memory at a time. A caller that has enough may stop early. Raises
-        :class:`server.live.flower.TaskLostError` when the SuperLink has ended the run, and
-        :class:`server.live.flower.SuperLinkAwayError` when it stays away.
+        :class:`server.live.flower_run.TaskLostError` when the SuperLink has ended the run, and
+        :class:`server.live.flower_run.SuperLinkAwayError` when it stays away.
         """
         deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
         online = self.activations()
@@ -115,7 +115,7 @@ class LiveGrid(Grid):
             if time.monotonic() - looked_at >= self._pace.look_seconds:
                 for one in self._look_for_restarts(open_questions, waiting):
                     open_questions.remove(one)
-                    yield flower.unanswered(one.message, "the device went offline and did not come back")
+                    yield flower_run.unanswered(one.message, "the device went offline and did not come back")
                 looked_at = time.monotonic()
             if not arrived:
                 pause = min([self._pace.poll_seconds, *(upload.pause for upload in uploads)])
@@ -129,7 +129,7 @@ class LiveGrid(Grid):
         self, waiting: dict[str, _Asked], uploads: list[_Upload]
     ) -> Iterator[tuple[_Asked, Message]]:
         if waiting:
-            for found in flower.announced_replies(self._grid, list(waiting)):
+            for found in flower_run.announced_replies(self._grid, list(waiting)):
                 asked = waiting.pop(found.asked, None)
                 if asked is not None:
                     asked.numbers.discard(found.asked)
@@ -139,7 +139,7 @@ class LiveGrid(Grid):
             asked = upload.asked
             try:
                 reply = None if asked.answered else upload.reply.fetch()
-            except flower.NotYetError:
+            except flower_run.NotYetError:
                 # A device that announces a reply and does not send it delays nobody else's.
                 upload.postpone()
                 if time.monotonic() - upload.since < self._pace.upload_seconds:
@@ -148,7 +148,7 @@ class LiveGrid(Grid):
             uploads.remove(upload)
             if asked.answered:
                 continue
-            if reply is None or (reply.has_error() and reply.error.code in flower.UNHEARD):
+            if reply is None or (reply.has_error() and reply.error.code in flower_run.UNHEARD):
                 asked.lost = not asked.numbers and not any(u.asked is asked for u in uploads)
                 continue
             for other in asked.numbers:

@@ -27,7 +27,7 @@ from shared_models.files import storage_problems, write_atomically
 from shared_models.join_code import host_and_port
 
 if TYPE_CHECKING:
-    from server.live.flower import Link
+    from server.live.flower_run import Link
 
 DEFAULT_HOME = Path("~/.fedvoice/server")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -145,7 +145,7 @@ class ServerHome:
     def link(self) -> Link:
         """How this machine's own processes reach the home's SuperLink."""
         # Flower takes a second to import, and most of what uses a home does without.
-        from server.live.flower import Link
+        from server.live.flower_run import Link
 
         return Link(
             self.settings().local_address,

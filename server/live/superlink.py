@@ -35,12 +35,12 @@ def main() -> None:
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     # Flower reads both when it is imported.
-    from server.live import flower
+    from server.live import flower_state
     from server.live.admission import gate_options
     from server.live.gate import Gate
 
     home = ServerHome(Path(sys.argv[1]))
-    flower.run_superlink(
+    flower_state.run_superlink(
         arguments(home), Gate, home=home, version=version("fedvoice"), options=gate_options(home)
     )
 

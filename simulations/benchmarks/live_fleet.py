@@ -51,7 +51,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.task_identity import TaskIdentity
 
-from server.live.flower import NODE_KEY_HEADER, NODE_SIGNATURE_HEADER, NODE_TIMESTAMP_HEADER
+from server.live.flower_state import NODE_KEY_HEADER, NODE_SIGNATURE_HEADER, NODE_TIMESTAMP_HEADER
 from server.live.signatures import ENROL
 from shared_models import wire
 from shared_models.bundle import PROTOCOL

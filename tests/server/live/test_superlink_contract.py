@@ -1,4 +1,4 @@
-"""What ``server/live/flower.py`` takes Flower's internals for. Fails where an upgrade changes one of them."""
+"""What ``flower_state.py`` and ``flower_run.py`` take Flower's internals for. Fails where an upgrade changes it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.grid import HttpGrid
 from flwr.superlink.routers.fleet.router import router as fleet_router
 
-from server.live import flower
-from server.live.flower import Link
+from server.live import flower_run, flower_state
+from server.live.flower_run import Link
 from server.live.gate import _FLEET_CALLS
 from server.live.signatures import CLOCK_SECONDS
 
@@ -43,24 +43,24 @@ def test_fleet_calls_are_the_ones_that_the_gate_knows() -> None:
 
 def test_nodes_are_registered_and_withdrawn_as_by_the_control_api(tmp_path: Path) -> None:
     state = _state(tmp_path)
-    node = flower.register_node(state, b"key", "name")
-    assert flower.register_node(state, b"key", "name") == node
+    node = flower_state.register_node(state, b"key", "name")
+    assert flower_state.register_node(state, b"key", "name") == node
     assert state.activate_node(node, 30.0)
     assert not state.activate_node(node, 30.0)
     first = state.get_node_info(node_ids=[node])[0].last_activated_at
-    flower.let_in_again(state, node)
+    flower_state.let_in_again(state, node)
     assert state.activate_node(node, 30.0)
     assert state.get_node_info(node_ids=[node])[0].last_activated_at != first
-    flower.unregister_node(state, node)
-    flower.unregister_node(state, node)
+    flower_state.unregister_node(state, node)
+    flower_state.unregister_node(state, node)
     assert state.get_node_id_by_public_key(b"key") is None
 
 
 def test_a_reply_says_who_sends_it() -> None:
     request = PushMessagesRequest(node=Node(node_id=7))
     request.messages_list.add().metadata.src_node_id = 8
-    assert flower.senders(request.SerializeToString()) == {7, 8}
-    assert flower.senders(b"\xff\xff\xff") == {0}
+    assert flower_state.senders(request.SerializeToString()) == {7, 8}
+    assert flower_state.senders(b"\xff\xff\xff") == {0}
 
 
 def test_the_grid_has_the_parts_that_ours_is_made_of() -> None:
@@ -74,6 +74,6 @@ def test_the_grid_has_the_parts_that_ours_is_made_of() -> None:
 
 def test_times_and_codes() -> None:
     link = Link("localhost:1", b"", "", b"")
-    assert link.patience_seconds < HEARTBEAT_PATIENCE * flower.HEARTBEAT_SECONDS
+    assert link.patience_seconds < HEARTBEAT_PATIENCE * flower_state.HEARTBEAT_SECONDS
     assert CLOCK_SECONDS <= TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
-    assert {ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE} <= flower.UNHEARD
+    assert {ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE} <= flower_run.UNHEARD

@@ -1,13 +1,10 @@
-"""Everything that a live server uses of Flower 1.41 beyond its public API, in one place.
+"""What a live server uses of Flower 1.41 beyond its public API to run a federation: runs, tasks and replies.
 
-Flower moves its internals between minor versions, so nothing else under ``server/live`` imports them, and
-``tests/server/live/test_superlink_contract.py`` fails where one of them is not what this file takes it for.
+See :mod:`server.live.flower_state` for why it stands apart, and for the test that watches it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +12,6 @@ from typing import Any
 import httpx
 from flwr.app import Context, Error, Message
 from flwr.common.constant import (
-    HEARTBEAT_DEFAULT_INTERVAL,
-    NOOP_ACCOUNT_NAME,
-    NOOP_FLWR_AID,
-    TIMESTAMP_HEADER,
     ErrorCode,
     Status,
     SubStatus,
@@ -26,7 +19,6 @@ from flwr.common.constant import (
 from flwr.common.serde import context_from_proto, run_from_proto
 from flwr.proto.control_pb2 import ListRunsRequest, StartRunRequest, StopRunRequest
 from flwr.proto.fab_pb2 import Fab
-from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
@@ -35,10 +27,7 @@ from flwr.proto.runtime_pb2 import (
     PushTaskOutputRequest,
     SendTaskHeartbeatRequest,
 )
-from flwr.server.superlink.linkstate import LinkState
 from flwr.supercore.constant import (
-    FLEET_HTTP_PUBLIC_KEY_HEADER,
-    FLEET_HTTP_SIGNATURE_HEADER,
     TaskType,
 )
 from flwr.supercore.control.control_http_client import ControlHttpClient
@@ -57,19 +46,10 @@ from flwr.supercore.protobuf.client import ProtobufCall, ProtobufClientIntercept
 from flwr.supercore.retry import RetryInvoker, RetryState, exponential
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
-from flwr.superlink import extensions
-from flwr.superlink.cli.flower_superlink import flower_superlink
 from flwr.superlink.grid import HttpGrid as HttpGrid
-from google.protobuf.message import DecodeError
-from starlette.middleware import Middleware
 
+from server.live.flower_state import ADMIN_HEADER
 from shared_models.errors import ServiceError
-
-ADMIN_HEADER = "x-fedvoice-admin"
-NODE_KEY_HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER
-NODE_SIGNATURE_HEADER = FLEET_HTTP_SIGNATURE_HEADER
-NODE_TIMESTAMP_HEADER = TIMESTAMP_HEADER
-HEARTBEAT_SECONDS = float(HEARTBEAT_DEFAULT_INTERVAL)
 
 # Errors that the SuperLink makes up itself: the device never answered, and may not have heard the question.
 UNHEARD = frozenset(
@@ -91,54 +71,6 @@ class TaskLostError(Exception):
 
 class SuperLinkAwayError(ServiceError):
     """The SuperLink did not answer for longer than the retries last."""
-
-
-def run_superlink(arguments: Sequence[str], middleware: Any, **options: Any) -> None:
-    """Run Flower's SuperLink in this process with ``middleware`` before everything else; does not return."""
-    extensions.get_middleware = lambda: (Middleware(middleware, **options),)
-    sys.argv = ["flower-superlink", *arguments]
-    flower_superlink()
-
-
-def link_state(app: Any) -> LinkState:
-    """The SuperLink's state, from the ASGI application that a middleware finds in its scope."""
-    state: LinkState = app.state.linkstate_factory.state()
-    return state
-
-
-def register_node(state: LinkState, public_key: bytes, name: str) -> int:
-    """What the Control API's register-node does: allow this key. Gives the node's id, also the second time."""
-    existing = state.get_node_id_by_public_key(public_key)
-    if existing is not None:
-        return existing
-    return state.create_node(
-        NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, public_key, HEARTBEAT_DEFAULT_INTERVAL, name=name or None
-    )
-
-
-def unregister_node(state: LinkState, node: int) -> None:
-    """Withdraw a node's key for ever; harmless where that was done before."""
-    with contextlib.suppress(ValueError):
-        state.delete_node(NOOP_FLWR_AID, node)
-
-
-def let_in_again(state: LinkState, node: int) -> None:
-    """Mark a node as gone, so that its restarted process need not wait for the heartbeat of the dead one."""
-    state.deactivate_node(node)
-
-
-def senders(push_messages_body: bytes) -> set[int]:
-    """Which nodes a Fleet push-messages request names as senders of its replies; 0 for what is unreadable.
-
-    Flower compares the key with the request's node, and the reply's sender with the question's receiver, but not
-    the two with each other.
-    """
-    request = PushMessagesRequest()
-    try:
-        request.ParseFromString(push_messages_body)
-    except DecodeError:
-        return {0}
-    return {request.node.node_id, *(message.metadata.src_node_id for message in request.messages_list)}
 
 
 class _AdminInterceptor:
