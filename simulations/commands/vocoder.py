@@ -16,6 +16,14 @@ app = typer.Typer(no_args_is_help=True, help="Train a neural vocoder, listen to 
 
 DEFAULT_RECIPE = "vocos_small"
 FEDERATED_RECIPE = "vocos_federated"
+RecipeOption = Annotated[str, typer.Option(help="A shipped vocoder recipe's name, or a .toml file.")]
+CorpusOption = Annotated[str | None, typer.Option(help="A folder or CSV instead of the recipe's corpus.")]
+OverrideOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override one field, as vocoder.steps=3000; repeatable."),
+]
+OutputOption = Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-TIME by default.")]
+ResumeOption = Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")]
 StartOption = Annotated[
     str | None,
     typer.Option(help="A vocoder file to begin with, of the recipe's kind and sizes, or 'packaged'."),
@@ -24,25 +32,18 @@ StartOption = Annotated[
 
 @app.command()
 def train(
-    recipe: Annotated[
-        str, typer.Option(help="A shipped vocoder recipe's name, or a .toml file.")
-    ] = DEFAULT_RECIPE,
-    corpus: Annotated[
-        str | None, typer.Option(help="A folder or CSV instead of the recipe's corpus.")
-    ] = None,
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    corpus: CorpusOption = None,
     start: StartOption = None,
-    override: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override one field, as vocoder.steps=3000; repeatable."),
-    ] = None,
+    override: OverrideOption = None,
     minutes: Annotated[
         float | None,
         typer.Option(
             min=0, help="Stop after so long, with a vocoder file of what there is; --resume goes on."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-TIME by default.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted training.")] = None,
+    output: OutputOption = None,
+    resume: ResumeOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     """Train a vocoder on a corpus's train speakers, each heard equally often.
@@ -93,19 +94,12 @@ def train(
 
 @app.command()
 def federate(
-    recipe: Annotated[
-        str, typer.Option(help="A shipped vocoder recipe's name, or a .toml file.")
-    ] = FEDERATED_RECIPE,
-    corpus: Annotated[
-        str | None, typer.Option(help="A folder or CSV instead of the recipe's corpus.")
-    ] = None,
+    recipe: RecipeOption = FEDERATED_RECIPE,
+    corpus: CorpusOption = None,
     start: StartOption = None,
-    override: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override one field, as federation.rounds=3; repeatable."),
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-TIME by default.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
+    override: OverrideOption = None,
+    output: OutputOption = None,
+    resume: ResumeOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     """Train a vocoder across simulated devices: the generator travels, discriminators and recordings do not.
