@@ -33,7 +33,8 @@ class Tuning:
     """A folder, a CSV or 'embedded'; the base recipe's own corpus if None."""
     only: str = "*"
     """Train speakers whose id matches. Only asked of a corpus that is named."""
-    lr: float = 1e-3
+    lr: float = 3e-4
+    """Below what the base was trained with: a short training that starts higher forgets more than it mends."""
     utterances: int | None = None
     """At most so many of each speaker; as many as the corpus's settings say if None. See :func:`limited`."""
     speakers: int | None = None
