@@ -23,6 +23,7 @@ from simulations.environment import describe_environment, machine_class
 
 if TYPE_CHECKING:
     from simulations.benchmarks.compression import CompressionBench, Cost
+    from simulations.benchmarks.live_load import Load
     from simulations.evaluation.bootstrap import Estimate
 
 
@@ -128,6 +129,16 @@ def _signed(difference: Estimate) -> str:
     return f"{difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
 
 
+def _in_a_line(load: Load) -> str:
+    took = ", ".join(f"{seconds:.1f} s" for seconds in load.round_seconds)
+    superlink, federation = load.round_memory_superlink / 1e6, load.round_memory_federation / 1e6
+    return (
+        f"{load.devices} devices: idle {load.idle_requests_a_second:.0f} requests/s, "
+        f"median {load.idle_median_ms:.0f} ms; rounds {took}, {load.round_requests_a_second:.0f} requests/s, "
+        f"SuperLink {superlink:.0f} MB, federation {federation:.0f} MB"
+    )
+
+
 def live(
     devices: Annotated[str, typer.Option(help="Numbers of devices, separated by commas.")] = "50,100,200",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, with all of the devices.")] = 2,
@@ -144,15 +155,17 @@ def live(
     from simulations.benchmarks.live_load import as_json, measure_load
 
     options = ["--recipe", recipe, *(word for change in override or [] for word in ("--set", change))]
-    found = []
+    found: list[Load] = []
+
+    def tell(text: str) -> None:
+        if not json_output:
+            notices().print(text, highlight=False)
+
     for count in [int(text) for text in devices.split(",")]:
         with tempfile.TemporaryDirectory(prefix="fedvoice-load-") as folder:
-            found.append(
-                measure_load(
-                    Path(folder), count, rounds, seconds, poll, options,
-                    lambda text: None if json_output else notices().print(text, highlight=False),
-                )
-            )  # fmt: skip
+            found.append(measure_load(Path(folder), count, rounds, seconds, poll, options, tell))
+        # Said at once: a number of devices that is too much for the machine costs the figures of no other.
+        tell(_in_a_line(found[-1]))
     if json_output:
         print_json({**describe_environment(), "loads": as_json(found)})
         return
