@@ -49,6 +49,9 @@ _UNWANTED = (401, 403)
 class Journal(Protocol):
     """Keeps the message that is being answered, across the end of this process."""
 
+    def holds(self) -> bool:
+        """Whether there is a message that was not answered yet."""
+
     def load(self) -> bytes | None:
         """The message that was not answered yet, or None."""
 
@@ -102,7 +105,7 @@ def run_supernode(arguments: Sequence[str], hooks: SuperNodeHooks) -> None:
             yield _adapted(conn, hooks)
 
     class Client(_ExplainingClient):
-        watcher = hooks.watcher
+        watcher, journal = hooks.watcher, hooks.journal
         known_node = hooks.known_node
 
     # Set as attributes of the modules: Flower offers no parameter for any of the three.
@@ -120,6 +123,7 @@ class _ExplainingClient(FleetHttpClient):
     """
 
     watcher: Watcher
+    journal: Journal
     known_node: int | None
     _heartbeat_interval: float
     _answer_lost = False
@@ -141,7 +145,12 @@ class _ExplainingClient(FleetHttpClient):
                 raise SystemExit(DEVICE_REFUSED) from None
             # A process that was killed could not sign off, and Flower takes its node to be in use for a
             # minute more. Whether it was ours is for `known_node` to say.
-            if self.known_node is None or not self._online_anew(self.known_node):
+            if self.known_node is None:
+                raise
+            # There is one message at a time: with one in hand, none can have been lost, and Flower would
+            # answer this one in the device's stead if it went offline.
+            on = self._stay_online if self.journal.holds() else self._online_anew
+            if not on(self.known_node):
                 raise
             return ActivateNodeResponse(node_id=self.known_node)
 
@@ -164,6 +173,9 @@ class _ExplainingClient(FleetHttpClient):
         # Another process of this device, or the server itself, may have signed it off already.
         with contextlib.suppress(httpx.HTTPStatusError):
             self.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
+        return self._stay_online(node_id)
+
+    def _stay_online(self, node_id: int) -> bool:
         beat = SendNodeHeartbeatRequest(
             node=Node(node_id=node_id), heartbeat_interval=self._heartbeat_interval
         )

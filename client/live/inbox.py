@@ -22,6 +22,10 @@ class Inbox:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def holds(self) -> bool:
+        """Whether a message was not answered."""
+        return self.path.exists()
+
     def load(self) -> bytes | None:
         """The message that was not answered, or None."""
         try:

@@ -163,10 +163,14 @@ def test_a_device_that_is_killed_after_sending_goes_on_with_the_next_round(link,
     home, recipe = device
     with joined(home) as process:
         node = link.wait_online()
+        before = link.activated_at(node)
         bytes_of(link.reply(link.ask(node, question(recipe, 1))))
+        # The answer is noted as given once the next message is asked for.
+        until(lambda: not (home / "live" / "inbox.json").exists(), what="an empty inbox")
         process.kill()
         process.wait()
     with joined(home):
+        until(lambda: link.activated_at(node) > before, what="the device comes online anew")
         bytes_of(link.reply(link.ask(node, question(recipe, 2, seen=1), group="2")))
         assert entries(home) == [(1, 1), (2, 1)]
 
@@ -217,7 +221,8 @@ def test_a_full_disk_loses_nothing_and_the_device_goes_on_when_there_is_space(
 def test_a_device_that_the_server_no_longer_wants_says_so_and_comes_back_when_it_may(link, device) -> None:
     home, recipe = device
     with joined(home):
-        link.wait_online()
+        node = link.wait_online()
+        before = link.activated_at(node)
         link.refuse = (403, "this device was revoked by the operator")
         shown = until(lambda: (s := status(home)).get("state") == "refused" and s, what="the refusal")
         assert "revoked by the operator" in shown["problem"]
@@ -226,5 +231,5 @@ def test_a_device_that_the_server_no_longer_wants_says_so_and_comes_back_when_it
             lambda: (s := status(home))["restarts"] >= 2 and s["state"] == "refused", what="another refusal"
         )
         link.refuse = None
-        node = link.wait_online()
+        until(lambda: link.activated_at(node) > before, what="the device comes online anew")
         bytes_of(link.reply(link.ask(node, question(recipe, 1))))
