@@ -34,7 +34,7 @@ class Tuning:
     only: str = "*"
     """Train speakers whose id matches. Only asked of a corpus that is named."""
     lr: float = 3e-4
-    """Below what the base was trained with: a short training that starts higher forgets more than it mends."""
+    """Below what the base was trained with: 600 pruned steps at it came closer to the base than 1,500 at 1e-3."""
     utterances: int | None = None
     """At most so many of each speaker; as many as the corpus's settings say if None. See :func:`limited`."""
     speakers: int | None = None
