@@ -165,7 +165,7 @@ class _ExplainingClient(FleetHttpClient):
             self._answer_lost = True
             raise
         except httpx.HTTPStatusError as error:
-            self._answer_lost = error.response.is_server_error
+            self._answer_lost = self._answer_lost or error.response.is_server_error
             raise
 
     def _online_anew(self, node_id: int) -> bool:

@@ -69,7 +69,7 @@ def train(
 
     run = RunFolder.open(resume) if resume is not None else None
     if run is not None:
-        _refuse_changes(recipe, corpus, override)
+        _refuse_changes(recipe, corpus, start, override)
         chosen = run.recipe()
     else:
         run, chosen = _start(recipe, corpus, override or [], output)
@@ -117,7 +117,7 @@ def federate(
 
     run = RunFolder.open(resume) if resume is not None else None
     if run is not None:
-        _refuse_changes(recipe, corpus, override, default=FEDERATED_RECIPE)
+        _refuse_changes(recipe, corpus, start, override, default=FEDERATED_RECIPE)
         chosen = run.recipe()
     else:
         run, chosen = _start(recipe, corpus, [*(override or []), "trains=vocoder"], output)
@@ -223,12 +223,18 @@ def _start(recipe: str, corpus: str | None, changes: list[str], output: Path | N
 
 
 def _refuse_changes(
-    recipe: str, corpus: str | None, override: list[str] | None, default: str = DEFAULT_RECIPE
+    recipe: str,
+    corpus: str | None,
+    start: str | None,
+    override: list[str] | None,
+    default: str = DEFAULT_RECIPE,
 ) -> None:
     from shared_models.errors import RecipeError
 
-    if recipe != default or corpus is not None or override:
-        raise RecipeError("--resume goes on with the run's own recipe: leave --recipe, --corpus and --set")
+    if recipe != default or corpus is not None or start is not None or override:
+        raise RecipeError(
+            "--resume goes on with the run's own recipe and start: leave --recipe, --corpus, --start and --set"
+        )
 
 
 def _shown_on(bars: console.RoundsProgress, lines: list[dict[str, Any]]) -> Callable[[int, int], None]:
