@@ -98,12 +98,16 @@ def test_mistakes_are_one_sentence(
     assert not (tmp_path / "runs").exists()
 
 
-def test_resume_takes_no_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("change", [("--set", "seed=2"), ("--start", "packaged")])
+def test_resume_takes_no_changes(
+    change: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from simulations.recipes.vocoders import find_vocoder_recipe
 
     RunFolder.create(tmp_path / "run", find_vocoder_recipe("vocos_small"))
-    assert cli.run(["vocoder", "train", "--resume", str(tmp_path / "run"), "--set", "seed=2"]) == 2
+    assert cli.run(["vocoder", "train", "--resume", str(tmp_path / "run"), *change]) == 2
     assert "leave --recipe" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "start.safetensors").exists()
 
 
 def test_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
