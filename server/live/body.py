@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import tempfile
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -22,32 +25,62 @@ async def read_body(
 ) -> bytes:
     """The whole body. Raises :class:`BodyProblemError` as soon as it is more than ``most_bytes``: by what it
     announces before a byte is read, or, where it announces nothing, when that much has come."""
+    parts: list[bytes] = []
+    await _read(parts.append, receive, headers, most_bytes, seconds)
+    return b"".join(parts)
+
+
+async def spool_body(
+    receive: Receive, headers: Iterable[tuple[bytes, bytes]], most_bytes: int, seconds: float, folder: Path
+) -> IO[bytes]:
+    """As :func:`read_body`, into a nameless file in ``folder``: a slow sender's body takes up disk, not memory.
+
+    The file is at its start. Raises :class:`BodyProblemError`, also where the disk is full.
+    """
+    with contextlib.ExitStack() as unless_whole:
+        try:
+            # Unbuffered: closing a file that a full disk refused has nothing left to write.
+            spool = unless_whole.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0))
+            await _read(spool.write, receive, headers, most_bytes, seconds)
+            spool.seek(0)
+        except OSError as error:
+            reason = f"the server cannot store what arrives: {error.strerror}"
+            raise BodyProblemError(503, "server trouble", reason) from error
+        unless_whole.pop_all()
+    return spool
+
+
+async def _read(
+    keep: Callable[[bytes], object],
+    receive: Receive,
+    headers: Iterable[tuple[bytes, bytes]],
+    most_bytes: int,
+    seconds: float,
+) -> None:
     announced = dict(headers).get(b"content-length")
     if announced is not None and (not announced.isdigit() or int(announced) > most_bytes):
         raise _too_large(most_bytes)
     try:
         async with asyncio.timeout(seconds):
-            return await _collect(receive, most_bytes)
+            await _collect(keep, receive, most_bytes)
     except TimeoutError:
         raise BodyProblemError(408, "too slow", f"the body did not arrive within {seconds:.0f} s") from None
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
     """A ``receive`` that gives the body again, and then waits for the disconnection as the true one does."""
-    given = False
+    waiting = [body]
+    del body
 
     async def again() -> MutableMapping[str, Any]:
-        nonlocal given
-        if given:
+        if not waiting:
             return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return {"type": "http.request", "body": waiting.pop(), "more_body": False}
 
     return again
 
 
-async def _collect(receive: Receive, most_bytes: int) -> bytes:
-    parts: list[bytes] = []
+async def _collect(keep: Callable[[bytes], object], receive: Receive, most_bytes: int) -> None:
     size = 0
     while True:
         message = await receive()
@@ -57,9 +90,9 @@ async def _collect(receive: Receive, most_bytes: int) -> bytes:
         size += len(part)
         if size > most_bytes:
             raise _too_large(most_bytes)
-        parts.append(part)
+        keep(part)
         if not message.get("more_body", False):
-            return b"".join(parts)
+            return
 
 
 def _too_large(most_bytes: int) -> BodyProblemError:

@@ -254,8 +254,10 @@ def _fetcher(grid: HttpGrid, number: str, tree: Any) -> Callable[[], Message | N
 
     def fetch() -> Message | None:
         try:
-            # Flower's own way waits here for what is still on its way, and everybody else's reply with it.
-            contents = {branch.object_id: pull(branch.object_id) for branch in iterate_object_tree(tree)}
+            # Flower's own way waits here for what is still on its way, and everybody else's reply with it. The
+            # message itself comes first: it is small, sent last, and tells whether the rest is worth fetching.
+            branches = reversed(list(iterate_object_tree(tree)))
+            contents = {branch.object_id: pull(branch.object_id) for branch in branches}
         except ObjectPullError:
             return None
         client.ConfirmMessageReceived(

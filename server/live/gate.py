@@ -6,9 +6,9 @@ Fleet API. The operator, by a token, reaches the rest. Every other request is tu
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -18,12 +18,13 @@ from starlette.concurrency import run_in_threadpool
 from server.live import enrolment, flower_state
 from server.live.admission import Admission, GateOptions, RefusedError
 from server.live.answers import answer, answer_json
-from server.live.body import BodyProblemError, read_body, replayed
+from server.live.body import BodyProblemError, read_body, replayed, spool_body
 from server.live.home import ServerHome
 from server.live.journal import read_standing
 from server.live.metrics import Traffic, figures, prometheus
 from server.live.refusals import Refusals
 from server.live.registry import Registered, Registry
+from server.live.transfers import Answer, Transfers
 from shared_models.errors import EnrolmentError, FedVoiceError
 
 Scope = MutableMapping[str, Any]
@@ -44,7 +45,6 @@ _OPEN = {"/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/enrol": "POST",
 _IN_USE = 412
 """How Flower answers who comes online with the key of a node that is online."""
 _SEEN_SECONDS = 15.0
-_LARGE_AT_ONCE = 16
 
 
 class Gate:
@@ -66,7 +66,7 @@ class Gate:
         self._unwritten: dict[bytes, float] = {}
         self._flushed_at = time.monotonic()
         self._sent_objects: dict[bytes, int] = {}
-        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._transfers = Transfers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one connection event of the server."""
@@ -193,9 +193,7 @@ class Gate:
         if call == "activate-node":
             await self._let_in(scope, device)
         if call == "push-object":
-            # Bodies of many megabytes are taken a few at a time; the others wait in their sockets.
-            async with self._large:
-                await self._forward(scope, receive, send, call, device)
+            await self._take_object(scope, receive, send, device)
         else:
             await self._forward(scope, receive, send, call, device)
         if time.monotonic() - self._flushed_at > _SEEN_SECONDS:
@@ -208,24 +206,58 @@ class Gate:
                 flower_state.let_in_again, flower_state.link_state(scope["app"]), device.node_id
             )
 
+    async def _take_object(self, scope: Scope, receive: Receive, send: Send, device: Registered) -> None:
+        limits = self._options.limits
+        spool = await spool_body(
+            receive, scope["headers"], limits.object_bytes, limits.body_seconds, self._home.folder
+        )
+        with spool:
+            size = spool.seek(0, os.SEEK_END)
+            spool.seek(0)
+            self._count_object(device, size)
+            self._note_heard(device, size)
+            async with self._transfers.handling():
+                await self._app(scope, replayed(spool.read(), receive), self._counted(send))
+
     async def _forward(
         self, scope: Scope, receive: Receive, send: Send, call: str, device: Registered
     ) -> None:
         limits = self._options.limits
         body = await read_body(receive, scope["headers"], limits.for_fleet(call), limits.body_seconds)
-        self._check_body(call, device, body)
-        self._traffic.bytes_in += len(body)
-        if call != "activate-node":
-            self._heard[device.public_key] = self._unwritten[device.public_key] = time.time()
+        if call == "push-messages":
+            self._check_senders(device, body)
+        if call == "activate-node":
+            self._traffic.bytes_in += len(body)
+            await self._app(scope, replayed(body, receive), self._noting_second(scope, device, send))
+            return
+        self._note_heard(device, len(body))
+        if call == "pull-object":
+            found = Answer()
+            async with self._transfers.handling():
+                await self._app(scope, replayed(body, receive), found.catch)
+            await self._transfers.send(found, self._counted(send))
+            return
+        await self._app(scope, replayed(body, receive), self._counted(send))
 
+    def _note_heard(self, device: Registered, size: int) -> None:
+        self._traffic.bytes_in += size
+        self._heard[device.public_key] = self._unwritten[device.public_key] = time.time()
+
+    def _counted(self, send: Send) -> Send:
         async def counted(message: MutableMapping[str, Any]) -> None:
-            if call == "activate-node" and message.get("status") == _IN_USE:
-                self._note_second_process(scope, device)
             if message["type"] == "http.response.body":
                 self._traffic.bytes_out += len(message.get("body", b""))
             await send(message)
 
-        await self._app(scope, replayed(body, receive), counted)
+        return counted
+
+    def _noting_second(self, scope: Scope, device: Registered, send: Send) -> Send:
+        async def noting(message: MutableMapping[str, Any]) -> None:
+            if message.get("status") == _IN_USE:
+                self._note_second_process(scope, device)
+            await send(message)
+
+        return self._counted(noting)
 
     def _note_second_process(self, scope: Scope, device: Registered) -> None:
         # Or the first one's next start, a few seconds after it died.
@@ -235,20 +267,19 @@ class Gate:
             "key in use", reason, peer=peer, path=str(scope["path"]), node=str(device.node_id)
         )
 
-    def _check_body(self, call: str, device: Registered, body: bytes) -> None:
-        node = str(device.node_id)
-        if call == "push-messages":
-            senders = flower_state.senders(body)
-            if senders - {device.node_id}:
-                raise RefusedError(
-                    403, "forged sender", "a reply that names another device as its sender", node
-                )
-            self._sent_objects[device.public_key] = 0
-        elif call == "push-object":
-            sent = self._sent_objects.get(device.public_key, 0) + len(body)
-            if sent > self._settings.update_bytes * 1.25 + 2 * 1024 * 1024:
-                raise RefusedError(413, "too large", "one reply with more bytes than the model has", node)
-            self._sent_objects[device.public_key] = sent
+    def _check_senders(self, device: Registered, body: bytes) -> None:
+        senders = flower_state.senders(body)
+        if senders - {device.node_id}:
+            reason = "a reply that names another device as its sender"
+            raise RefusedError(403, "forged sender", reason, str(device.node_id))
+        self._sent_objects[device.public_key] = 0
+
+    def _count_object(self, device: Registered, size: int) -> None:
+        sent = self._sent_objects.get(device.public_key, 0) + size
+        if sent > self._settings.update_bytes * 1.25 + 2 * 1024 * 1024:
+            reason = "one reply with more bytes than the model has"
+            raise RefusedError(413, "too large", reason, str(device.node_id))
+        self._sent_objects[device.public_key] = sent
 
     async def _flush_seen(self) -> None:
         self._flushed_at = time.monotonic()
