@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,15 @@ class SpeakerCondition:
                 f"cannot expand {len(self)} speakers to {batch} utterances: give one, or {batch}"
             )
         return SpeakerCondition(*(t.expand(batch, *t.shape[1:]) for t in self._tensors()))
+
+    def rows(self, numbers: Tensor) -> SpeakerCondition:
+        """The rows ``numbers (N,)`` int64, in that order."""
+        return SpeakerCondition(*(tensor[numbers] for tensor in self._tensors()))
+
+    @classmethod
+    def joined(cls, conditions: Sequence[SpeakerCondition]) -> SpeakerCondition:
+        """The rows of all of them, one after the other."""
+        return cls(*(torch.cat(parts) for parts in zip(*(c._tensors() for c in conditions), strict=True)))
 
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.embedding, self.cln_scale, self.cln_shift, self.prosody

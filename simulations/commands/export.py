@@ -15,10 +15,8 @@ from simulations.commands import console
 
 if TYPE_CHECKING:
     from simulations.deployment.figures import Figures
-    from simulations.deployment.pruned_vocoder import Tune
     from simulations.deployment.tuning import Stage
 
-_RECIPES = {"magnitude": "magnitude", "vocos": "vocos_small"}
 _HEARD = 50
 
 
@@ -65,7 +63,7 @@ def export(
     ] = 2000,
     vocoder_steps: Annotated[
         int, typer.Option(min=0, help="Training steps of the pruned vocoder; 0 prunes alone.")
-    ] = 0,
+    ] = 1500,
     ratio: Annotated[float, typer.Option(min=1.01, help="How many times smaller pruning makes it.")] = 2.0,
     student: Annotated[
         list[str] | None,
@@ -104,7 +102,7 @@ def export(
             pruning=Pruning(ratio),
             tuning=tuning,
             student=dict(parse_override(text) for text in student or []),
-            tune_vocoder=_vocoder_tuning(loaded.recipe, generator.kind, tuning, vocoder_steps, output, stage),
+            vocoder_steps=vocoder_steps,
             sentences=sentences,
         )
         speaker = _profile(voice, loaded, packaged=base is None)
@@ -133,29 +131,6 @@ def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:
     from client.enrollment import enroll
 
     return [] if recordings is None else enroll(recordings, recipe, stage("listening"), _HEARD)[0]
-
-
-def _vocoder_tuning(
-    recipe: Any, kind: str, tuning: Any, steps: int, output: Path, stage: Stage
-) -> Tune | None:
-    """How a pruned vocoder is trained: as its kind's recipe for one core says, on the speech of ``tuning``."""
-    if steps == 0 or kind not in _RECIPES:
-        return None
-    from simulations.deployment.pruned_vocoder import tune_on_waves
-    from simulations.deployment.tuning import tuning_recipe
-    from simulations.recipes.vocoders import find_vocoder_recipe
-    from simulations.vocoder_waves import prepare_waves
-
-    speech = tuning_recipe(recipe, tuning)
-    trained = find_vocoder_recipe(_RECIPES[kind]).vocoder.model_dump(mode="json")
-    # New discriminators learn for a while before anybody listens to them.
-    chosen = speech.override({"vocoder": trained | {"adversarial_from": steps // 4}})
-
-    def tune(network: Any) -> Any:
-        waves = prepare_waves(chosen, output / "pruned" / "waves", stage("waves"))
-        return tune_on_waves(chosen, waves, steps, stage("training the pruned vocoder"))(network)
-
-    return tune
 
 
 class _Bars:

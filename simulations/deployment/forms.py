@@ -21,6 +21,7 @@ from client.base_model import BaseModel
 from client.cloning import voice_of_nobody, zero_shot
 from shared_models.errors import RecipeError
 from shared_models.export.onnx_voice import OnnxVoice
+from shared_models.export.pruning import ConvNeXtVocoder
 from shared_models.export.voice_folder import quantize_voice, write_voice
 from shared_models.features import Features
 from shared_models.files import write_atomically
@@ -40,13 +41,14 @@ from simulations.deployment.figures import (
     speak_all,
 )
 from simulations.deployment.pruned_base import Pruning, prune_base
-from simulations.deployment.pruned_vocoder import Tune, prunable, prune_vocoder
+from simulations.deployment.pruned_vocoder import Tune, prune_vocoder, spoken_mels, tune_by_original
 from simulations.deployment.tuning import Stage, Tuning, prepare_tuning
 from simulations.preparation import Prepared
 from simulations.run_folder import finite
 
 FORMS = ("onnx", "int8", "pruned", "distilled")
 ORIGINAL = "original"
+_MELS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class Plan:
     tuning: Tuning = field(default_factory=Tuning)
     student: Mapping[str, Any] = field(default_factory=dict)
     """Changes of the recipe's [model] for the distilled form; half the depth and width if empty."""
-    tune_vocoder: Tune | None = None
+    vocoder_steps: int = 0
+    """Of the pruned vocoder's training; 0 prunes alone."""
     sentences: int = 10
     """Spoken by each form for the table."""
 
@@ -99,7 +102,8 @@ def deploy(source: Source, output: Path, plan: Plan, stage: Stage) -> list[Figur
     size = original_size(source.base, source.vocoder)
     rows = [judge(ORIGINAL, size, original, original, said)]
     data: Prepared | None = None
-    if plan.tuning.steps and {"pruned", "distilled"} & set(plan.forms):
+    trained = {"pruned": plan.tuning.steps + plan.vocoder_steps, "distilled": plan.tuning.steps}
+    if any(trained.get(form) for form in plan.forms):
         data = prepare_tuning(source.base.recipe, plan.tuning, stage("features"))
     for form in plan.forms:
         folder = _make(form, source, output, plan, data, stage)
@@ -121,22 +125,30 @@ def _make(form: str, source: Source, output: Path, plan: Plan, data: Prepared | 
                 _write(exact, "onnx", source, source.base, source.vocoder, stage)
             quantize_voice(exact, folder)
         case "pruned":
-            base = prune_base(
-                source.base, plan.pruning, folder, plan.tuning, data, stage("pruning the acoustic model")
-            )
-            _write(folder, form, source, base, _pruned_vocoder(source, plan, folder), stage)
+            watched = stage("pruning the acoustic model")
+            voices = [source.speaker(source.base)]
+            base = prune_base(source.base, plan.pruning, folder, plan.tuning, data, watched, voices)
+            vocoder = _pruned_vocoder(source, plan, folder, data, stage)
+            _write(folder, form, source, base, vocoder, stage)
         case _:
             base = _distilled(source, plan, folder, data, stage)
             _write(folder, form, source, base, source.vocoder, stage)
     return folder
 
 
-def _pruned_vocoder(source: Source, plan: Plan, folder: Path) -> NeuralVocoder:
+def _pruned_vocoder(
+    source: Source, plan: Plan, folder: Path, data: Prepared | None, stage: Stage
+) -> NeuralVocoder:
     """The vocoder, pruned if it can be."""
-    if not prunable(source.vocoder):
+    generator = source.vocoder.generator
+    if not isinstance(generator, ConvNeXtVocoder):
         return source.vocoder
-    path = folder / "vocoder.safetensors"
-    return prune_vocoder(source.vocoder, plan.pruning.ratio, path, plan.tune_vocoder)
+    tune: Tune | None = None
+    if data is not None and plan.vocoder_steps:
+        told = stage("training the pruned vocoder")
+        mels = spoken_mels(source.base, source.speaker(source.base), data, _MELS)
+        tune = tune_by_original(generator, mels, plan.vocoder_steps, told)
+    return prune_vocoder(source.vocoder, plan.pruning.ratio, folder / "vocoder.safetensors", tune)
 
 
 def _distilled(source: Source, plan: Plan, folder: Path, data: Prepared | None, stage: Stage) -> BaseModel:

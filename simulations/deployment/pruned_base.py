@@ -1,13 +1,15 @@
-"""A base with narrower feed-forward layers: pruned by magnitude, trained again, and pruned further.
+"""A base with narrower feed-forward layers: pruned by magnitude, taught by the whole one, and pruned further.
 
 In several stages, because a model forgives the loss of a few weak channels better than that of many, and
 training between the stages moves what it needs into those that stay (Zhu & Gupta 2017, arXiv 1710.01878).
+What it is fine-tuned to is how the whole base speaks (see :mod:`simulations.deployment.imitation`): trained again
+on recordings, it would move away from the base in more than what pruning took.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from client.base_model import BaseModel, load_base
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.pruning import STEP, acoustic_width, prune_acoustic
 from shared_models.partition import PartitionedModel, weights_hash
-from simulations.centralised import train_centralised
+from shared_models.speakers.condition import SpeakerCondition, serving_vectors
+from simulations.deployment.imitation import Imitation
+from simulations.deployment.teaching import teach
 from simulations.deployment.tuning import Progress, Tuning, claim, finished, save_base, tuning_recipe
 from simulations.preparation import Prepared
 
@@ -36,12 +40,13 @@ def prune_base(
     tuning: Tuning | None = None,
     data: Prepared | None = None,
     progress: Progress | None = None,
+    voices: Sequence[SpeakerCondition] = (),
 ) -> BaseModel:
     """``base`` with an acoustic model ``pruning.ratio`` times smaller, in ``folder/base.safetensors``.
 
-    Each stage is fine-tuned on ``data`` with an equal share of ``tuning.steps``; without data, or steps, it is
-    pruned alone. Can be interrupted and called again. Raises :class:`RecipeError` for a ratio that no
-    width reaches.
+    Each stage is fine-tuned to speak the texts of ``data`` as ``base`` does, in the voices of its speakers and in
+    ``voices`` (one row each), with an equal share of ``tuning.steps``; without data, or steps, it is pruned alone.
+    Can be interrupted and called again. Raises :class:`RecipeError` for a ratio that no width reaches.
     """
     path = folder / "base.safetensors"
     widths = stage_widths(base.model.model, pruning)
@@ -51,15 +56,25 @@ def prune_base(
         return load_base(path)
     share = math.ceil(tuning.steps / len(widths))
     settings = {"base": base.hash, "widths": widths, "data": data.recipe.corpus.model_dump()}
+    if voices:
+        settings["voices"] = weights_hash(serving_vectors(SpeakerCondition.joined(voices)))
     digest = tuning_recipe(base.recipe, replace(tuning, steps=share)).digest
     claim(folder / "training", settings | {"recipe": digest})
     current = base
     for stage, width in enumerate(widths):
         current = _pruned(current, width)
         recipe = tuning_recipe(current.recipe, replace(tuning, steps=share))
-        watched = _watch(progress, stage, len(widths), recipe.federation.rounds)
+        student = current.model.model
         place = folder / "training" / f"stage-{stage + 1}"
-        train_centralised(recipe, data, place, watched, current.model.shared_vector())
+        teach(
+            current.model,
+            list(student.acoustic.parameters()),
+            Imitation(base.model.model, student, recipe.client.window_frames, voices),
+            recipe,
+            data,
+            place,
+            _watch(progress, stage, len(widths), recipe.federation.rounds),
+        )
         current = finished(place, base.recipe.override({"model.filter": width}), path)
     return current
 
@@ -78,10 +93,8 @@ def _pruned(base: BaseModel, width: int) -> BaseModel:
     return BaseModel(partitioned, recipe, weights_hash(partitioned.shared_vector()))
 
 
-def _watch(
-    progress: Progress | None, stage: int, stages: int, rounds: int
-) -> Callable[[int, float, float, object], None]:
-    def tell(number: int, _loss: float, _norm: float, _weights: object) -> None:
+def _watch(progress: Progress | None, stage: int, stages: int, rounds: int) -> Callable[[int, float], None]:
+    def tell(number: int, _loss: float) -> None:
         if progress is not None:
             progress(stage * rounds + number, stages * rounds)
 

@@ -19,18 +19,18 @@ from tiny_federation import (
 
 from client.base_model import BaseModel, load_base
 from shared_models.acoustic import build_model
-from shared_models.audio.mel import HOP
 from shared_models.errors import CheckpointError, RecipeError
-from shared_models.export.pruning import prune_acoustic
+from shared_models.export.pruning import ConvNeXtVocoder, prune_acoustic, prune_convnext
 from shared_models.seeds import generator
 from shared_models.vocoders import NeuralVocoder, load_vocoder
 from shared_models.vocoders.hifigan import V3, HiFiGan
+from shared_models.vocoders.magnitude import MagnitudeDimensions, MagnitudeNetwork
 from shared_models.vocoders.vocos import Vocos, VocosDimensions
 from simulations.corpora.aligner_file import save_aligner, with_aligner
+from simulations.deployment import pruned_vocoder
 from simulations.deployment.pruned_base import Pruning, prune_base, stage_widths
-from simulations.deployment.pruned_vocoder import prune_vocoder, tune_on_waves
+from simulations.deployment.pruned_vocoder import prune_vocoder, tune_by_original
 from simulations.deployment.tuning import Tuning, prepare_tuning, save_base
-from simulations.vocoder_waves import VocoderWaves
 
 RECIPE = tiny_recipe(aligner__learn="never", model__filter=128)
 TUNING = Tuning(steps=40, batch_size=2, cache=features_of_tests())
@@ -115,7 +115,7 @@ def test_a_vocoder_is_pruned_and_trained_by_what_is_passed_in(tmp_path: Path) ->
     vocoder = NeuralVocoder(Vocos(dimensions), "vocos", dimensions, {"licence": "none"})
     seen: list[Vocos] = []
 
-    def tune(network: torch.nn.Module) -> torch.nn.Module:
+    def tune(network: ConvNeXtVocoder) -> ConvNeXtVocoder:
         assert isinstance(network, Vocos)
         seen.append(network)
         assert all(parameter.requires_grad for parameter in network.parameters())
@@ -131,21 +131,36 @@ def test_a_vocoder_is_pruned_and_trained_by_what_is_passed_in(tmp_path: Path) ->
         prune_vocoder(NeuralVocoder(HiFiGan(V3), "hifigan_v3", V3), 1.2, tmp_path / "x.safetensors")
 
 
-def test_training_on_waves_repeats_and_learns() -> None:
-    time = torch.arange(60 * HOP) / 22050
-    tone = (0.3 * torch.sin(6.283 * 300 * time)).numpy()
-    waves = VocoderWaves({"a": [tone], "b": [tone[::-1].copy()]}, {})
-    recipe = RECIPE.override(
-        {"vocoder.discriminators": [], "vocoder.batch_size": 2, "vocoder.segment_frames": 16,
-         "vocoder.generator_lr": 3e-3}
-    )  # fmt: skip
+@pytest.mark.parametrize("kind", ["vocos", "magnitude"])
+def test_a_pruned_vocoder_comes_nearer_to_the_one_it_was_cut_from_the_same_every_time(kind: str) -> None:
+    torch.manual_seed(4)
+    whole: ConvNeXtVocoder = (
+        Vocos(VocosDimensions(width=16, hidden=64, blocks=1))
+        if kind == "vocos"
+        else MagnitudeNetwork(MagnitudeDimensions(width=16, hidden=64, blocks=1))
+    )
+    with torch.no_grad():
+        # Untrained blocks write next to nothing, so that nothing would be missed of them.
+        for parameter in (*whole.blocks.parameters(), whole.head.weight):
+            parameter.normal_(std=0.3)
+    whole.requires_grad_(False)
+    mels = [torch.randn(90, 80, generator=generator(n, "mel")) - 4 for n in range(6)]
+    heard = torch.randn(1, 64, 80, generator=generator(9, "mel")) - 4
 
-    def trained() -> torch.Tensor:
-        torch.manual_seed(1)
-        tune = tune_on_waves(recipe, waves, 6)
-        network = tune(Vocos(VocosDimensions(width=16, hidden=32, blocks=1)))
+    def distance(network: ConvNeXtVocoder) -> float:
         with torch.no_grad():
-            wave: torch.Tensor = network(torch.randn(1, 8, 80, generator=generator(1, "mel")))
-        return wave
+            return float(
+                pruned_vocoder._distance(*(pruned_vocoder._spectrum(n, heard) for n in (network, whole)))
+            )
 
-    assert torch.equal(trained(), trained())
+    def trained(steps: int) -> ConvNeXtVocoder:
+        return tune_by_original(whole, mels, steps)(prune_convnext(whole, 32).requires_grad_(True))
+
+    assert distance(trained(120)) < 0.7 * distance(prune_convnext(whole, 32))
+    first, second = trained(2), trained(2)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_a_vocoder_is_not_trained_on_recordings_that_are_too_short() -> None:
+    with pytest.raises(RecipeError, match="bring longer ones"):
+        tune_by_original(Vocos(VocosDimensions(width=16, hidden=64, blocks=1)), [torch.zeros(63, 80)], 1)

@@ -1,0 +1,156 @@
+"""To speak as another model speaks: what a pruned model is taught by the one that it was cut from.
+
+The teacher speaks freely, with durations, pitch and energy of its own, as it does when it is used: what is learnt
+is what is used, and has no noise that cannot be predicted (sequence-level distillation, Kim & Rush 2016, arXiv
+1606.07947, as FastSpeech has its targets from a teacher, arXiv 1905.09263, section 3.3). Of a recording nothing is
+imitated; its text is spoken, and its speaker heard. The output of each block is held to the teacher's block's
+(FitNets, Romero 2015, arXiv 1412.6550), which a pruned model can do block by block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
+from shared_models.acoustic.sequences import valid_steps, window_starts
+from shared_models.acoustic.variance_adaptor import Variances, predicted_frames
+from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.features import Batch
+from shared_models.speakers.condition import SpeakerCondition
+
+VARIANCE_WEIGHT = 0.5
+"""Of the squared errors of log-duration, pitch and energy, beside the mel's absolute error."""
+BLOCK_WEIGHT = 1.0
+"""Of the blocks' squared errors, relative to the teacher's power, on average."""
+KNOWN_VOICES = 0.5
+"""How often a known voice speaks, where there are any, and not the speaker of the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How a model spoke a batch: L phonemes, of whose T frames W were decoded."""
+
+    variances: Variances
+    """Predicted, ``(B, L)``."""
+    durations: Tensor
+    """``(B, L)`` int64 frames, as used."""
+    starts: Tensor
+    """``(B,)`` int64: the first frame decoded."""
+    mel: Tensor
+    """``(B, W, n_mels)``."""
+    phoneme_mask: Tensor
+    """``(B, L)`` bool."""
+    frame_mask: Tensor
+    """``(B, W)`` bool."""
+    encoder: list[Tensor]
+    """The output of each block, ``(B, L, H)``."""
+    decoder: list[Tensor]
+    """The same, ``(B, W, H)``."""
+
+
+def speak_freely(
+    model: AcousticModel,
+    batch: Batch,
+    condition: SpeakerCondition,
+    window: int | None,
+    rng: torch.Generator,
+) -> Speech:
+    """The texts of ``batch`` with the model's own durations; a random run of ``window`` frames is decoded."""
+    mask = valid_steps(batch.phoneme_lengths, batch.phonemes.shape[1])
+    with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
+        encoded = model.encode(batch.phonemes, mask, condition)
+        enriched, predicted = model.variance_adaptor(encoded, mask, condition.prosody)
+        silences = torch.tensor(model.dimensions.silences)
+        least = (mask & ~torch.isin(batch.phonemes, silences)).long()
+        durations = predicted_frames(predicted.log_duration, least, 1.0, MOST_FRAMES)
+        total = durations.sum(1)
+        starts = torch.zeros_like(total) if window is None else window_starts(total, window, rng)
+        lengths = total if window is None else total.clamp_max(window)
+        _, mel, frames = model.decode(enriched, durations, starts, lengths, condition)
+    return Speech(predicted, durations, starts, mel, mask, frames, encoder, decoder)
+
+
+def speak_along(model: AcousticModel, batch: Batch, condition: SpeakerCondition, led: Speech) -> Speech:
+    """The same texts and frames, with the durations, pitch and energy of ``led``."""
+    mask, lengths = led.phoneme_mask, led.frame_mask.sum(1)
+    with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
+        encoded = model.encode(batch.phonemes, mask, condition)
+        enriched, predicted = model.variance_adaptor(
+            encoded, mask, condition.prosody, led.variances.pitch, led.variances.energy
+        )
+        _, mel, frames = model.decode(enriched, led.durations, led.starts, lengths, condition)
+    return Speech(predicted, led.durations, led.starts, mel, mask, frames, encoder, decoder)
+
+
+def imitation_loss(mine: Speech, theirs: Speech) -> Tensor:
+    """How far ``mine`` is from ``theirs``: mel, variances, and the outputs of the blocks."""
+    mel = _mean((mine.mel - theirs.mel).abs(), theirs.frame_mask)
+    variances = sum(
+        _mean((getattr(mine.variances, name) - getattr(theirs.variances, name)).square(), theirs.phoneme_mask)
+        for name in ("log_duration", "pitch", "energy")
+    )
+    blocks = [
+        *(_relative(a, b, theirs.phoneme_mask) for a, b in zip(mine.encoder, theirs.encoder, strict=True)),
+        *(_relative(a, b, theirs.frame_mask) for a, b in zip(mine.decoder, theirs.decoder, strict=True)),
+    ]
+    return mel + VARIANCE_WEIGHT * variances + BLOCK_WEIGHT * sum(blocks) / len(blocks)
+
+
+class Imitation:
+    """The lesson of a pruned model (see :data:`simulations.deployment.teaching.Lesson`)."""
+
+    def __init__(
+        self,
+        teacher: VoiceModel,
+        student: VoiceModel,
+        window: int | None,
+        voices: Sequence[SpeakerCondition] = (),
+    ) -> None:
+        """``student`` has the teacher's blocks and sources of the speaker condition; of ``voices``, which the
+        teacher knows beside its references, each has one row."""
+        self._teacher, self._student = teacher.eval(), student.eval()
+        self._window, self._voices = window, voices
+
+    def __call__(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """The student's loss on the texts of ``batch``, in voices that ``rng`` draws."""
+        with torch.no_grad():
+            condition = self._conditions(batch, rng)
+            theirs = speak_freely(self._teacher.acoustic, batch, condition, self._window, rng)
+        return imitation_loss(speak_along(self._student.acoustic, batch, condition, theirs), theirs)
+
+    def _conditions(self, batch: Batch, rng: torch.Generator) -> SpeakerCondition:
+        heard = self._teacher.condition(batch)
+        if not self._voices:
+            return heard
+        known = torch.rand(len(heard), generator=rng) < KNOWN_VOICES
+        chosen = len(heard) + torch.randint(len(self._voices), (len(heard),), generator=rng)
+        everybody = SpeakerCondition.joined([heard, *self._voices])
+        return everybody.rows(torch.where(known, chosen, torch.arange(len(heard))))
+
+
+@contextlib.contextmanager
+def _outputs(blocks: torch.nn.ModuleList) -> Iterator[list[Tensor]]:
+    """What each block gives while this is open, in the order in which they run."""
+    given: list[Tensor] = []
+    hooks = [block.register_forward_hook(lambda _module, _inputs, out: given.append(out)) for block in blocks]
+    try:
+        yield given
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _mean(errors: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``errors (B, N)`` or ``(B, N, C)`` over the steps of ``mask (B, N)``."""
+    shaped = mask if errors.dim() == 2 else mask[..., None].expand_as(errors)
+    return (errors * shaped).sum() / shaped.sum()
+
+
+def _relative(mine: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
+    """Squared error by power; 0 is equal, 1 is as far off as silence."""
+    return _mean((mine - theirs).square(), mask) / _mean(theirs.square(), mask)
