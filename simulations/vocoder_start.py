@@ -21,10 +21,16 @@ def keep_start(run: RunFolder, start: str | Path | None) -> Path | None:
     """
     kept = run.path / "start.safetensors"
     if start is not None:
-        file = VOCODER if str(start) == "packaged" else Path(start)
+        file = _file_of(start)
         load_vocoder(file)
         write_atomically(kept, file.read_bytes())
     return kept if kept.exists() else None
+
+
+def check_start(start: str | Path, generator: nn.Module) -> None:
+    """Whether ``generator`` can begin with it, before there is a run. Raises as :func:`keep_start` and
+    :func:`begin_with` do; ``generator`` has its weights afterwards."""
+    begin_with(generator, _file_of(start))
 
 
 def begin_with(generator: nn.Module, file: Path) -> None:
@@ -36,3 +42,7 @@ def begin_with(generator: nn.Module, file: Path) -> None:
             f"{file} holds another vocoder than the recipe describes: name one of its kind and sizes"
         )
     generator.load_state_dict(theirs)
+
+
+def _file_of(start: str | Path) -> Path:
+    return VOCODER if str(start) == "packaged" else Path(start)

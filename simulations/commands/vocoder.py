@@ -72,7 +72,7 @@ def train(
         _refuse_changes(recipe, corpus, start, override)
         chosen = run.recipe()
     else:
-        run, chosen = _start(recipe, corpus, override or [], output)
+        run, chosen = _start(recipe, corpus, override or [], output, start)
     lines: list[dict[str, Any]] = []
     with console.resumable(f"fedvoice vocoder train --resume {run.path}"):
         with console.steps_progress("reading", quiet=as_json) as progress:
@@ -120,7 +120,7 @@ def federate(
         _refuse_changes(recipe, corpus, start, override, default=FEDERATED_RECIPE)
         chosen = run.recipe()
     else:
-        run, chosen = _start(recipe, corpus, [*(override or []), "trains=vocoder"], output)
+        run, chosen = _start(recipe, corpus, [*(override or []), "trains=vocoder"], output, start)
     with (
         console.resumable(f"fedvoice vocoder federate --resume {run.path}"),
         console.rounds_progress(chosen.name, chosen.federation.rounds, quiet=as_json) as bars,
@@ -206,19 +206,25 @@ def import_public(
     )
 
 
-def _start(recipe: str, corpus: str | None, changes: list[str], output: Path | None) -> tuple[Any, Any]:
+def _start(
+    recipe: str, corpus: str | None, changes: list[str], output: Path | None, start: str | None
+) -> tuple[Any, Any]:
     """The new run's folder and recipe."""
+    from shared_models.vocoders.from_recipe import generator_of
     from simulations.corpora import open_corpus
     from simulations.recipes.vocoders import find_vocoder_recipe
     from simulations.run_folder import RunFolder, default_run_path
+    from simulations.vocoder_start import check_start
 
     if corpus is not None:
         path = corpus if corpus == "embedded" else str(Path(corpus).resolve())
         # Whose ids match is said of the recipe's own corpus.
         changes = ["corpus.only=*", *changes, f"corpus.path={path}"]
     chosen = find_vocoder_recipe(recipe, changes)
-    # Before there is a run folder: a corpus that is not there is no run to resume.
+    # Before there is a run folder: without a corpus, or with a start of another size, there is no run to resume.
     open_corpus(chosen.corpus)
+    if start is not None:
+        check_start(start, generator_of(chosen.vocoder, chosen.seed))
     return RunFolder.create(output or default_run_path(chosen.name), chosen), chosen
 
 

@@ -82,6 +82,15 @@ def test_griffin_lim_copies_by_default(tmp_path: Path, capsys: pytest.CaptureFix
         (["train", "--resume", "IN"], "is not a run folder"),
         (["train", "--corpus", "IN/nowhere"], "there is no corpus"),
         (["train", "--recipe", "wavenet"], "choose one of"),
+        (
+            ["train", "--corpus", "embedded", "--start", "packaged"],
+            "another vocoder than the recipe describes",
+        ),
+        (
+            ["federate", "--corpus", "embedded", "--start", "packaged"],
+            "another vocoder than the recipe describes",
+        ),
+        (["train", "--corpus", "embedded", "--start", "IN/none.safetensors"], "none.safetensors"),
         (["import", "IN/a.wav", "--config", "IN/nothing.json"], "config.json"),
     ],
 )
