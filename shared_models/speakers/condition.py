@@ -50,6 +50,13 @@ class SpeakerCondition:
         """The rows ``numbers (N,)`` int64, in that order."""
         return SpeakerCondition(*(tensor[numbers] for tensor in self._tensors()))
 
+    def at_sites(self, numbers: Sequence[int]) -> SpeakerCondition:
+        """The same speaker for a model that has the conditional norms ``numbers`` alone, in that order."""
+        kept = list(numbers)
+        return SpeakerCondition(
+            self.embedding, self.cln_scale[:, kept], self.cln_shift[:, kept], self.prosody
+        )
+
     @classmethod
     def joined(cls, conditions: Sequence[SpeakerCondition]) -> SpeakerCondition:
         """The rows of all of them, one after the other."""

@@ -1,15 +1,19 @@
-"""A smaller model taught by a larger one, under teacher forcing.
+"""A smaller model taught by a larger one.
 
-Teacher and student get the same utterances, durations, pitch, energy, references and frames. The student
-is held to the recording, as always, and to what the teacher makes of it: its mel, which has no noise that
-cannot be predicted, and its log-durations, pitch and energy, phoneme by phoneme (knowledge distillation for
-regression: sequence-level targets as in FastSpeech, arXiv 1905.09263, mixed with the truth). Personal sets
-stay 0: what is taught is the shared model.
+A student that is its teacher with fewer blocks and narrower layers begins as just that, hears speakers as the teacher
+does, and learns to speak as it speaks (:mod:`simulations.deployment.imitation`).
+
+Any other begins from nothing, under teacher forcing: both get the same utterances, durations, pitch, energy,
+references and frames. The student is held to the recording, as always, and to what the teacher makes of it: its mel,
+which has no noise that cannot be predicted, and its log-durations, pitch and energy, phoneme by phoneme (knowledge
+distillation for regression: sequence-level targets as in FastSpeech, arXiv 1905.09263, mixed with the truth).
+
+Personal sets stay 0: what is taught is the shared model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +28,13 @@ from shared_models.acoustic.fastspeech2 import AcousticOutput
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
+from shared_models.export.depth import can_be_cut, cut
 from shared_models.features import Batch
 from shared_models.losses import acoustic_loss, alignment_loss
 from shared_models.partition import PartitionedModel
-from simulations.deployment.teaching import teach
+from shared_models.speakers.condition import SpeakerCondition
+from simulations.deployment.imitation import Imitation, voices_hash
+from simulations.deployment.teaching import Lesson, teach
 from simulations.deployment.tuning import Progress, Tuning, claim, finished, tuning_recipe
 from simulations.preparation import Prepared
 
@@ -53,11 +60,13 @@ def distil(
     folder: Path,
     on_round: Callable[[int, float], None] | None = None,
     progress: Progress | None = None,
+    voices: Sequence[SpeakerCondition] = (),
 ) -> BaseModel:
     """Teach a model with the dotted changes ``model`` of the teacher's recipe; the student, as a base.
 
     It is kept in ``folder/base.safetensors``. ``on_round(round, loss)`` is told of every 50 steps, each of
-    which is a checkpoint to go on from: interrupted and called again, the outcome is the same. Raises
+    which is a checkpoint to go on from: interrupted and called again, the outcome is the same. ``voices`` (one row
+    each) speak beside those of ``data``, where the student hears them as the teacher does. Raises
     :class:`RecipeError` for changes beyond the model, or recordings that the teacher cannot align.
     """
     if wrong := [path for path in model if not path.startswith("model.")]:
@@ -65,13 +74,22 @@ def distil(
     recipe = tuning_recipe(teacher.recipe, tuning, model)
     training = folder / "training"
     settings = {"base": teacher.hash, "recipe": recipe.digest, "data": data.recipe.corpus.model_dump()}
-    claim(training, settings)
-    student = PartitionedModel(build_model(recipe))
     source = teacher.model.model.eval()
-    student.model.train()
+    if can_be_cut(source.dimensions, dimensions(recipe.model)):
+        if voices:
+            settings["voices"] = voices_hash(voices)
+        student = PartitionedModel(cut(source, teacher.recipe, recipe))
+        trained = list(student.model.acoustic.parameters())
+        lesson: Lesson = Imitation(source, student.model, recipe.client.window_frames, voices)
+    else:
+        student = PartitionedModel(build_model(recipe))
+        student.model.train()
+        trained = student.shared_parameters()
 
-    def lesson(batch: Batch, rng: torch.Generator) -> Tensor:
-        return taught_loss(source, student.model, batch, recipe, rng)
+        def lesson(batch: Batch, rng: torch.Generator) -> Tensor:
+            return taught_loss(source, student.model, batch, recipe, rng)
+
+    claim(training, settings)
 
     def told(number: int, loss: float) -> None:
         if on_round is not None:
@@ -79,7 +97,7 @@ def distil(
         if progress is not None:
             progress(number, recipe.federation.rounds)
 
-    teach(student, student.shared_parameters(), lesson, recipe, data, training, told)
+    teach(student, trained, lesson, recipe, data, training, told)
     return finished(training, teacher.recipe.override(dict(model)), folder / "base.safetensors")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from client.base_model import BaseModel
 from client.cloning import voice_of_nobody, zero_shot
 from shared_models.errors import RecipeError
+from shared_models.export.depth import can_be_cut, kept_sites
 from shared_models.export.onnx_voice import OnnxVoice
 from shared_models.export.pruning import ConvNeXtVocoder
 from shared_models.export.voice_folder import quantize_voice, write_voice
@@ -60,16 +61,16 @@ class Source:
     recordings: Sequence[Features] = ()
     """Of the person whose voice speaks by default, heard zero-shot; the voice of nobody without any."""
     voice: SpeakerCondition | None = None
-    """A voice of the base, instead: forms of the base's width speak in it too."""
+    """A voice of the base, instead: forms that are cut from the base speak in it too."""
 
     def speaker(self, base: BaseModel) -> SpeakerCondition:
-        """That voice as ``base`` hears it: a student hears it in its own way."""
+        """That voice as ``base`` hears it: a student that was not cut from the base hears it in its own way."""
         if self.recordings:
             return zero_shot(base.model, self.recordings)
-        nobody = voice_of_nobody(base.model)
-        if self.voice is not None and self.voice.cln_scale.shape == nobody.cln_scale.shape:
-            return self.voice
-        return nobody
+        before, after = self.base.model.model.dimensions, base.model.model.dimensions
+        if self.voice is not None and can_be_cut(before, after):
+            return self.voice.at_sites(kept_sites(before, after))
+        return voice_of_nobody(base.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,8 @@ def _distilled(source: Source, plan: Plan, folder: Path, data: Prepared | None, 
         raise RecipeError("a distilled model is trained from nothing: give it steps (--steps)")
     changes = dict(plan.student) or smaller_model(source.base.recipe)
     watched = stage("distilling the acoustic model")
-    return distil(source.base, changes, data, plan.tuning, folder, progress=watched)
+    voices = [source.speaker(source.base)]
+    return distil(source.base, changes, data, plan.tuning, folder, progress=watched, voices=voices)
 
 
 def _write(

@@ -1,17 +1,17 @@
-"""To speak as another model speaks: what a pruned model is taught by the one that it was cut from.
+"""To speak as another model speaks: what a smaller model is taught by the one that it was cut from.
 
 The teacher speaks freely, with durations, pitch and energy of its own, as it does when it is used: what is learnt
 is what is used, and has no noise that cannot be predicted (sequence-level distillation, Kim & Rush 2016, arXiv
 1606.07947, as FastSpeech has its targets from a teacher, arXiv 1905.09263, section 3.3). Of a recording nothing is
 imitated; its text is spoken, and its speaker heard. The output of each block is held to the teacher's block's
-(FitNets, Romero 2015, arXiv 1412.6550), which a pruned model can do block by block.
+(FitNets, Romero 2015, arXiv 1412.6550), which a model that has the teacher's blocks, or some, can do one by one.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,8 +20,10 @@ from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
 from shared_models.acoustic.sequences import valid_steps, window_starts
 from shared_models.acoustic.variance_adaptor import Variances, predicted_frames
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.export.depth import kept_blocks, kept_sites
 from shared_models.features import Batch
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.partition import weights_hash
+from shared_models.speakers.condition import SpeakerCondition, serving_vectors
 
 VARIANCE_WEIGHT = 0.5
 """Of the squared errors of log-duration, pitch and energy, beside the mel's absolute error."""
@@ -101,8 +103,13 @@ def imitation_loss(mine: Speech, theirs: Speech) -> Tensor:
     return mel + VARIANCE_WEIGHT * variances + BLOCK_WEIGHT * sum(blocks) / len(blocks)
 
 
+def voices_hash(voices: Sequence[SpeakerCondition]) -> str:
+    """By which a training tells whether it had the same voices."""
+    return weights_hash(serving_vectors(SpeakerCondition.joined(voices)).flatten())
+
+
 class Imitation:
-    """The lesson of a pruned model (see :data:`simulations.deployment.teaching.Lesson`)."""
+    """The lesson of a model that was cut (see :data:`simulations.deployment.teaching.Lesson`)."""
 
     def __init__(
         self,
@@ -111,17 +118,27 @@ class Imitation:
         window: int | None,
         voices: Sequence[SpeakerCondition] = (),
     ) -> None:
-        """``student`` has the teacher's blocks and sources of the speaker condition; of ``voices``, which the
-        teacher knows beside its references, each has one row."""
+        """``student`` is ``teacher`` with narrower layers, or fewer (:func:`shared_models.export.depth.cut`), and hears
+        a speaker as it does; of ``voices``, which the teacher knows beside its references, each has one row."""
         self._teacher, self._student = teacher.eval(), student.eval()
         self._window, self._voices = window, voices
+        before, after = teacher.dimensions, student.dimensions
+        self._encoder = kept_blocks(before.encoder_layers, after.encoder_layers)
+        self._decoder = kept_blocks(before.decoder_layers, after.decoder_layers)
+        self._sites = kept_sites(before, after)
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """The student's loss on the texts of ``batch``, in voices that ``rng`` draws."""
         with torch.no_grad():
             condition = self._conditions(batch, rng)
-            theirs = speak_freely(self._teacher.acoustic, batch, condition, self._window, rng)
-        return imitation_loss(speak_along(self._student.acoustic, batch, condition, theirs), theirs)
+            shown = speak_freely(self._teacher.acoustic, batch, condition, self._window, rng)
+        theirs = replace(
+            shown,
+            encoder=[shown.encoder[block] for block in self._encoder],
+            decoder=[shown.decoder[block] for block in self._decoder],
+        )
+        mine = speak_along(self._student.acoustic, batch, condition.at_sites(self._sites), theirs)
+        return imitation_loss(mine, theirs)
 
     def _conditions(self, batch: Batch, rng: torch.Generator) -> SpeakerCondition:
         heard = self._teacher.condition(batch)

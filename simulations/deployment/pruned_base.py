@@ -17,8 +17,8 @@ from client.base_model import BaseModel, load_base
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.pruning import STEP, acoustic_width, prune_acoustic
 from shared_models.partition import PartitionedModel, weights_hash
-from shared_models.speakers.condition import SpeakerCondition, serving_vectors
-from simulations.deployment.imitation import Imitation
+from shared_models.speakers.condition import SpeakerCondition
+from simulations.deployment.imitation import Imitation, voices_hash
 from simulations.deployment.teaching import teach
 from simulations.deployment.tuning import Progress, Tuning, claim, finished, save_base, tuning_recipe
 from simulations.preparation import Prepared
@@ -57,7 +57,7 @@ def prune_base(
     share = math.ceil(tuning.steps / len(widths))
     settings = {"base": base.hash, "widths": widths, "data": data.recipe.corpus.model_dump()}
     if voices:
-        settings["voices"] = weights_hash(serving_vectors(SpeakerCondition.joined(voices)))
+        settings["voices"] = voices_hash(voices)
     digest = tuning_recipe(base.recipe, replace(tuning, steps=share)).digest
     claim(folder / "training", settings | {"recipe": digest})
     current = base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
 from shared_models.seeds import derive_seed, generator
+from simulations.benchmarks.threads import torch_threads
 from simulations.preparation import Prepared
 
 Lesson = Callable[[Batch, torch.Generator], Tensor]
@@ -37,11 +39,13 @@ def teach(
     speakers = [CachedFeatures(u, data.cache, recipe.features) for u in data.train.values()]
     optimizer = torch.optim.Adam(parameters, lr=recipe.client.outer_lr, betas=(0.9, 0.99), fused=True)
     done = _restore(student, optimizer, folder)
-    for number in range(done + 1, recipe.federation.rounds + 1):
-        loss = _one_round(parameters, lesson, optimizer, speakers, recipe, number)
-        if on_round is not None:
-            on_round(number, loss)
-        _save(student, optimizer, folder, recipe, number)
+    # As central training: more threads than the recipe's cores wait for each other.
+    with torch_threads(recipe.engine.workers or os.cpu_count() or 1):
+        for number in range(done + 1, recipe.federation.rounds + 1):
+            loss = _one_round(parameters, lesson, optimizer, speakers, recipe, number)
+            if on_round is not None:
+                on_round(number, loss)
+            _save(student, optimizer, folder, recipe, number)
 
 
 def _one_round(

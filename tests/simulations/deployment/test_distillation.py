@@ -11,16 +11,22 @@ from tiny_federation import features_of_tests, random_speech, shaken, tiny_model
 from torch import Tensor
 
 from client.base_model import BaseModel, load_base
+from client.cloning import voice_of_nobody
 from server.checkpoints import load_checkpoint
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError, RecipeError
+from shared_models.export.depth import cut
 from shared_models.features import collate
 from shared_models.losses import acoustic_loss
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import generator
+from shared_models.vocoders import packaged_vocoder
 from simulations.deployment import distillation
 from simulations.deployment.distillation import distil, smaller_model, taught_loss
+from simulations.deployment.forms import Source
+from simulations.deployment.imitation import Imitation
 from simulations.deployment.tuning import Tuning, prepare_tuning, save_base
 from simulations.preparation import Prepared
 
@@ -59,6 +65,32 @@ def test_the_loss_falls_and_the_student_is_a_smaller_base(tmp_path: Path, data: 
     # Its recipe clones as the teacher's does: only the sizes are new.
     assert again.recipe.client == teacher.recipe.client
     assert again.recipe.cloning == teacher.recipe.cloning
+
+
+def test_a_student_cut_from_its_teacher_comes_nearer_to_it_and_speaks_in_its_voices(
+    tmp_path: Path, data: Prepared
+) -> None:
+    teacher, changes = teacher_in(tmp_path), smaller_model(RECIPE)
+    voice = voice_of_nobody(teacher.model)
+    student = distil(teacher, changes, data, TUNING, tmp_path / "student", voices=[voice])
+    begun = cut(teacher.model.model, RECIPE, RECIPE.override(changes))
+    speech = random_speech(4)
+    batch = collate(speech, [f.mel for f in speech])
+
+    def distance(model: VoiceModel) -> float:
+        with torch.no_grad():
+            lesson = Imitation(teacher.model.model, model, None, [voice])
+            return lesson(batch, generator(7, "x")).item()
+
+    assert distance(student.model.model) < 0.8 * distance(begun)
+    before, after = begun.state_dict(), student.model.model.state_dict()
+    sources = [name for name in before if not name.startswith(("acoustic.", "voices."))]
+    assert all(torch.equal(before[name], after[name]) for name in sources)
+    spoken = Source(teacher, packaged_vocoder(), voice=voice).speaker(student)
+    assert torch.equal(spoken.cln_scale, voice.cln_scale[:, [2, 3, 4]])
+    # Another choice of voices is another training.
+    with pytest.raises(CheckpointError, match="holds a training of another base"):
+        distil(teacher, changes, data, TUNING, tmp_path / "student")
 
 
 def test_interrupted_and_called_again_the_student_is_the_same(tmp_path: Path, data: Prepared) -> None:
