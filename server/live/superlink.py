@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from server.live.home import ServerHome
 from shared_models.join_code import host_and_port
 from shared_models.supervision import die_with_parent
+
+_OPEN_FILES = 65536
 
 
 def arguments(home: ServerHome) -> list[str]:
@@ -29,9 +32,19 @@ def arguments(home: ServerHome) -> list[str]:
     ]  # fmt: skip
 
 
+def allow_open_files() -> None:
+    """Raise this process's own limit: a device is a connection, and while it uploads a file too, and a shell's usual
+    1,024 are soon used up."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def main() -> None:
     """Entry point of the process; ends with its supervisor."""
     die_with_parent()
+    allow_open_files()
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     # Flower reads both when it is imported.

@@ -61,6 +61,8 @@ from shared_models.join_code import JoinCode, host_and_port
 _SIGN_SECONDS = 20.0
 _HEARTBEAT_SECONDS = 25.0
 _TYPE = "application/protobuf"
+_CHUNK_BYTES = 1024 * 1024
+"""Flower's chunks are larger than that."""
 
 
 @dataclass(slots=True)
@@ -204,9 +206,11 @@ class FleetDevice:
         header = {**message.content.config_records["header"], "kind": "update"}
         for name in ("recipe", "seen"):
             header.pop(name, None)
-        # A size and values of its own, so that no two devices' objects are one.
+        # Values of its own in every chunk that Flower cuts, so that no two devices' objects are one.
         numbers = bytearray(4 * int(header["size"]))
-        numbers[:3] = self._node.node_id.to_bytes(8, "little")[:3]
+        own = self._node.node_id.to_bytes(8, "little")[:3]
+        for start in range(0, len(numbers) - len(own), _CHUNK_BYTES):
+            numbers[start : start + len(own)] = own
         shared = ArrayRecord({"shared": Array(wire.DTYPE, (len(numbers) // 4,), wire.STYPE, bytes(numbers))})
         content = RecordDict({"header": ConfigRecord(header), "shared": shared})
         reply = Message(content, reply_to=message)

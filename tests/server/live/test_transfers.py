@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import tempfile
 from collections.abc import MutableMapping
 from functools import partial
@@ -202,3 +204,13 @@ def test_nothing_large_is_fetched_of_a_reply_that_is_still_on_its_way(
     assert found is not None
     assert found.content.array_records["shared"]["shared"].data == bytes(16)
     assert shelf.asked[-1] == "confirmed"
+
+
+def test_the_superlink_may_open_a_file_for_every_device() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "import resource as r; from server.live.superlink import allow_open_files as a;"
+         "r.setrlimit(r.RLIMIT_NOFILE, (256, 3000)); a(); print(r.getrlimit(r.RLIMIT_NOFILE)); a();"
+         "r.setrlimit(r.RLIMIT_NOFILE, (300, 300)); a(); print(r.getrlimit(r.RLIMIT_NOFILE))"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert told.stdout.split("\n")[:2] == ["(3000, 3000)", "(300, 300)"]
