@@ -62,8 +62,8 @@ def acoustic_width(model: VoiceModel, ratio: float) -> int:
 
 
 def convnext_width(generator: ConvNeXtVocoder, ratio: float) -> int:
-    """The same for a vocoder's inner channels."""
-    return _width(generator, ratio, "the vocoder")
+    """The same for a vocoder's inner channels; what it deploys beside weights, such as the mel's envelope, counts."""
+    return _width(generator, ratio, "the vocoder", tables=_numbers(generator.buffers()))
 
 
 def kept_channels(layer: _FeedForward, width: int) -> Tensor:
@@ -94,16 +94,18 @@ def _narrowed(source: M, target: M) -> M:
     return target.train(source.training)
 
 
-def _width(model: nn.Module, ratio: float, what: str) -> int:
+def _width(model: nn.Module, ratio: float, what: str, tables: int = 0) -> int:
+    """``tables`` numbers come with the smaller model beside its weights."""
     total = _numbers(model.parameters())
     layers = [layer for _, layer in feed_forwards(model)]
     if not layers or ratio <= 1:
         raise RecipeError(f"{what} cannot be pruned {ratio:g} times smaller: give a ratio above 1")
     inner = sum(_numbers((m.expand.weight, m.expand.bias, m.contract.weight)) for m in layers)
     present = len(layers[0].expand.weight)
-    width = int((total / ratio - (total - inner)) / (inner / present)) // STEP * STEP
+    fixed = total - inner + tables
+    width = int((total / ratio - fixed) / (inner / present)) // STEP * STEP
     if width < STEP:
-        most = total / (total - inner + inner / present * STEP)
+        most = total / (fixed + inner / present * STEP)
         raise RecipeError(
             f"{what} cannot be pruned {ratio:g} times smaller, because only {inner / total:.0%} of it are feed-forward "
             f"channels: ask for at most {most:.2f} times, or distil a smaller model"
