@@ -63,7 +63,7 @@ def export(
     ] = 2000,
     vocoder_steps: Annotated[
         int, typer.Option(min=0, help="Training steps of the pruned vocoder; 0 prunes alone.")
-    ] = 1500,
+    ] = 3000,
     ratio: Annotated[float, typer.Option(min=1.01, help="How many times smaller pruning makes it.")] = 2.0,
     student: Annotated[
         list[str] | None,

@@ -32,7 +32,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``base.safetensors`` and ``vocoder.safetensors``."""
     folder = tmp_path_factory.mktemp("source")
     save_base(folder / "base.safetensors", BaseModel(shaken(tiny_model(RECIPE), 0.05), RECIPE, ""), RECIPE)
-    dimensions = MagnitudeDimensions(width=32, hidden=256, blocks=2, iterations=4)
+    dimensions = MagnitudeDimensions(width=32, hidden=1024, blocks=2, iterations=4)
     torch.manual_seed(3)
     save_vocoder(folder / "vocoder.safetensors", MagnitudeNetwork(dimensions), "magnitude", dimensions)
     return folder
@@ -82,7 +82,7 @@ def test_all_forms_are_written_and_judged(source: Path, tmp_path: Path) -> None:
     assert pruned.model.model.dimensions.filter < original.model.model.dimensions.filter
     assert distilled.model.model.dimensions.hidden == 8
     hidden = load_vocoder(output / "pruned" / "vocoder.safetensors").dimensions.hidden  # type: ignore[union-attr]
-    assert hidden < 256
+    assert hidden < 1024
     assert np.isfinite(OnnxVoice(output / "int8").speak(["sil", "h", "sil"])).all()
     described = {f: json.loads((output / f / "voice.json").read_text()) for f in ("onnx", "int8", "pruned")}
     assert described["int8"]["base"] == described["onnx"]["base"] == original.hash
