@@ -193,7 +193,8 @@ class Gate:
         if call == "activate-node":
             await self._let_in(scope, device)
         if call == "push-object":
-            await self._take_object(scope, receive, send, device)
+            with self._transfers.arriving(device.node_id):
+                await self._take_object(scope, receive, send, device)
         else:
             await self._forward(scope, receive, send, call, device)
         if time.monotonic() - self._flushed_at > _SEEN_SECONDS:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+
+from server.live.admission import RefusedError
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
 _HANDLED_AT_ONCE = 4
+_OF_ONE_DEVICE = 16
+"""Uploads at once, which lie on the server's disk; Flower's client sends eight."""
 _PIECE_BYTES = 128 * 1024
 
 
@@ -25,6 +30,21 @@ class Transfers:
     def __init__(self) -> None:
         self._handling = asyncio.Semaphore(_HANDLED_AT_ONCE)
         self._sent: dict[bytes, _Copy] = {}
+        self._arriving: Counter[int] = Counter()
+
+    @contextlib.contextmanager
+    def arriving(self, node: int) -> Iterator[None]:
+        """While an object of ``node`` arrives. Raises :class:`RefusedError` if too many of its do already."""
+        if self._arriving[node] >= _OF_ONE_DEVICE:
+            reason = f"more than {_OF_ONE_DEVICE} uploads of one device at once"
+            raise RefusedError(429, "too many uploads", reason, str(node))
+        self._arriving[node] += 1
+        try:
+            yield
+        finally:
+            self._arriving[node] -= 1
+            if not self._arriving[node]:
+                del self._arriving[node]
 
     @contextlib.asynccontextmanager
     async def handling(self) -> AsyncIterator[None]:

@@ -146,8 +146,9 @@ def _pruned_vocoder(
         return source.vocoder
     tune: Tune | None = None
     if data is not None and plan.vocoder_steps:
+        told = stage("speaking for the pruned vocoder")
+        mels = spoken_mels(source.base, source.speaker(source.base), data, _MELS, told)
         told = stage("training the pruned vocoder")
-        mels = spoken_mels(source.base, source.speaker(source.base), data, _MELS)
         tune = tune_by_original(generator, mels, plan.vocoder_steps, told)
     return prune_vocoder(source.vocoder, plan.pruning.ratio, folder / "vocoder.safetensors", tune)
 

@@ -48,7 +48,9 @@ def prune_vocoder(
     return load_vocoder(path)
 
 
-def spoken_mels(base: BaseModel, speaker: SpeakerCondition, data: Prepared, count: int) -> list[Tensor]:
+def spoken_mels(
+    base: BaseModel, speaker: SpeakerCondition, data: Prepared, count: int, progress: Progress | None = None
+) -> list[Tensor]:
     """Mels ``(T, n_mels)`` to learn on: recordings of ``data``, and as many of their texts spoken by ``base``."""
     recordings = [
         features
@@ -60,10 +62,12 @@ def spoken_mels(base: BaseModel, speaker: SpeakerCondition, data: Prepared, coun
         for row in torch.randperm(len(recordings), generator=random_generator(1, "mels"))[:count]
     ]
     model = base.model.model.eval()
-    with torch.no_grad():
-        spoken = [
-            model.synthesize(f.phonemes[None], torch.tensor([len(f.phonemes)]), speaker)[0][0] for f in kept
-        ]
+    spoken = []
+    for number, f in enumerate(kept, start=1):
+        with torch.no_grad():
+            spoken.append(model.synthesize(f.phonemes[None], torch.tensor([len(f.phonemes)]), speaker)[0][0])
+        if progress is not None:
+            progress(number, len(kept))
     return [*(f.mel for f in kept), *spoken]
 
 

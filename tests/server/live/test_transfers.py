@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.live import flower_run
+from server.live.admission import RefusedError
 from server.live.body import BodyProblemError, spool_body
 from server.live.transfers import Answer, Transfers
 
@@ -125,6 +127,21 @@ def test_few_large_bodies_are_worked_on_at_once() -> None:
         return most
 
     assert asyncio.run(scenario()) == 4
+
+
+def test_one_device_cannot_fill_the_disk_with_uploads_that_never_end() -> None:
+    transfers = Transfers()
+    with contextlib.ExitStack() as open_uploads:
+        for _ in range(16):
+            open_uploads.enter_context(transfers.arriving(7))
+        with pytest.raises(RefusedError, match="16 uploads") as refused, transfers.arriving(7):
+            pass
+        assert refused.value.status == 429
+        with transfers.arriving(8):
+            pass
+    with transfers.arriving(7):
+        pass
+    assert not transfers._arriving
 
 
 def _receive(parts: list[bytes]) -> Any:
