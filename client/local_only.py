@@ -13,6 +13,7 @@ from client.cloning import condition_on, forget_voice
 from client.training import VoicePartition, draw_batch, training_loss
 from shared_models.config import Recipe
 from shared_models.features import Features
+from shared_models.optimization import descend
 from shared_models.seeds import derive_seed, generator
 from shared_models.speakers.condition import SpeakerCondition
 
@@ -43,10 +44,7 @@ def train_alone(
         torch.manual_seed(derive_seed(recipe.seed, "local only dropout"))
         for step in range(steps):
             loss = training_loss(model.model, draw_batch(utterances, recipe, rng), recipe, rng)
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_([*shared, *personal], recipe.client.gradient_clip)
-            optimizer.step()
+            descend(loss, [*shared, *personal], optimizer, recipe.client.gradient_clip)
             if on_step is not None:
                 on_step(step + 1, steps)
     return condition_on(model, utterances)

@@ -21,6 +21,7 @@ from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import ClientConfig, Recipe
 from shared_models.features import Batch, Features, collate
 from shared_models.losses import acoustic_loss, alignment_loss
+from shared_models.optimization import descend
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
 
@@ -188,11 +189,7 @@ def align_steps(
     for _ in range(recipe.client.outer_steps):
         alignment = model.model.align(draw_batch(utterances, recipe, rng))
         loss = alignment_loss(alignment, weights=recipe.aligner)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.shared_parameters(), recipe.client.gradient_clip)
-        optimizer.step()
-        losses.append(loss.item())
+        losses.append(descend(loss, model.shared_parameters(), optimizer, recipe.client.gradient_clip))
     return losses
 
 

@@ -19,6 +19,7 @@ from shared_models.audio.mel import HOP
 from shared_models.audio.wave_segments import WaveSegments
 from shared_models.config import VocoderConfig
 from shared_models.errors import CheckpointError
+from shared_models.optimization import load_moments, moments
 from shared_models.seeds import generator as random_generator
 from shared_models.vocoders.adversarial_losses import (
     discriminator_loss,
@@ -216,9 +217,8 @@ class VocoderTrainer:
             for name, tensor in module.state_dict().items():
                 yield f"{prefix}/{name}", tensor
         for prefix, optimizer in self._optimizers():
-            for index, moments in optimizer.state_dict()["state"].items():
-                for name, value in moments.items():
-                    yield f"{prefix}/{index}/{name}", torch.as_tensor(value)
+            for name, tensor in moments(optimizer).items():
+                yield f"{prefix}/{name}", tensor
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Put a saved :meth:`state` back. Raises :class:`CheckpointError` if it is another training's."""
@@ -232,12 +232,7 @@ class VocoderTrainer:
                     "use the recipe that it was started with"
                 ) from None
         for prefix, optimizer in self._optimizers():
-            moments: dict[int, dict[str, Tensor]] = {}
-            for name, value in _under(state, prefix).items():
-                index, moment = name.split("/")
-                moments.setdefault(int(index), {})[moment] = value.clone()
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": moments, "param_groups": groups})
+            load_moments(optimizer, _under(state, prefix))
 
     def _optimizers(self) -> list[tuple[str, torch.optim.Optimizer]]:
         named = [("generator_moments", self._generator_optimizer), ("judge_moments", self._judge_optimizer)]

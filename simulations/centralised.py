@@ -14,15 +14,20 @@ import torch
 from torch import Tensor
 
 from client.app import CachedFeatures
-from client.training import crop_reference, outer_learning_rate
+from client.training import outer_learning_rate
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.acoustic import build_model
 from shared_models.config import Recipe
-from shared_models.features import Batch, Features, collate
+from shared_models.features import Features
 from shared_models.losses import acoustic_loss, alignment_loss
+from shared_models.optimization import descend, load_moments, moments
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
+from simulations.mixed_batch import mixed_batch
 from simulations.preparation import Prepared
+
+_PERSONAL = "personal."
+_MOMENTS = "moments."
 
 
 def train_centralised(
@@ -82,28 +87,14 @@ def _one_round(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "centralised dropout", number))
         for _ in range(steps):
-            batch = _mixed_batch(speakers, recipe, rng)
+            batch = mixed_batch(speakers, recipe, rng, with_voices=True)
             if number <= recipe.aligner.warmup_rounds:
                 loss = alignment_loss(model.model.align(batch), weights=recipe.aligner)
             else:
                 output = model.model(batch, window=recipe.client.window_frames, generator=rng)
                 loss = acoustic_loss(output, batch, weights=recipe.aligner).total
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(trained, recipe.client.gradient_clip)
-            optimizer.step()
-            losses.append(loss.item())
+            losses.append(descend(loss, trained, optimizer, recipe.client.gradient_clip))
     return sum(losses) / len(losses)
-
-
-def _mixed_batch(speakers: Sequence[Sequence[Features]], recipe: Recipe, rng: torch.Generator) -> Batch:
-    rows = torch.randint(len(speakers), (recipe.client.batch_size,), generator=rng).tolist()
-    items, references = [], []
-    for row in rows:
-        order = torch.randperm(len(speakers[row]), generator=rng)[:2].tolist()
-        items.append(speakers[row][order[0]])
-        references.append(crop_reference(speakers[row][order[-1]].mel, recipe, rng))
-    return collate(items, references, rows)
 
 
 def _save(
@@ -113,9 +104,8 @@ def _save(
     recipe: Recipe,
     number: int,
 ) -> None:
-    extra = {f"personal.{name}": value for name, value in model.personal_state().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        extra |= {f"moments.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+    extra = {f"{_PERSONAL}{name}": value for name, value in model.personal_state().items()}
+    extra |= {f"{_MOMENTS}{name}": value for name, value in moments(optimizer).items()}
     checkpoint = Checkpoint(
         number, model.shared_vector(), model.partition.schema, recipe.model_dump_json(), optimizer=extra
     )
@@ -127,13 +117,10 @@ def _restore(model: PartitionedModel, optimizer: torch.optim.Optimizer, folder: 
     if checkpoint is None:
         return 0
     model.load_shared_vector(checkpoint.weights)
-    saved = checkpoint.optimizer
-    prefix = "personal."
-    model.load_personal_state({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in saved.items():
-        if name.startswith("moments."):
-            _, index, moment = name.split(".")
-            state.setdefault(int(index), {})[moment] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    model.load_personal_state(_under(checkpoint.optimizer, _PERSONAL))
+    load_moments(optimizer, _under(checkpoint.optimizer, _MOMENTS))
     return checkpoint.round
+
+
+def _under(saved: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}

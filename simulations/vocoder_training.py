@@ -47,7 +47,7 @@ from simulations.run_folder import RunFolder, finite
 from simulations.vocoder_start import begin_with, keep_start
 from simulations.vocoder_waves import VocoderWaves
 
-FORMAT = "fedvoice-vocoder-training-1"
+FORMAT = "fedvoice-vocoder-training-2"
 _KEPT = 2
 _REPORT_EVERY = 50
 VALIDATION_FRAMES = 64

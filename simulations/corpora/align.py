@@ -24,6 +24,7 @@ from shared_models.audio.mel import HOP, SAMPLE_RATE
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
 from shared_models.losses import alignment_loss
+from shared_models.optimization import descend
 from shared_models.seeds import generator
 from shared_models.text.symbols import SYMBOLS
 from shared_models.utterance import Utterance
@@ -49,10 +50,7 @@ def train_aligner(
     for step in range(STEPS):
         chosen = [items[i] for i in torch.randint(len(items), (BATCH,), generator=rng).tolist()]
         loss = alignment_loss(model.align(_batch(chosen)), weights=recipe.aligner)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        descend(loss, parameters, optimizer, clip=1.0)
         schedule.step()
         if progress is not None:
             progress(step + 1, STEPS)

@@ -49,7 +49,8 @@ from simulations.run_folder import finite
 
 FORMS = ("onnx", "int8", "pruned", "distilled")
 ORIGINAL = "original"
-_MELS = 400
+_TEXTS = 400
+"""Spoken at most for the pruned vocoder to learn on; a short training, whose steps are fewer, has no use for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,8 @@ def _pruned_vocoder(
     tune: Tune | None = None
     if data is not None and plan.vocoder_steps:
         told = stage("speaking for the pruned vocoder")
-        mels = spoken_mels(source.base, source.speaker(source.base), data, _MELS, told)
+        texts = min(_TEXTS, plan.vocoder_steps)
+        mels = spoken_mels(source.base, source.speaker(source.base), data, texts, told)
         told = stage("training the pruned vocoder")
         tune = tune_by_original(generator, mels, plan.vocoder_steps, told)
     return prune_vocoder(source.vocoder, plan.pruning.ratio, folder / "vocoder.safetensors", tune)

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from client.app import CachedFeatures
-from client.training import VoicePartition, crop_reference, outer_learning_rate
+from client.training import VoicePartition, outer_learning_rate
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.config import Recipe
-from shared_models.features import Batch, Features, collate
+from shared_models.features import Batch, Features
+from shared_models.optimization import descend, load_moments, moments
 from shared_models.seeds import derive_seed, generator
 from simulations.benchmarks.threads import torch_threads
+from simulations.mixed_batch import mixed_batch
 from simulations.preparation import Prepared
 
 Lesson = Callable[[Batch, torch.Generator], Tensor]
@@ -62,35 +64,17 @@ def _one_round(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "distillation dropout", number))
         for _ in range(recipe.client.outer_steps):
-            loss = lesson(_batch(speakers, recipe, rng), rng)
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(parameters, recipe.client.gradient_clip)
-            optimizer.step()
-            losses.append(loss.item())
+            loss = lesson(mixed_batch(speakers, recipe, rng, with_voices=False), rng)
+            losses.append(descend(loss, parameters, optimizer, recipe.client.gradient_clip))
     return sum(losses) / len(losses)
-
-
-def _batch(speakers: Sequence[Sequence[Features]], recipe: Recipe, rng: torch.Generator) -> Batch:
-    """Utterances of random speakers, each with another of the speaker's as its reference."""
-    items, references = [], []
-    for row in torch.randint(len(speakers), (recipe.client.batch_size,), generator=rng).tolist():
-        order = torch.randperm(len(speakers[row]), generator=rng)[:2].tolist()
-        items.append(speakers[row][order[0]])
-        references.append(crop_reference(speakers[row][order[-1]].mel, recipe, rng))
-    return collate(items, references)
 
 
 def _save(
     student: VoicePartition, optimizer: torch.optim.Optimizer, folder: Path, recipe: Recipe, number: int
 ) -> None:
-    moments = {
-        f"{index}.{name}": torch.as_tensor(value)
-        for index, found in optimizer.state_dict()["state"].items()
-        for name, value in found.items()
-    }
     weights, schema = student.shared_vector(), student.partition.schema
-    save_checkpoint(folder, Checkpoint(number, weights, schema, recipe.model_dump_json(), optimizer=moments))
+    checkpoint = Checkpoint(number, weights, schema, recipe.model_dump_json(), optimizer=moments(optimizer))
+    save_checkpoint(folder, checkpoint)
 
 
 def _restore(student: VoicePartition, optimizer: torch.optim.Optimizer, folder: Path) -> int:
@@ -98,9 +82,5 @@ def _restore(student: VoicePartition, optimizer: torch.optim.Optimizer, folder: 
     if checkpoint is None:
         return 0
     student.load_shared_vector(checkpoint.weights)
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in checkpoint.optimizer.items():
-        index, moment = name.split(".")
-        state.setdefault(int(index), {})[moment] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    load_moments(optimizer, checkpoint.optimizer)
     return checkpoint.round
