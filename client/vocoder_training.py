@@ -29,7 +29,7 @@ from shared_models.vocoders.adversarial_losses import (
     multi_resolution_stft_loss,
 )
 from shared_models.vocoders.adversarial_model import Discriminators
-from shared_models.vocoders.diffwave import DiffWave
+from shared_models.vocoders.diffwave import DiffWave, NoisyWaves
 from shared_models.vocoders.discriminators import Judgement
 from shared_models.vocoders.magnitude import CONVERGENCE_WEIGHT, MagnitudeNetwork
 
@@ -98,9 +98,17 @@ class VocoderTrainer:
 
     def _denoise(self, generator: DiffWave, segments: WaveSegments, number: int) -> dict[str, float]:
         """A diffusion model has a loss of its own, and nobody to convince."""
-        noise = random_generator(self.seed, "vocoder noise", number)
-        loss = generator.training_loss(segments.wave, segments.mel, noise)
-        return self._learn(loss, {"noise": loss.item()}, number)
+        noisy = NoisyWaves.of(segments.wave, random_generator(self.seed, "vocoder noise", number))
+        size = self.config.segments_at_once or len(noisy)
+        self._generator_optimizer.zero_grad(set_to_none=True)
+        mean = 0.0
+        for waves, mel in zip(noisy.split(size), torch.split(segments.mel, size), strict=True):
+            share = generator.training_loss(waves, mel) * (len(waves) / len(noisy))
+            mean += share.item()
+            torch.autograd.backward(share)
+        figures = {"noise": mean}
+        self._require_finite(figures, number)
+        return self._move(figures, number)
 
     def _match_magnitudes(
         self, generator: MagnitudeNetwork, segments: WaveSegments, number: int
@@ -125,6 +133,10 @@ class VocoderTrainer:
             torch.autograd.backward(loss)
         else:
             torch.autograd.backward([loss, generated], [None, pull])
+        return self._move(figures, number)
+
+    def _move(self, figures: dict[str, float], number: int) -> dict[str, float]:
+        """The generator's step along the gradient that it has, which ``figures`` gets the norm of."""
         figures["gradient"] = self._update(self.generator, self._generator_optimizer)
         self._follow(number)
         return figures

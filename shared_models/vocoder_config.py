@@ -21,6 +21,9 @@ class VocoderConfig(Section):
     iterations: int | None = Field(None, ge=1, description="Magnitude: Griffin-Lim's, in synthesis.")
     steps: int = Field(20000, ge=1)
     batch_size: int = Field(16, ge=1, description="Segments a step.")
+    segments_at_once: int | None = Field(
+        None, ge=1, description="DiffWave: how many of them are in memory at a time; all if empty."
+    )
     segment_frames: int = Field(32, ge=8, description="Frames a segment (256 samples each).")
     context_frames: int = Field(
         0, ge=0, description="Frames more on each side that the generator sees and no loss judges."
@@ -80,6 +83,17 @@ class VocoderConfig(Section):
         kind = info.data.get("kind", "vocos")
         if size is not None and kind not in {"vocos", "magnitude"}:
             raise ValueError(f"this is a size of vocos and magnitude, and the kind is {kind}")
+        return size
+
+    @field_validator("segments_at_once")
+    @classmethod
+    def _of_a_mean(cls, size: int | None, info: ValidationInfo) -> int | None:
+        kind = info.data.get("kind", "vocos")
+        if size is not None and kind != "diffwave":
+            # The others' losses compare whole batches: those of their parts do not add up to them.
+            raise ValueError(
+                f"only diffwave trains on a part of its segments at a time, and the kind is {kind}"
+            )
         return size
 
     @property

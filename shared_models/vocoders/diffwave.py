@@ -7,6 +7,7 @@ Source: Z. Kong et al., "DiffWave: A versatile diffusion model for audio synthes
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,36 @@ class DiffWaveDimensions:
     layers: int = 30
     cycle: int = 10
     """Dilations double from 1 within a cycle of this many layers, then start anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyWaves:
+    """Clean waves at random steps of the diffusion, and what was put on them."""
+
+    wave: Tensor
+    """``(B, samples)``."""
+    step: Tensor
+    """``(B,)``, counted from 0."""
+    noise: Tensor
+    """``(B, samples)``, of variance 1: what there is to predict."""
+
+    @classmethod
+    def of(cls, clean: Tensor, generator: torch.Generator | None = None) -> NoisyWaves:
+        """``clean (B, samples)`` with noise. The draws are made on the CPU, from ``generator`` if given."""
+        kept = torch.tensor(TRAINING.kept, dtype=clean.dtype)
+        step = torch.randint(len(kept), (len(clean),), generator=generator)
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
+        left = kept[step].to(clean.device)[:, None]
+        wave = left.sqrt() * clean + (1 - left).sqrt() * noise
+        return cls(wave, step.to(wave), noise)
+
+    def __len__(self) -> int:
+        return len(self.wave)
+
+    def split(self, size: int) -> Iterator[NoisyWaves]:
+        """At most ``size`` of them at a time, in order."""
+        parts = (torch.split(tensor, size) for tensor in (self.wave, self.step, self.noise))
+        return map(NoisyWaves, *parts)
 
 
 class StepEmbedding(nn.Module):
@@ -81,7 +112,7 @@ class DiffWave(nn.Module):
 
     Example::
 
-        loss = model.training_loss(wave, mel)
+        loss = model.training_loss(NoisyWaves.of(wave), mel)
         wave = model.sample(mel, TRAINING, seed=1)  # 50 steps; model(mel) takes the fast six
     """
 
@@ -115,17 +146,12 @@ class DiffWave(nn.Module):
         """
         return self._predict(wave, step, self._upsampled(mel))
 
-    def training_loss(self, wave: Tensor, mel: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Mean L1 between the noise put on ``wave (B, T * HOP)`` at random steps and the one predicted.
+    def training_loss(self, noisy: NoisyWaves, mel: Tensor) -> Tensor:
+        """Mean L1 between the noise that was put on waves of ``T * HOP`` samples and the one predicted.
 
-        ``mel (B, T, N_MELS)`` is the wave's. The draws are made on the CPU, from ``generator`` if given.
+        ``mel (B, T, N_MELS)`` is the clean waves'.
         """
-        kept = torch.tensor(TRAINING.kept, dtype=wave.dtype)
-        step = torch.randint(len(kept), (len(wave),), generator=generator)
-        noise = torch.randn(wave.shape, generator=generator).to(wave)
-        left = kept[step].to(wave.device)[:, None]
-        noisy = left.sqrt() * wave + (1 - left).sqrt() * noise
-        return F.l1_loss(self.predict_noise(noisy, step.to(noisy), mel), noise)
+        return F.l1_loss(self.predict_noise(noisy.wave, noisy.step, mel), noisy.noise)
 
     @torch.no_grad()
     def sample(self, mel: Tensor, schedule: NoiseSchedule = FAST, seed: int = 0) -> Tensor:

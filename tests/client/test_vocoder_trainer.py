@@ -31,9 +31,9 @@ def _trainer(config: VocoderConfig) -> VocoderTrainer:
     return VocoderTrainer(generator_of(config, 1), config, seed=1)
 
 
-def _segments(seed: int = 0) -> WaveSegments:
+def _segments(seed: int = 0, count: int = 2) -> WaveSegments:
     rng = torch.Generator().manual_seed(seed)
-    return segments_of(0.1 * torch.randn(2, (FRAMES + 4) * HOP, generator=rng))
+    return segments_of(0.1 * torch.randn(count, (FRAMES + 4) * HOP, generator=rng))
 
 
 def _snapshot(trainer: VocoderTrainer, prefix: str) -> dict[str, torch.Tensor]:
@@ -187,6 +187,25 @@ def test_a_diffusion_model_learns_to_take_noise_off() -> None:
     assert len(trainer.discriminators) == 0
     losses = [trainer.step(_segments(), number)["noise"] for number in (1, 2, 3)]
     assert losses == [again.step(_segments(), number)["noise"] for number in (1, 2, 3)]
+
+
+def test_a_diffusion_models_step_is_the_same_in_parts() -> None:
+    sizes = {"kind": "diffwave", "width": 8, "generator_lr": 1e-3, "decay": "none", "gradient_clip": 0.1}
+    whole, parts = (
+        _trainer(VocoderConfig.model_validate(sizes | {"segments_at_once": size})) for size in (None, 2)
+    )
+    segments = _segments(count=5)
+    for number in (1, 2, 3):
+        ours, theirs = parts.step(segments, number), whole.step(segments, number)
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    torch.testing.assert_close(
+        parts.generator.state_dict(), whole.generator.state_dict(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_only_a_diffusion_model_may_take_its_segments_in_parts() -> None:
+    with pytest.raises(ValueError, match="only diffwave trains on a part of its segments at a time"):
+        VocoderConfig.model_validate({"kind": "vocos", "segments_at_once": 2})
 
 
 @pytest.mark.parametrize(

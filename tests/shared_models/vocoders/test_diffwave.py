@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from shared_models.audio.mel import HOP, LOG_FLOOR, log_mel
 from shared_models.errors import RecipeError
 from shared_models.vocoders.diffusion_schedule import FAST, TRAINING, NoiseSchedule
-from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions, StepEmbedding
+from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions, NoisyWaves, StepEmbedding
 
 SMALL = DiffWaveDimensions(channels=8, layers=4, cycle=3)
 
@@ -187,6 +187,20 @@ def test_network_is_the_papers() -> None:
             assert expected.std() > 0.1
 
 
+def test_noisy_waves_have_the_variances_of_their_steps() -> None:
+    clean = torch.ones(400, 500)
+    noisy = NoisyWaves.of(clean, torch.Generator().manual_seed(1))
+    assert set(noisy.step.int().tolist()) == set(range(50))
+    for wave, step, noise in zip(noisy.wave, noisy.step, noisy.noise, strict=True):
+        kept = TRAINING.kept[int(step)]
+        assert torch.allclose(wave, kept**0.5 + (1 - kept) ** 0.5 * noise, atol=1e-5)
+    assert noisy.noise.std().item() == pytest.approx(1, abs=0.01)
+    parts = list(noisy.split(150))
+    assert [len(part) for part in parts] == [150, 150, 100]
+    for name in ("wave", "step", "noise"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(noisy, name))
+
+
 @pytest.mark.slow
 def test_loss_is_reproducible_and_falls_on_one_clip() -> None:
     torch.manual_seed(0)
@@ -194,7 +208,7 @@ def test_loss_is_reproducible_and_falls_on_one_clip() -> None:
     mel, model = log_mel(wave), DiffWave(SMALL)
 
     def loss(seed: int) -> torch.Tensor:
-        return model.training_loss(wave, mel, torch.Generator().manual_seed(seed))
+        return model.training_loss(NoisyWaves.of(wave, torch.Generator().manual_seed(seed)), mel)
 
     assert torch.equal(loss(9), loss(9))
     before = sum(loss(seed).item() for seed in range(1000, 1010))
