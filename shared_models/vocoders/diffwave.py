@@ -22,6 +22,8 @@ _FREQUENCIES = 64
 _EMBEDDING = 512
 _UPSAMPLING = 16  # twice, which makes the hop
 _UPSAMPLING_SLOPE = 0.4
+_TILE = 2**15
+"""Samples that sampling takes at a time: what a block computes then stays near the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class DiffWaveDimensions:
     layers: int = 30
     cycle: int = 10
     """Dilations double from 1 within a cycle of this many layers, then start anew."""
+
+    @property
+    def dilations(self) -> list[int]:
+        """Of every layer, in samples; their sum is how far a prediction sees to either side."""
+        return [2 ** (i % self.cycle) for i in range(self.layers)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +135,7 @@ class DiffWave(nn.Module):
             for _ in range(2)
         )
         self.input = _convolution(1, sizes.channels)
-        self.blocks = nn.ModuleList(
-            DiffWaveBlock(sizes.channels, 2 ** (i % sizes.cycle)) for i in range(sizes.layers)
-        )
+        self.blocks = nn.ModuleList(DiffWaveBlock(sizes.channels, dilation) for dilation in sizes.dilations)
         self.skip = _convolution(sizes.channels, sizes.channels)
         self.output = _convolution(sizes.channels, 1)
         nn.init.zeros_(self.output.weight)
@@ -167,7 +172,7 @@ class DiffWave(nn.Module):
         wave = torch.randn(shape, generator=generator).to(mel).expand(len(mel), -1)
         for n in reversed(range(len(steps))):
             beta = schedule.betas[n]
-            noise = self._predict(wave, wave.new_full((len(wave),), steps[n]), upsampled)
+            noise = self._predict_in_tiles(wave, wave.new_full((len(wave),), steps[n]), upsampled)
             wave = (wave - beta / math.sqrt(1 - kept[n]) * noise) / math.sqrt(1 - beta)
             fresh = torch.randn(shape, generator=generator).to(mel)
             wave = (wave + schedule.posterior_deviation(n) * fresh).clamp(-1, 1)
@@ -179,6 +184,17 @@ class DiffWave(nn.Module):
         for layer in self.upsampling:
             x = F.leaky_relu(layer(x), _UPSAMPLING_SLOPE)
         return x[:, 0]
+
+    def _predict_in_tiles(self, wave: Tensor, step: Tensor, upsampled: Tensor) -> Tensor:
+        """What :meth:`_predict` gives, in memory that does not grow with the wave."""
+        length, tiles = wave.shape[1], []
+        reach = sum(self.dimensions.dilations)
+        for start in range(0, length, _TILE):
+            # What lies further away than the dilations reach counts for no sample of the tile.
+            begin, end = max(0, start - reach), min(length, start + _TILE + reach)
+            predicted = self._predict(wave[:, begin:end], step, upsampled[..., begin:end])
+            tiles.append(predicted[:, start - begin : start - begin + _TILE])
+        return torch.cat(tiles, dim=1)
 
     def _predict(self, wave: Tensor, step: Tensor, upsampled: Tensor) -> Tensor:
         x, embedded = F.relu(self.input(wave[:, None])), self.step_embedding(step)

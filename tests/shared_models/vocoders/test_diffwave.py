@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from shared_models.audio.mel import HOP, LOG_FLOOR, log_mel
 from shared_models.errors import RecipeError
+from shared_models.vocoders import diffwave
 from shared_models.vocoders.diffusion_schedule import FAST, TRAINING, NoiseSchedule
 from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions, NoisyWaves, StepEmbedding
 
@@ -115,6 +116,29 @@ def test_same_seed_same_wave_and_the_global_generator_is_left_alone() -> None:
     assert torch.equal(model.sample(mel, seed=4), first)
     assert not torch.equal(model.sample(mel, seed=5), first)
     assert torch.equal(model(mel), model.sample(mel, FAST, seed=0))
+
+
+@pytest.mark.parametrize("frames", [1, 4, 9])
+def test_sampling_in_tiles_is_sampling_as_a_whole(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(2)
+    model, mel = DiffWave(SMALL), torch.randn(2, frames, 80) - 5
+    nn.init.normal_(model.output.weight)
+    whole = model.sample(mel, seed=1)
+    lengths: list[int] = []
+    predict = DiffWave._predict
+
+    def watched(self: DiffWave, wave: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        lengths.append(wave.shape[1])
+        return predict(self, wave, *others)
+
+    monkeypatch.setattr(DiffWave, "_predict", watched)
+    monkeypatch.setattr(diffwave, "_TILE", 300)
+    tiled = model.sample(mel, seed=1)
+    assert tiled.shape == (2, frames * HOP)
+    assert torch.allclose(tiled, whole, atol=1e-5)
+    # Dilations 1, 2, 4 and 1: eight samples to either side, and no more.
+    assert max(lengths) <= 300 + 2 * 8
+    assert len(lengths) == 6 * math.ceil(frames * HOP / 300)
 
 
 def test_untrained_network_predicts_no_noise_but_its_bias() -> None:
