@@ -60,7 +60,11 @@ class SmallSuperLink:
         self.over: set[str] = set()
         """Last parts of fleet paths whose requests are answered as if their run had ended."""
         self.lose: set[str] = set()
-        """Last parts of fleet paths whose requests are served, and whose answers get lost on their way."""
+        """Last parts of fleet paths whose requests are served, and whose answers get lost on their way.
+
+        An empty answer arrives: had it been lost, the node would go offline and online at every request, and what
+        it is asked in between would never reach it.
+        """
         self.lost_bytes = 0
         self.calls: list[str] = []
         self.secrets: dict[bytes, str] = {}
@@ -209,14 +213,24 @@ class SmallSuperLink:
                 await PlainTextResponse("", 403)(scope, receive, send)
                 return
             if last in self.lose:
-                await self.app(scope, receive, self._nowhere)
-                await PlainTextResponse("", 503)(scope, receive, send)
+                await self._lose_content(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    async def _nowhere(self, message: Any) -> None:
-        """Take an answer and lose it."""
-        self.lost_bytes += len(message.get("body", b""))
+    async def _lose_content(self, scope: Scope, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+        answer: list[Any] = []
+
+        async def keep(message: Any) -> None:
+            answer.append(message)
+
+        await self.app(scope, receive, keep)
+        size = sum(len(message.get("body", b"")) for message in answer)
+        self.lost_bytes += size
+        if size:
+            await PlainTextResponse("", 503)(scope, receive, send)
+            return
+        for message in answer:
+            await send(message)
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
