@@ -170,7 +170,10 @@ def restore(trainer: VocoderTrainer, folder: Path) -> int:
                 raise
             continue
         if header.get("format") != FORMAT:
-            raise CheckpointError(f"{path} is not a checkpoint of a vocoder's training")
+            raise CheckpointError(
+                f"{path} is not a checkpoint of a vocoder's training, or is an older version's: start anew in "
+                "another folder"
+            )
         trainer.load_state(state)
         return int(header["step"])
     return 0
