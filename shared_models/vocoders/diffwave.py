@@ -186,7 +186,7 @@ class DiffWave(nn.Module):
         return x[:, 0]
 
     def _predict_in_tiles(self, wave: Tensor, step: Tensor, upsampled: Tensor) -> Tensor:
-        """What :meth:`_predict` gives, in memory that does not grow with the wave."""
+        """What :meth:`_predict` gives, and no layer holds more than a tile of the wave."""
         length, tiles = wave.shape[1], []
         reach = sum(self.dimensions.dilations)
         for start in range(0, length, _TILE):
