@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
+
+# A busy or slow machine may take its time: speed is what benchmarks measure.
+hypothesis.settings.register_profile("fedvoice", deadline=None)
+hypothesis.settings.load_profile("fedvoice")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

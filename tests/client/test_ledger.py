@@ -59,7 +59,7 @@ def test_a_refused_spend_leaves_nothing_behind_and_a_smaller_one_still_fits(tmp_
     assert 0 <= (ledger.left() or 0.0) < 1e-6
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     asked=st.lists(
         st.tuples(st.sampled_from([1.0, 1.5, 4.0]), st.sampled_from([0.1, 1.0]), st.integers(1, 20)),

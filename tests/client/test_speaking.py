@@ -66,7 +66,7 @@ class Ramp:
         return torch.arange(mel.shape[-2] * HOP) / 1e6
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(st.integers(1, 4))
 def test_pieces_add_up_to_the_whole(count: int) -> None:
     model = shaken(tiny_model(tiny_recipe(aligner__learn="never")))

@@ -61,7 +61,7 @@ def test_without_sampling_it_is_the_analytic_gaussian(noise: float, rounds: int)
 @given(
     noise=st.floats(0.7, 20), probability=st.floats(1e-3, 0.9), rounds=st.integers(1, 200),
 )  # fmt: skip
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_epsilon_moves_the_right_way(noise: float, probability: float, rounds: int) -> None:
     here = epsilon(noise, probability, rounds, 1e-5)
     slack = 1e-3 * here + 1e-9  # discretisation

@@ -79,7 +79,7 @@ def test_where_all_are_damaged_none_is_made_up(tmp_path: Path) -> None:
         latest_checkpoint(tmp_path)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_no_part_of_a_checkpoint_passes_for_a_whole_one(
     share: float, tmp_path_factory: pytest.TempPathFactory

@@ -95,7 +95,7 @@ def test_fewer_frames_than_phonemes_give_no_infinite_loss_and_still_durations() 
     assert all(p.grad.isfinite().all() for p in model.aligner.parameters())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 4), st.integers(0, 3), st.integers(0, 2**31))
 def test_hard_durations_are_the_likeliest_monotonic_path(phonemes: int, spare: int, seed: int) -> None:
     frames = phonemes + spare
@@ -111,7 +111,7 @@ def test_hard_durations_are_the_likeliest_monotonic_path(phonemes: int, spare: i
     assert found == winner
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 40)), min_size=1, max_size=4))
 def test_hard_durations_sum_to_the_frames_whatever_the_lengths(sizes: list[tuple[int, int]]) -> None:
     phonemes, frames = (torch.tensor(column) for column in zip(*sizes, strict=True))

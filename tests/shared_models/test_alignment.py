@@ -94,7 +94,7 @@ def phone_lists(draw: st.DrawFn) -> list[Phone]:
 
 
 @given(phones=phone_lists())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_durations_sum_to_the_frames_and_stay_at_their_place(phones: list[Phone]) -> None:
     samples = round(phones[-1].end * SAMPLE_RATE)
     frames = samples // HOP
@@ -109,7 +109,7 @@ def test_durations_sum_to_the_frames_and_stay_at_their_place(phones: list[Phone]
 
 
 @given(phones=phone_lists(), data=st.data())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_trimming_moves_the_phones_with_the_audio(phones: list[Phone], data: st.DataObject) -> None:
     """Cut as extraction does: in the outer silences, at most 50 ms from the speech."""
     first, last = speech_bounds(phones)
@@ -147,7 +147,7 @@ def test_gaps_become_silence_and_silences_join(tmp_path: Path) -> None:
 
 
 @given(phones=phone_lists())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_table_is_read_as_written(tmp_path_factory: pytest.TempPathFactory, phones: list[Phone]) -> None:
     path = tmp_path_factory.mktemp("tables") / "a.phones"
     write_phones(path, phones)

@@ -35,7 +35,7 @@ def recording(lead: float, speech: float, tail: float, noise_db: float, level: f
     noise_db=st.sampled_from([-90.0, -60.0, -45.0, -35.0]),
     level=st.sampled_from([0.002, 0.05, 0.3]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_trims_to_fifty_milliseconds_at_any_level_and_noise(
     lead: float, tail: float, noise_db: float, level: float
 ) -> None:
@@ -64,7 +64,7 @@ def test_no_speech_is_an_audio_error(wave: np.ndarray) -> None:
 
 
 @given(level=st.sampled_from([0.003, 0.05, 0.2]), target=st.floats(-40, -24))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_level_is_that_of_the_speech_alone(level: float, target: float) -> None:
     """Silence around the speech must not make it louder."""
     short, long = recording(0.1, 1, 0.1, -80, level), recording(2, 1, 2, -80, level)

@@ -80,7 +80,7 @@ def test_damaged_file_is_one_sentence_that_names_it(tmp_path: Path, kind: str) -
     new_rate=st.sampled_from([16000, 22050]),
     hertz=st.floats(100, 2500),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_resampled_tone_is_the_tone_at_the_new_rate(rate: int, new_rate: int, hertz: float) -> None:
     found, expected = resample(tone(rate, hertz), rate, new_rate), tone(new_rate, hertz)
     assert abs(len(found) - len(expected)) <= 1

@@ -112,7 +112,7 @@ def test_every_change_of_what_counts_is_another_key(
 
 
 @given(cut=st.floats(0, 0.999), flip=st.booleans())
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_damaged_entry_is_computed_again(
     tmp_path_factory: pytest.TempPathFactory, cut: float, flip: bool
 ) -> None:

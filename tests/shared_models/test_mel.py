@@ -81,7 +81,7 @@ def test_filters_equal_the_definition_and_leave_nothing_above_8_khz() -> None:
 
 
 @given(samples=st.integers(385, 9000))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_frames_are_samples_by_hop(samples: int) -> None:
     assert log_mel(noise(samples)).shape == (samples // HOP, N_MELS)
 
@@ -114,7 +114,7 @@ def test_silence_is_the_floor() -> None:
 
 
 @given(gain=st.floats(0.5, 4.0))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_gain_adds_its_log_to_mel_and_energy(gain: float) -> None:
     wave = noise(6000)
     quiet, loud = magnitude(wave), magnitude(wave * gain)

@@ -51,7 +51,7 @@ def legal(module: Declared, inherited: Owner | None) -> bool:
     return all(legal(child, owner) for child in module.parts)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(trees(st.sampled_from([Owner.SHARED, Owner.PERSONAL, None])))
 def test_no_personal_value_ever_reaches_the_shared_vector(tree: Declared) -> None:
     if not legal(tree, None):
@@ -71,7 +71,7 @@ def test_no_personal_value_ever_reaches_the_shared_vector(tree: Declared) -> Non
         assert (parameter == (PERSONAL_VALUE if owner is Owner.PERSONAL else 7.0)).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(trees(st.sampled_from([Owner.SHARED, Owner.PERSONAL, None])), st.integers(0, 2**31))
 def test_vector_and_personal_state_round_trip(tree: Declared, seed: int) -> None:
     if not legal(tree, None):

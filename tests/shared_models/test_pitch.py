@@ -32,7 +32,7 @@ def frame_samples(frames: int) -> np.ndarray:
 
 
 @given(hertz=st.floats(75, 500))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_steady_voice_is_found_within_five_cents(hertz: float) -> None:
     pitch = track_pitch(voice(np.full(12_000, hertz)))
     inner = slice(3, -3)
@@ -95,7 +95,7 @@ def test_unvoiced_frames_are_interpolated_in_log() -> None:
 
 
 @given(samples=st.integers(600, 9000))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_one_value_a_mel_frame(samples: int) -> None:
     pitch = track_pitch(voice(np.full(samples, 200.0)))
     assert len(pitch.log_f0) == len(pitch.voiced) == samples // HOP

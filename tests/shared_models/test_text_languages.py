@@ -83,7 +83,7 @@ def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
     load_espeak.cache_clear()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=st.text(max_size=80), language=st.sampled_from(["en", "zh"]))
 def test_any_text_gives_symbols_or_a_text_error(text: str, language: str) -> None:
     try:
@@ -118,7 +118,7 @@ _FRAGMENTS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pieces=st.lists(st.sampled_from(_FRAGMENTS), max_size=14), language=st.sampled_from(["en", "zh"]))
 def test_odd_numbers_and_marks_never_crash(pieces: list[str], language: str) -> None:
     try:

@@ -24,7 +24,7 @@ from shared_models.audio.wave_segments import (
 RECORDING = (0.3 * np.random.default_rng(1).standard_normal(40 * HOP + 100)).astype(np.float32).clip(-1, 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 32), st.integers(1, 8))
 def test_mel_is_the_whole_recordings(first: int, frames: int) -> None:
     found = segments_of(cut(RECORDING, first * HOP, frames)[None])
@@ -42,7 +42,7 @@ def test_the_end_of_a_recording_is_reflected() -> None:
 
 
 @given(st.integers(0, 30 * HOP))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_integers_lose_half_a_step_at_most(start: int) -> None:
     exact, stored = cut(RECORDING, start, 8), cut(to_int16(RECORDING), start, 8)
     assert stored.dtype == torch.float32

@@ -56,7 +56,7 @@ def cheapest_path_cost(distances: np.ndarray) -> float:
 
 
 @given(rows=st.integers(1, 12), columns=st.integers(1, 12), seed=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_path_is_monotonic_whole_and_the_cheapest(rows: int, columns: int, seed: int) -> None:
     distances = np.random.default_rng(seed).random((rows, columns))
     i, j = warp(distances)
@@ -68,7 +68,7 @@ def test_path_is_monotonic_whole_and_the_cheapest(rows: int, columns: int, seed:
 
 
 @given(rows=st.integers(2, 15), columns=st.integers(2, 15), seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_swapping_the_recordings_swaps_the_path(rows: int, columns: int, seed: int) -> None:
     distances = np.random.default_rng(seed).random((rows, columns))
     i, j = warp(distances)
@@ -92,7 +92,7 @@ def test_same_mel_has_no_distortion() -> None:
 
 
 @given(coefficient=st.integers(1, 13), amount=st.floats(0.05, 2))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_ripple_of_known_depth_has_its_closed_form(coefficient: int, amount: float) -> None:
     """A difference of ``amount * cos(d w)`` is ``10 / ln 10 * sqrt(2) * amount`` dB on every frame."""
     mel = torch.zeros(30, 80)

@@ -116,7 +116,7 @@ def test_metrics_come_back_as_they_were_appended(run: RunFolder) -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(min_value=0, max_value=400))
 def test_a_kill_at_any_byte_loses_at_most_the_torn_line(
     tmp_path_factory: pytest.TempPathFactory, cut: int

@@ -51,7 +51,7 @@ def sentences(lengths: list[int], seed: int) -> tuple[torch.Tensor, torch.Tensor
     return phonemes * (torch.arange(max(lengths)) < valid[:, None]), valid
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     duration_scale=st.sampled_from([0.3, 0.8, 1.0, 1.7, 4.0]),
@@ -142,7 +142,7 @@ def test_hifigan_makes_its_own_wave(tmp_path: Path) -> None:
         assert np.abs(session.run(None, {"mel": mel.numpy()})[0] - expected).max() < 1e-4
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(batch=st.integers(1, 3), frames=st.integers(1, 30), seed=st.integers(0, 999))
 def test_real_inverse_stft_is_the_complex_one(batch: int, frames: int, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)

@@ -42,7 +42,7 @@ def test_wave_is_that_of_torch_at_any_place_in_a_block(frames: int) -> None:
     assert decibels(expected, found) > CLOSE_DB
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     frames=st.integers(1, 90),
     iterations=st.integers(0, 6),

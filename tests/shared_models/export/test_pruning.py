@@ -41,7 +41,7 @@ def silenced(model: nn.Module, width: int) -> nn.Module:
     return masked
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(width=st.sampled_from([8, 16, 24, 31]), seed=st.integers(0, 99))
 def test_pruned_acoustic_model_is_the_masked_dense_one(width: int, seed: int) -> None:
     model = shaken(tiny_model(RECIPE)).model.eval()

@@ -25,7 +25,7 @@ from shared_models.export.voice_folder import quantize_voice
 from shared_models.text.symbols import VOCABULARY_SIZE
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     shape=st.lists(st.integers(1, 9), min_size=2, max_size=3),
     spread=st.sampled_from([1e-6, 1.0, 1e4]),

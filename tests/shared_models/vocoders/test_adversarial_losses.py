@@ -76,7 +76,7 @@ def test_the_loss_hears_above_the_models_mel() -> None:
     assert mel_loss(beyond[None], without[None]).item() > 0.02
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.1, 10.0))
 def test_gain_costs_its_logarithm(gain: float) -> None:
     wave = torch.randn(1, 8192, generator=torch.Generator().manual_seed(1))

@@ -104,7 +104,7 @@ def test_published_sizes(kind: str, reckoned: tuple[int, int], folded: int, norm
 
 
 @pytest.mark.parametrize("kind", SMALL)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(frames=st.integers(1, 40))
 def test_a_hop_for_every_frame_alone_or_in_a_batch(kind: str, frames: int) -> None:
     generator = small(kind)

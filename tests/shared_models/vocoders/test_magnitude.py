@@ -38,7 +38,7 @@ def test_the_shipped_size_has_the_parameters_that_arithmetic_gives() -> None:
     assert sum(p.numel() for p in MagnitudeNetwork().parameters()) == expected
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(-4, 3), st.integers(1, 20))
 def test_a_flat_spectrum_is_its_own_envelope(level: float, frames: int) -> None:
     net = network()
@@ -51,7 +51,7 @@ def test_a_flat_spectrum_is_its_own_envelope(level: float, frames: int) -> None:
     assert torch.allclose(found[..., ~covered], torch.tensor(FLOOR).log(), atol=1e-4)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(1, 60), st.integers(1, 3))
 def test_a_wave_has_its_mels_length_and_batching_changes_nothing(frames: int, batch: int) -> None:
     net = network()

@@ -176,7 +176,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Path, Pa
     return {z: write(folder, random_tensors(config), config, zipped=z) for z, folder in folders.items()}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(zipped=st.booleans(), share=st.floats(0, 0.999))
 def test_a_truncated_checkpoint_is_refused(
     whole: dict[bool, tuple[Path, Path]], tmp_path: Path, zipped: bool, share: float
@@ -189,7 +189,7 @@ def test_a_truncated_checkpoint_is_refused(
         import_hifigan(short, config)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
 def test_any_other_bytes_are_refused(
     whole: dict[bool, tuple[Path, Path]], tmp_path: Path, content: bytes

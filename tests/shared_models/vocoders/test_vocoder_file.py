@@ -132,7 +132,7 @@ def test_nyquist_is_what_a_missing_fmax_means_and_ours_pass() -> None:
         mel_settings_of(values | {"n_fft": True}, "here")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 0.9999))
 def test_truncated_files_are_refused(tmp_path: Path, share: float) -> None:
     path = tmp_path / "vocoder.safetensors"
@@ -145,7 +145,7 @@ def test_truncated_files_are_refused(tmp_path: Path, share: float) -> None:
         load_vocoder(path)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_changed_byte_is_refused_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "vocoder.safetensors"

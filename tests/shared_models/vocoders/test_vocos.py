@@ -25,7 +25,7 @@ def stft(wave: torch.Tensor) -> torch.Tensor:
     return torch.stft(padded, N_FFT, HOP, N_FFT, WINDOW, center=False, return_complex=True).mT
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(frames=st.integers(2, 90), seed=st.integers(0, 1000))
 def test_inverse_gives_back_the_wave_whose_frames_the_mel_sees(frames: int, seed: int) -> None:
     wave = torch.randn(2, frames * HOP, generator=torch.Generator().manual_seed(seed))
@@ -64,7 +64,7 @@ def test_magnitude_is_limited_and_the_gradient_stays_finite() -> None:
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(frames=st.integers(1, 60))
 def test_output_is_a_hop_for_every_frame_alone_or_in_a_batch(frames: int) -> None:
     model = Vocos(SMALL).eval()

@@ -32,7 +32,7 @@ def write_corpus(folder: Path, speakers: int, each: int, unseen: int = 0) -> Pat
     return folder
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     speakers=st.integers(2, 60),
     each=st.integers(LEAST_EACH, 40),
