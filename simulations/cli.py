@@ -40,6 +40,7 @@ from simulations.commands import (
     vocoder,
 )
 from simulations.environment import package_version
+from simulations.waiting_threads import wait_briefly
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -99,6 +100,7 @@ def _options(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; what is not the user's to mend keeps its traceback."""
+    wait_briefly()
     try:
         result = app(args=arguments, standalone_mode=False)
     except FedVoiceError as error:

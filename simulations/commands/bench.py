@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from shared_models.errors import FedVoiceError, RecipeError
-from simulations.commands import bench_live, bench_speech
+from simulations.commands import bench_busy, bench_live, bench_speech
 from simulations.commands.console import JsonOption, notices, output, print_json
 from simulations.environment import GIBIBYTE, describe_environment, machine_class
 
@@ -177,3 +177,4 @@ app.command()(bench_speech.vocoders)
 app.command()(bench_speech.speaking)
 app.command()(bench_live.compression)
 app.command()(bench_live.live)
+app.command()(bench_busy.busy)

@@ -1,0 +1,61 @@
+"""``fedvoice bench busy``: training and speaking beside other busy programs."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from shared_models.errors import RecipeError
+from simulations.commands.console import JsonOption, notices, output, print_json
+from simulations.environment import describe_environment, machine_class
+
+if TYPE_CHECKING:
+    from simulations.benchmarks.busy_machine import Waiting
+
+
+def busy(
+    beside: Annotated[str, typer.Option(help="Numbers of busy programs, separated by commas.")] = "0,1",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each side, alternately; medians count.")] = 3,
+    json_output: JsonOption = False,
+) -> None:
+    """Time a training step and a spoken sentence beside other busy programs.
+
+    Once with threads that wait for each other as GNU OpenMP has it, once as fedvoice lets them.
+    """
+    from simulations.benchmarks.busy_machine import as_json, measure
+
+    numbers = _numbers(beside)
+    with notices().status("starting") as status:
+        found = measure(numbers, repeats, None if json_output else status.update)
+    if json_output:
+        print_json({**describe_environment(), **as_json(found)})
+        return
+    output().print(_table(found))
+    machine = machine_class()
+    output().print(
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB, {machine['processor']}", highlight=False
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise RecipeError(f"--beside takes whole numbers from 0, as in 0,1, and not '{text}'")
+    return [int(part) for part in parts]
+
+
+def _table(found: list[Waiting]) -> Table:
+    from simulations.benchmarks.busy_machine import WORKS
+
+    table = Table(
+        "busy programs", "work", "OpenMP's own ms", "ours ms", "own / ours",
+        title="How threads wait for each other", title_justify="left",
+    )  # fmt: skip
+    for waiting in found:
+        for name, of in WORKS.items():
+            own, ours = (f"{1000 * median(map(of, side)):.0f}" for side in (waiting.own, waiting.ours))
+            table.add_row(str(waiting.busy), name, own, ours, f"{waiting.ratio(of):.2f}")
+    return table

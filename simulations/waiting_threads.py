@@ -1,0 +1,21 @@
+"""How long PyTorch's threads wait awake for each other before they sleep.
+
+GNU OpenMP, which PyTorch computes with on Linux, lets a thread that waits for the others turn in a circle first,
+300,000 times unless ``GOMP_SPINCOUNT`` says otherwise: some ten milliseconds. Where another program wants the core,
+the one that turns holds up the very thread that it waits for. ``fedvoice bench busy`` measures what that costs.
+"""
+
+from __future__ import annotations
+
+import os
+
+SPINS = 5_000
+"""Few enough to lose little time beside a busy program, and enough that a free machine loses none in training."""
+OWN_SPINS = 300_000
+"""GNU OpenMP's own number."""
+
+
+def wait_briefly() -> None:
+    """Let threads turn :data:`SPINS` times, unless the environment says how they wait; before torch is imported."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
