@@ -1,7 +1,7 @@
 """How long PyTorch's threads wait awake for each other before they sleep.
 
 GNU OpenMP, which PyTorch computes with on Linux, lets a thread that waits for the others turn in a circle first,
-300,000 times unless ``GOMP_SPINCOUNT`` says otherwise: some ten milliseconds. Where another program wants the core,
+300,000 times unless ``GOMP_SPINCOUNT`` says otherwise, which takes milliseconds. Where another program wants the core,
 the one that turns holds up the very thread that it waits for. ``fedvoice bench busy`` measures what that costs.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-SPINS = 5_000
-"""Few enough to lose little time beside a busy program, and enough that a free machine loses none in training."""
+SPINS = 10_000
+"""Few enough to lose little time beside a busy program, and enough to lose next to none on a free machine."""
 OWN_SPINS = 300_000
 """GNU OpenMP's own number."""
 
