@@ -77,6 +77,12 @@ def machine_class() -> dict[str, Any]:
     }
 
 
+def machine_in_words() -> str:
+    """What figures of time are stated with, as ``2 cores, 24.0 GiB, x86_64``."""
+    machine = machine_class()
+    return f"{machine['cores']} cores, {machine['memory_gib']} GiB, {machine['processor']}"
+
+
 def usable_cores() -> int:
     """Cores that the scheduler lets this process use, which in a container may be fewer than exist."""
     if hasattr(os, "sched_getaffinity"):

@@ -22,6 +22,14 @@ from simulations.waiting_threads import OWN_SPINS, SPINS
 TEXT = "The quick brown fox jumps over the lazy dog, and nobody who saw it could say where it had gone."
 Tell = Callable[[str], None]
 
+# Ends with the one who started it, even if that one is killed.
+_BUSY = """
+import os, sys
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(1_000_000):
+        pass
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -98,7 +106,7 @@ def _work_elsewhere(spins: int) -> Work:
 
 @contextlib.contextmanager
 def _busy_programs(count: int) -> Iterator[None]:
-    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    programs = [subprocess.Popen([sys.executable, "-c", _BUSY, str(os.getpid())]) for _ in range(count)]
     try:
         yield
     finally:

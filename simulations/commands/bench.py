@@ -11,7 +11,7 @@ from rich.table import Table
 from shared_models.errors import FedVoiceError, RecipeError
 from simulations.commands import bench_busy, bench_live, bench_speech
 from simulations.commands.console import JsonOption, notices, output, print_json
-from simulations.environment import GIBIBYTE, describe_environment, machine_class
+from simulations.environment import GIBIBYTE, describe_environment, machine_in_words
 
 if TYPE_CHECKING:
     from simulations.benchmarks.engine import Comparison, EngineKind
@@ -147,9 +147,8 @@ def efficiency(
         f"{found.workers} workers without loss: {found.ratio_to_ideal:.3f}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
-    machine = machine_class()
     output().print(
-        f"{machine['cores']} cores, {machine['memory_gib']} GiB, {machine['processor']}; load average "
+        f"{machine_in_words()}; load average "
         f"{found.load_average[0]:.1f} before and {found.load_average[1]:.1f} after; the weights of both sides "
         f"differ by at most {found.largest_difference:.1e}",
         soft_wrap=True, highlight=False,

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from shared_models.errors import RecipeError
 from simulations.commands.console import JsonOption, notices, output, print_json
-from simulations.environment import describe_environment, machine_class
+from simulations.environment import describe_environment, machine_in_words
 
 if TYPE_CHECKING:
     from simulations.benchmarks.busy_machine import Waiting
@@ -34,10 +34,7 @@ def busy(
         print_json({**describe_environment(), **as_json(found)})
         return
     output().print(_table(found))
-    machine = machine_class()
-    output().print(
-        f"{machine['cores']} cores, {machine['memory_gib']} GiB, {machine['processor']}", highlight=False
-    )
+    output().print(machine_in_words(), highlight=False)
 
 
 def _numbers(text: str) -> list[int]:

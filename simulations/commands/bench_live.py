@@ -19,7 +19,7 @@ from simulations.commands.console import (
     print_json,
     steps_progress,
 )
-from simulations.environment import describe_environment, machine_class
+from simulations.environment import describe_environment, machine_in_words
 
 if TYPE_CHECKING:
     from simulations.benchmarks.compression import CompressionBench, Cost
@@ -62,9 +62,8 @@ def compression(
         print_json({**describe_environment(), **as_json(found)})
         return
     output().print(_table(found))
-    machine = machine_class()
     output().print(
-        f"{machine['cores']} cores, {machine['memory_gib']} GiB, {machine['processor']}; kB are 1000 bytes of arrays; "
+        f"{machine_in_words()}; kB are 1000 bytes of arrays; "
         "a message down has besides some 4 kB of header, mostly the recipe",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
@@ -181,8 +180,7 @@ def live(
             f"{load.round_memory_superlink / 1e6:.0f}", f"{load.round_memory_federation / 1e6:.0f}",
         )  # fmt: skip
     output().print(table)
-    machine = machine_class()
     output().print(
-        f"{machine['cores']} cores, {machine['memory_gib']} GiB; devices and server share them",
+        f"{machine_in_words()}; devices and server share them",
         highlight=False,
     )

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -68,9 +69,23 @@ def test_the_command_measures_both_sides_beside_programs_that_run(monkeypatch: p
 
 
 def _busy_children() -> int:
-    import psutil
+    return sum("getppid" in " ".join(c.cmdline()) for c in psutil.Process().children())
 
-    return sum("while True: pass" in " ".join(c.cmdline()) for c in psutil.Process().children())
+
+@pytest.mark.slow
+def test_busy_programs_end_with_the_one_who_started_them() -> None:
+    starter = subprocess.Popen(
+        [sys.executable, "-c", "from simulations.benchmarks import busy_machine as b\n"
+         "with b._busy_programs(2): print(flush=True); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert starter.stdout is not None
+    starter.stdout.readline()
+    busy = psutil.Process(starter.pid).children()
+    assert len(busy) == 2
+    starter.kill()
+    starter.communicate()
+    assert psutil.wait_procs(busy, timeout=30)[1] == []
 
 
 @pytest.mark.slow
