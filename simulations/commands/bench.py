@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
-from shared_models.errors import FedVoiceError, RecipeError
+from shared_models.errors import FedVoiceError
 from simulations.commands import bench_busy, bench_live, bench_speech
-from simulations.commands.console import JsonOption, notices, output, print_json
+from simulations.commands.console import JsonOption, current_work, output, print_json, whole_numbers
 from simulations.environment import GIBIBYTE, describe_environment, machine_in_words
 
 if TYPE_CHECKING:
@@ -46,10 +45,10 @@ def engine(
 
     chosen: list[EngineKind] = ["process", "ray"] if engines == "both" else [engines]
     comparisons = []
-    numbers = _numbers(clients)
+    numbers = whole_numbers("--clients", clients, 1, "10,50,200")
     if recipe is not None:
         _prepare(recipe, rounds)
-    with _status(quiet=json_output) as tell:
+    with current_work(quiet=json_output) as tell:
         for number in numbers:
             size = None if recipe else parameters
             comparisons.append(compare(chosen, number, rounds, parameters=size, recipe=recipe, progress=tell))
@@ -71,25 +70,6 @@ def _prepare(recipe: str, rounds: int) -> None:
     from simulations.preparation import prepare
 
     prepare(training_recipe(recipe, rounds))
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise RecipeError(f"--clients takes whole numbers from 1, as in 10,50,200, and not '{text}'")
-    return numbers
-
-
-@contextlib.contextmanager
-def _status(*, quiet: bool):  # type: ignore[no-untyped-def]
-    if quiet:
-        yield None
-        return
-    with notices().status("starting") as status:
-        yield status.update
 
 
 def _table(comparisons: list[Comparison], recipe: str | None) -> Table:
@@ -135,7 +115,7 @@ def efficiency(
     from simulations.benchmarks.efficiency import as_json, measure
     from simulations.recipes import find_recipe
 
-    with _status(quiet=json_output) as tell:
+    with current_work(quiet=json_output) as tell:
         found = measure(find_recipe(recipe, override or []), rounds, repeats, tell)
     figures = as_json(found)
     if json_output:

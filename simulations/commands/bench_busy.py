@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from shared_models.errors import RecipeError
-from simulations.commands.console import JsonOption, notices, output, print_json
+from simulations.commands.console import JsonOption, current_work, output, print_json, whole_numbers
 from simulations.environment import describe_environment, machine_in_words
 
 if TYPE_CHECKING:
@@ -27,21 +27,15 @@ def busy(
     """
     from simulations.benchmarks.busy_machine import as_json, measure
 
-    numbers = _numbers(beside)
-    with notices().status("starting") as status:
-        found = measure(numbers, repeats, None if json_output else status.update)
+    numbers = whole_numbers("--beside", beside, 0, "0,1")
+    load = os.getloadavg()[0]
+    with current_work(quiet=json_output) as tell:
+        found = measure(numbers, repeats, tell)
     if json_output:
-        print_json({**describe_environment(), **as_json(found)})
+        print_json({**describe_environment(), "load_average_before": load, **as_json(found)})
         return
     output().print(_table(found))
-    output().print(machine_in_words(), highlight=False)
-
-
-def _numbers(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise RecipeError(f"--beside takes whole numbers from 0, as in 0,1, and not '{text}'")
-    return [int(part) for part in parts]
+    output().print(f"{machine_in_words()}; load average {load:.1f} before", highlight=False)
 
 
 def _table(found: list[Waiting]) -> Table:

@@ -18,6 +18,7 @@ from simulations.commands.console import (
     output,
     print_json,
     steps_progress,
+    whole_numbers,
 )
 from simulations.environment import describe_environment, machine_in_words
 
@@ -153,6 +154,7 @@ def live(
     """Put a server under the load of many devices that poll and answer without training."""
     from simulations.benchmarks.live_load import as_json, measure_load
 
+    numbers = whole_numbers("--devices", devices, 1, "50,100,200")
     options = ["--recipe", recipe, *(word for change in override or [] for word in ("--set", change))]
     found: list[Load] = []
 
@@ -160,7 +162,7 @@ def live(
         if not json_output:
             notices().print(text, highlight=False)
 
-    for count in [int(text) for text in devices.split(",")]:
+    for count in numbers:
         with tempfile.TemporaryDirectory(prefix="fedvoice-load-") as folder:
             found.append(measure_load(Path(folder), count, rounds, seconds, poll, options, tell))
         # Said at once: a number of devices that is too much for the machine costs the figures of no other.

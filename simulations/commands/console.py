@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from shared_models.errors import RecipeError
 from simulations.run_folder import finite
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")]
@@ -37,6 +38,14 @@ def notices() -> Console:
 def print_json(data: Any) -> None:
     """Plain data on stdout; NaN and infinity, which JSON lacks, become null."""
     sys.stdout.write(json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def whole_numbers(option: str, text: str, least: int, example: str) -> list[int]:
+    """The numbers that ``text`` lists, separated by commas. Raises :class:`RecipeError` if one is below ``least``."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= least for part in parts):
+        raise RecipeError(f"{option} takes whole numbers from {least}, as in {example}, and not '{text}'")
+    return [int(part) for part in parts]
 
 
 def print_error(message: str) -> None:
@@ -67,6 +76,16 @@ def how_to_resume(error: BaseException) -> str | None:
                 return str(note.removeprefix(_NOTE))
         current = current.__cause__ or current.__context__
     return None
+
+
+@contextlib.contextmanager
+def current_work(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A line that says what is being done, for what cannot tell how far it is."""
+    if quiet:
+        yield lambda _: None
+        return
+    with notices().status("starting") as status:
+        yield status.update
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def test_a_batch_gives_what_its_utterances_give_alone(size: str, items: list) ->
             ]
             for ours, theirs in pairs:
                 # Shaken weights amplify rounding, and each processor's kernels round in their own order: in
-                # float32 the two come apart by up to 1e-4 of themselves, which could hide a leak.
+                # float32 the two come apart by more than 1e-4 of themselves, which could hide a leak.
                 torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
             assert torch.equal(together.durations[row, :length], alone.durations[0])
 
