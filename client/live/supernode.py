@@ -20,6 +20,7 @@ from client.live.enrolment import clock_problem
 from client.live.flower_node import DEVICE_REFUSED, SuperNodeHooks, run_supernode
 from client.live.home import Membership, superexec_secret, this_computer
 from client.live.inbox import Inbox
+from client.live.keys import DeviceKey
 from client.live.pace import Pace
 from client.live.status import Noticeboard, read
 from shared_models.errors import StorageError
@@ -97,12 +98,13 @@ def died_online(home: Path) -> int | None:
 
 def main(home: Path, port: int) -> int:
     """Run the SuperNode until a signal ends it; returns the exit code."""
-    membership = Membership.load(home)
+    membership, key = Membership.load(home), DeviceKey.load(home)
     pace = Pace(least=0.2, most=3.0)
     hooks = SuperNodeHooks(
         journal=Inbox(home / "live" / "inbox.json"),
         watcher=DeviceWatcher(home, pace),
         pause=lambda wished: time.sleep(pace.next_pause() if wished > 1 else _LOCAL_PAUSE),
+        sign=lambda call: key.prove(b"", call),
         known_node=died_online(home),
     )
     arguments = [

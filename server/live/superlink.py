@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from server.live.home import ServerHome
+from shared_models.errors import ServiceError
 from shared_models.join_code import host_and_port
 from shared_models.supervision import die_with_parent
 
@@ -53,9 +54,14 @@ def main() -> None:
     from server.live.gate import Gate
 
     home = ServerHome(Path(sys.argv[1]))
+    try:
+        options = gate_options(home)
+    except ServiceError as error:
+        sys.exit(str(error))
     flower_state.run_superlink(
-        arguments(home), Gate, home=home, version=version("fedvoice"), options=gate_options(home)
-    )
+        arguments(home), Gate, options.limits.head_seconds,
+        home=home, version=version("fedvoice"), options=options,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
