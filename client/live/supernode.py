@@ -25,6 +25,7 @@ from client.live.pace import Pace
 from client.live.status import Noticeboard, read
 from shared_models.errors import StorageError
 from shared_models.files import write_atomically
+from shared_models.private_files import private_from_now_on
 from shared_models.supervision import die_with_parent
 
 _CONTACT_SECONDS = 5.0
@@ -146,6 +147,7 @@ def _in_words(status: int, text: str, date: str) -> str:
 
 if __name__ == "__main__":
     die_with_parent()
+    private_from_now_on()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     code = main(Path(sys.argv[1]), int(sys.argv[2]))
     sys.stdout.flush()
