@@ -27,6 +27,7 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.runtime import RuntimeHttpClient
 from live_home import invited, make_home
+from open_files import open_to_others, umask
 from tiny_federation import tiny_recipe
 
 from server.live.certificates import ensure_certificates
@@ -53,7 +54,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHome]:
     made = make_home(tmp_path_factory.mktemp("server") / "home", tiny_recipe(), POPULATION)
     made.path("gate.json").write_text(json.dumps({"stranger_burst": 400, "head_seconds": 3}))
     supervisor = Supervisor(made)
-    supervisor.superlink.start()
+    with umask(0):
+        supervisor.superlink.start()
     try:
         supervisor.wait_until_healthy()
         yield made
@@ -444,6 +446,13 @@ def test_who_says_nothing_or_too_slowly_is_not_waited_for(home: ServerHome) -> N
 def test_forwarded_addresses_count_from_no_one_here(home: ServerHome) -> None:
     assert _get(home, "/nowhere", **{"X-Forwarded-For": "203.0.113.9"}).status_code == 404
     assert _last_refusal(home)["peer"] == "127.0.0.1"
+
+
+def test_what_the_server_wrote_is_its_operators_alone(home: ServerHome) -> None:
+    """The process was started with the most open of umasks; Flower's database knows nothing of modes."""
+    assert home.path("superlink.db").exists()
+    assert home.path("logs/superlink.log").exists()
+    assert open_to_others(home.folder) == []
 
 
 def test_too_many_requests_are_refused(home: ServerHome) -> None:
