@@ -295,9 +295,7 @@ def test_a_body_that_was_not_signed_does_not_reach_flower(home: ServerHome) -> N
         with https(home.path("ca.pem")) as client:
             told = client.post(_url(home, path), content=body, headers=_signed_headers(key, path, body))
             session = told.headers["x-fedvoice-session"]
-            signed = _signed_headers(
-                home, key, path, body, session=session, **{"x-fedvoice-session": session}
-            )
+            signed = _signed_headers(key, path, body, session=session, **{"x-fedvoice-session": session})
             answer = client.post(_url(home, path), content=body[:-1] + b"y", headers=signed)
         assert answer.status_code == 401
         assert "not the one that the device signed" in answer.json()["error"]
@@ -450,6 +448,7 @@ def test_forwarded_addresses_count_from_no_one_here(home: ServerHome) -> None:
 
 def test_what_the_server_wrote_is_its_operators_alone(home: ServerHome) -> None:
     """The process was started with the most open of umasks; Flower's database knows nothing of modes."""
+    home.path("gate.json").chmod(0o600)  # The operator's own, written by this test.
     assert home.path("superlink.db").exists()
     assert home.path("logs/superlink.log").exists()
     assert open_to_others(home.folder) == []
