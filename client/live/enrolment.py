@@ -26,6 +26,7 @@ from shared_models.bundle import PROTOCOL
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.files import write_atomically
 from shared_models.join_code import JoinCode
+from shared_models.shown_text import name_problem
 
 SECONDS = 30.0
 _LARGEST_ANSWER = 64 * 1024
@@ -39,6 +40,8 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
     Raises :class:`EnrolmentError` with what is wrong: another server than the code names, a code that was used
     by another device, a version that does not fit; :class:`ServiceError` if the server cannot be reached.
     """
+    if problem := name_problem(name):
+        raise EnrolmentError(f"this cannot be a device's name: {problem}; choose another --name")
     certificate = _fetch_certificate(code, seconds)
     write_atomically(home / "ca.pem", certificate)
     key = DeviceKey.of(home)
@@ -46,7 +49,7 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
         "secret": base64.b64encode(code.secret).decode(),
         "public_key": key.public_pem,
         "proof": base64.b64encode(key.prove(ENROL, code.secret)).decode(),
-        "name": name[:64],
+        "name": name,
         "version": installed("fedvoice"),
         "protocol": PROTOCOL,
     }
@@ -58,8 +61,10 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
             node_id=int(answer["node_id"]),
             federation=str(answer["federation"]),
             run=str(answer["run"]),
-            name=name[:64],
+            name=name,
         )
+        if name_problem(membership.federation):
+            raise ValueError(membership.federation)
     except (KeyError, TypeError, ValueError):
         raise EnrolmentError(
             f"the server {code.address} answered the enrolment with something else: it runs another version"

@@ -13,8 +13,7 @@ from server.live.signatures import CLOCK_SECONDS, ENROL, LEAVE, from_base64, pro
 from shared_models.bundle import PROTOCOL
 from shared_models.errors import EnrolmentError
 from shared_models.join_code import SECRET_BYTES
-
-_LONGEST_NAME = 64
+from shared_models.shown_text import name_problem
 
 
 def enrol(
@@ -71,5 +70,9 @@ def _fields(body: bytes) -> dict[str, Any]:
 
 
 def _name(asked: object) -> str:
-    # Shown in the operator's terminal: control characters could forge what it says.
-    return "".join(c for c in str(asked or "") if c.isprintable())[:_LONGEST_NAME] or "unnamed"
+    # Shown in the operator's terminal and told apart by it: what cannot be seen could forge what it says.
+    if not isinstance(asked, str):
+        raise EnrolmentError("the device's name is missing: join with --name NAME")
+    if problem := name_problem(asked):
+        raise EnrolmentError(f"this cannot be a device's name: {problem}; join with another --name")
+    return asked

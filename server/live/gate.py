@@ -27,7 +27,7 @@ from server.live.refusals import Refusals
 from server.live.registry import Registered, Registry
 from server.live.transfers import Answer, Transfers
 from shared_models.call_signature import SESSION_HEADER
-from shared_models.errors import EnrolmentError, FedVoiceError
+from shared_models.errors import EnrolmentError, FedVoiceError, ServiceError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -151,8 +151,12 @@ class Gate:
 
     async def _revoke(self, scope: Scope, send: Send, body: bytes) -> None:
         try:
-            device = self._registry.named(str(json.loads(body)["device"]))
-        except (FedVoiceError, ValueError, KeyError, TypeError) as error:
+            asked = json.loads(body)
+            by = asked.get("by")
+            if by not in (None, "number", "name", "key"):
+                raise ServiceError("a device is meant by its number, its name or its key")
+            device = self._registry.named(str(asked["device"]), by)
+        except (FedVoiceError, ValueError, KeyError, TypeError, AttributeError) as error:
             await answer_json(send, 400, {"error": str(error)})
             return
         await run_in_threadpool(self._registry.withdraw, device.public_key, "revoked")

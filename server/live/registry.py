@@ -6,6 +6,7 @@ heard of. The invitation's secret is kept only as a hash.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import sqlite3
@@ -18,9 +19,14 @@ from typing import Literal
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.files import storage_problems
 from shared_models.private_files import private_file
+from shared_models.shown_text import shown
 
 State = Literal["active", "revoked", "left"]
+By = Literal["number", "name", "key"]
+"""By what an operator means a device."""
 _BUSY_SECONDS = 30.0
+_LISTED = 5
+_LEAST_KEY_DIGITS = 16
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS invitations (
@@ -47,6 +53,19 @@ class Registered:
     state: State
     last_seen: float
     """Unix time, to within some seconds."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the key's DER form, in hexadecimal: what the device itself calls its key's fingerprint."""
+        inner = b"".join(line for line in self.public_key.split(b"\n") if not line.startswith(b"-----"))
+        return hashlib.sha256(base64.b64decode(inner)).hexdigest()
+
+    @property
+    def described(self) -> str:
+        """One line by which an operator tells it from others."""
+        return (
+            f"number {self.partition}, name '{shown(self.name)}', key {self.fingerprint[:16]}, {self.state}"
+        )
 
 
 class Registry:
@@ -141,13 +160,26 @@ class Registry:
         with self._connection() as connection:
             return _find(connection, public_key)
 
-    def named(self, device: str) -> Registered:
-        """The device with this partition number or name. Raises :class:`ServiceError` if it is not just one."""
-        matches = [d for d in self.devices() if device in (str(d.partition), d.name, str(d.node_id))]
-        if len(matches) == 1:
-            return matches[0]
-        why = "there is none" if not matches else f"{len(matches)} devices answer to that"
-        raise ServiceError(f"no device {device!r}: {why}; see fedvoice serve devices for the numbers")
+    def named(self, device: str, by: By | None = None) -> Registered:
+        """The device with this number, name or key (16 or more digits of its fingerprint), whichever it is, or ``by``.
+
+        A name may look like a number, and two devices may have one name. Where several devices answer, nothing is
+        guessed: raises :class:`ServiceError`, which lists them, also where there is none. One that takes part goes
+        before one that is gone.
+        """
+        found = [d for d in self.devices() if _answers(d, device, by)]
+        found = [d for d in found if d.state == "active"] or found
+        if len(found) == 1:
+            return found[0]
+        asked = shown(device)
+        if not found:
+            what = f"{by} '{asked}'" if by else f"number, name or key '{asked}'"
+            raise ServiceError(f"no device has the {what}: fedvoice serve devices lists them")
+        listed = "; ".join(d.described for d in found[:_LISTED])
+        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise ServiceError(
+            f"{len(found)} devices answer to '{asked}' ({listed}{more}): say which by --number, --name or --key"
+        )
 
     def devices(self) -> list[Registered]:
         """All devices there ever were, by partition."""
@@ -197,6 +229,16 @@ def _explain(error: sqlite3.OperationalError, path: Path) -> ServiceError:
 
 def _hash(secret: bytes) -> bytes:
     return hashlib.sha256(b"fedvoice-invitation\0" + secret).digest()
+
+
+def _answers(device: Registered, asked: str, by: By | None) -> bool:
+    key = asked.lower()
+    matches = {
+        "number": asked == str(device.partition),
+        "name": asked == device.name,
+        "key": len(key) >= _LEAST_KEY_DIGITS and device.fingerprint.startswith(key),
+    }
+    return any(matches.values()) if by is None else matches[by]
 
 
 def _find(connection: sqlite3.Connection, public_key: bytes) -> Registered | None:

@@ -137,7 +137,7 @@ def _show(figures: dict[str, Any]) -> None:
     out = console.output()
     out.print(table)
     for problem in figures["left_out"]:
-        out.print(f"[yellow]left out:[/yellow] {problem}", soft_wrap=True)
+        out.print(console.styled("left out:", "yellow"), problem, soft_wrap=True)
     privacy = figures["privacy"]
     if privacy:
         out.print(

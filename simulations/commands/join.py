@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shared_models.shown_text import fit_name, shown
 from simulations.commands import console, device_status
 
 
@@ -91,16 +92,16 @@ def _enrol(
     chosen = load_policy(policy) if policy is not None else load_policy(home / "policy.toml")
     if voice is None and not (home / "recordings.json").exists():
         raise CorpusError("say where your recordings are: fedvoice join CODE --voice PATH")
-    shown = name or (voice.resolve().stem if voice is not None else Device.open(home).speaker)
-    _say([*what_is_sent("(to be told)", parsed.address, shown, chosen)][1:])
+    called = name or fit_name(voice.resolve().stem if voice is not None else Device.open(home).speaker)
+    _say([*what_is_sent("(to be told)", parsed.address, called, chosen)][1:])
     if not yes and not typer.confirm("Join?"):
         raise typer.Abort
     if voice is not None:
         with console.steps_progress("reading your recordings") as progress:
-            device, problems = prepare_voice(voice, home, shown, progress)
+            device, problems = prepare_voice(voice, home, called, progress)
         _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
     _install_policy(policy, home)
-    member = enrol(parsed, home, shown)
+    member = enrol(parsed, home, called)
     superexec_secret(home)
     _say(
         [f"Enrolled in '{member.federation}' at {member.server} as device {member.partition}. Files: {home}"]
@@ -146,4 +147,4 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 
 def _say(sentences: list[str]) -> None:
     for sentence in sentences:
-        console.notices().print(sentence, highlight=False, markup=False)
+        console.notices().print(shown(sentence), highlight=False)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from shared_models.shown_text import shown
 from simulations.commands import console
 
 
@@ -26,8 +27,8 @@ def leave(
         for gone in ("federation.json", "node.key", "live/online.json", "live/inbox.json"):
             (home / gone).unlink(missing_ok=True)
     console.output().print(
-        f"Left '{member.federation}' at {member.server}. Recordings, personal voice and ledger are still in {home}; "
-        "what was sent before cannot be taken back.",
+        f"Left '{shown(member.federation)}' at {member.server}. Recordings, personal voice and ledger are still in "
+        f"{home}; what was sent before cannot be taken back.",
         highlight=False,
         soft_wrap=True,
     )
