@@ -15,3 +15,11 @@ OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066
 
 # rich's own: colours, moving the cursor, clearing a line, hiding the cursor.
 RICHS_OWN = re.compile("\x1b\\[[0-9;?]*[mAKGhlJ]")
+
+PATHS = [
+    "..", ".", "", "../x", "../../../up", "/etc/passwd", "a/b", "a\\b", "..\\..\\x", "C:\\x", "C:x",
+    "\\\\host\\share", "//x", "~", "~root", "a\x00b", "\x00", "x" * 300, "ü" * 100, "con", "CON.txt", "nul",
+    "com1", "LPT9.tar.gz", "aux ", "com\xb9", "conin$", "a.", "a ", " a", ".hidden", "-rf",
+    "a-0123456789abcdef", "0123456789abcdef", "u\u0308", "\xfc", "a:b", "a*", "%2e%2e%2f",
+]  # fmt: skip
+"""What some file system takes for more than a file's plain name, or for another name."""
