@@ -24,7 +24,7 @@ def enrol(
     protocol, theirs = asked.get("protocol"), str(asked.get("version", ""))[:32]
     if protocol != PROTOCOL or theirs != version:
         raise EnrolmentError(
-            f"the server runs fedvoice {version}, this device has {theirs}: pip install fedvoice=={version}"
+            f"the server runs fedvoice {version}, this device has {theirs}: install fedvoice {version} in its place"
         )
     secret = from_base64(asked.get("secret"))
     key, pem = public_key(str(asked.get("public_key", "")))

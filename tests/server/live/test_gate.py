@@ -109,8 +109,10 @@ def test_enrolment_is_refused_with_the_reason(home: ServerHome) -> None:
     assert "expired" in enrol(expired, new_key(), ca).json()["error"]
     other = proof(new_key(), b"fedvoice-enrol\0" + code.secret)
     assert "proof" in enrol(code, new_key(), ca, proof=other).json()["error"]
-    assert "pip install fedvoice==" in enrol(code, new_key(), ca, version="0.0.1").json()["error"]
-    assert "pip install fedvoice==" in enrol(code, new_key(), ca, protocol=99).json()["error"]
+    assert (
+        "install fedvoice 0.1.0 in its place" in enrol(code, new_key(), ca, version="0.0.1").json()["error"]
+    )
+    assert "install fedvoice 0.1.0 in its place" in enrol(code, new_key(), ca, protocol=99).json()["error"]
     small = ec.generate_private_key(ec.SECP256R1())
     assert "P-384" in enrol(code, small, ca).json()["error"]
     for nonsense in ({"secret": 3}, {"public_key": "x"}, {"proof": None}):
