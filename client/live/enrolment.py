@@ -34,14 +34,40 @@ _LARGEST_ANSWER = 64 * 1024
 _MOST_AHEAD, _MOST_BEHIND = 5.0, 300.0
 
 
+def refuse_name(name: str) -> None:
+    """Raise :class:`EnrolmentError` for what can be no device's name, as the server would."""
+    if problem := name_problem(name):
+        raise EnrolmentError(f"this cannot be a device's name: {problem}; choose another --name")
+
+
+def check_code(code: JoinCode, home: Path, *, seconds: float = SECONDS) -> str:
+    """The name of the federation that the code opens; nothing is used up, and nothing written.
+
+    Raises :class:`EnrolmentError` and :class:`ServiceError` as :func:`enrol` does.
+    """
+    certificate = _fetch_certificate(code, seconds)
+    asked: dict[str, Any] = {
+        "secret": base64.b64encode(code.secret).decode(),
+        "version": installed("fedvoice"),
+        "protocol": PROTOCOL,
+    }
+    if (home / "node.key").exists():
+        # The code may have been used by this very device, whose answer was lost.
+        asked["public_key"] = DeviceKey.load(home).public_pem
+    answer = _post(code.address, "/fedvoice/invitation", asked, certificate, seconds)
+    federation = str(answer.get("federation", ""))
+    if name_problem(federation):
+        raise _another_version(code.address)
+    return federation
+
+
 def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) -> Membership:
     """Make this home a member of the code's federation; asking again with the same code changes nothing.
 
     Raises :class:`EnrolmentError` with what is wrong: another server than the code names, a code that was used
     by another device, a version that does not fit; :class:`ServiceError` if the server cannot be reached.
     """
-    if problem := name_problem(name):
-        raise EnrolmentError(f"this cannot be a device's name: {problem}; choose another --name")
+    refuse_name(name)
     certificate = _fetch_certificate(code, seconds)
     write_atomically(home / "ca.pem", certificate)
     key = DeviceKey.of(home)
@@ -53,7 +79,7 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
         "version": installed("fedvoice"),
         "protocol": PROTOCOL,
     }
-    answer = _post(code.address, "/fedvoice/enrol", asked, home / "ca.pem", seconds)
+    answer = _post(code.address, "/fedvoice/enrol", asked, certificate, seconds)
     try:
         membership = Membership(
             server=code.address,
@@ -66,9 +92,7 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
         if name_problem(membership.federation):
             raise ValueError(membership.federation)
     except (KeyError, TypeError, ValueError):
-        raise EnrolmentError(
-            f"the server {code.address} answered the enrolment with something else: it runs another version"
-        ) from None
+        raise _another_version(code.address) from None
     membership.save(home)
     return membership
 
@@ -86,7 +110,7 @@ def leave(home: Path, *, seconds: float = SECONDS) -> Membership:
         "timestamp": timestamp,
         "proof": base64.b64encode(proof).decode(),
     }
-    _post(membership.server, "/fedvoice/leave", asked, home / "ca.pem", seconds)
+    _post(membership.server, "/fedvoice/leave", asked, _kept_certificate(home), seconds)
     return membership
 
 
@@ -130,8 +154,24 @@ def _fetch_certificate(code: JoinCode, seconds: float) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
 
 
-def _post(address: str, path: str, asked: dict[str, Any], ca: Path, seconds: float) -> dict[str, Any]:
-    response = _request("POST", address, path, ssl.create_default_context(cafile=str(ca)), seconds, asked)
+def _kept_certificate(home: Path) -> bytes:
+    try:
+        return (home / "ca.pem").read_bytes()
+    except OSError:
+        raise EnrolmentError(
+            f"{home / 'ca.pem'} is missing: put it back, or join again with a new code"
+        ) from None
+
+
+def _another_version(address: str) -> EnrolmentError:
+    return EnrolmentError(
+        f"the server {address} answered with something else than was asked: it runs another version"
+    )
+
+
+def _post(address: str, path: str, asked: dict[str, Any], ca: bytes, seconds: float) -> dict[str, Any]:
+    context = ssl.create_default_context(cadata=ca.decode("ascii", "replace"))
+    response = _request("POST", address, path, context, seconds, asked)
     try:
         answer = response.json()
         if not isinstance(answer, dict):

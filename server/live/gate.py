@@ -43,7 +43,10 @@ _FLEET_CALLS = frozenset(
 )  # fmt: skip
 _OPERATOR = ("/v1/control/", "/v1/runtime/")
 _OPERATOR_PAGES = frozenset({"/fedvoice/status", "/fedvoice/metrics", "/fedvoice/revoke"})
-_OPEN = {"/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/enrol": "POST", "/fedvoice/leave": "POST"}
+_OPEN = {
+    "/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/invitation": "POST", "/fedvoice/enrol": "POST",
+    "/fedvoice/leave": "POST",
+}  # fmt: skip
 _SIGNED_HEADERS = (b"flwr-", b"x-fedvoice-")
 _IN_USE = 412
 """How Flower answers who comes online with the key of a node that is online."""
@@ -174,16 +177,22 @@ class Gate:
             await answer(send, 200, self._ca, b"application/x-pem-file")
             return
         body = await read_body(receive, scope["headers"], self._options.limits.enrolment_bytes, 10.0)
-        work = self._enrol if path == "/fedvoice/enrol" else self._leave
+        work, kind = {
+            "/fedvoice/invitation": (self._invitation, "join code refused"),
+            "/fedvoice/enrol": (self._enrol, "enrolment refused"),
+            "/fedvoice/leave": (self._leave, "leaving refused"),
+        }[path]
         try:
             told = await run_in_threadpool(work, scope["app"], body)
         except EnrolmentError as error:
-            kind = "enrolment refused" if path == "/fedvoice/enrol" else "leaving refused"
             raise RefusedError(403, kind, str(error)) from None
         except FedVoiceError as error:
             raise RefusedError(503, "server trouble", str(error)) from None
         self._admission.registry_changed()
         await answer_json(send, 200, told)
+
+    def _invitation(self, _app: Any, body: bytes) -> dict[str, Any]:
+        return enrolment.invitation(body, self._settings, self._registry, self._version)
 
     def _enrol(self, app: Any, body: bytes) -> dict[str, Any]:
         state = flower_state.link_state(app)

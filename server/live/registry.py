@@ -110,30 +110,9 @@ class Registry:
         :class:`EnrolmentError` for a secret that is unknown, used or expired, and for a key that was withdrawn.
         """
         with self._writing() as connection:
-            invitation = connection.execute(
-                "SELECT expires_at, used_by FROM invitations WHERE code = ?", (_hash(secret),)
-            ).fetchone()
-            if invitation is None:
-                raise EnrolmentError("the server does not know this join code: ask the operator for one")
-            expires_at, used_by = invitation
-            known = _find(connection, public_key)
-            if known is not None and known.state != "active":
-                raise EnrolmentError(f"this device's key was withdrawn ({known.state}): join with a new key")
-            if used_by is not None:
-                if used_by == public_key and known is not None:
-                    return known
-                raise EnrolmentError("this join code was used already: each is for one device")
-            if expires_at <= time.time():
-                raise EnrolmentError("this join code has expired: ask the operator for a new one")
+            known, partition = _opened(connection, secret, public_key, population)
             if known is not None:
-                raise EnrolmentError("this device has joined already: it needs no other code")
-            partition = connection.execute("SELECT COALESCE(MAX(partition) + 1, 0) FROM devices").fetchone()[
-                0
-            ]
-            if partition >= population:
-                raise EnrolmentError(
-                    f"the federation has its {population} places taken: the operator can start one for more people"
-                )
+                return known
             now = time.time()
             device = Registered(
                 partition, public_key, node_for(public_key, name), name, version, now, "active", now
@@ -146,6 +125,11 @@ class Registry:
                 "UPDATE invitations SET used_by = ? WHERE code = ?", (public_key, _hash(secret))
             )
             return device
+
+    def check(self, secret: bytes, public_key: bytes | None, population: int) -> None:
+        """Raise the :class:`EnrolmentError` that :meth:`enrol` would raise now, and use nothing up."""
+        with self._connection() as connection:
+            _opened(connection, secret, public_key, population)
 
     def withdraw(self, public_key: bytes, state: Literal["revoked", "left"]) -> Registered | None:
         """Mark an active device as gone; its key and its place are never used again. None if it is unknown."""
@@ -239,6 +223,38 @@ def _answers(device: Registered, asked: str, by: By | None) -> bool:
         "key": len(key) >= _LEAST_KEY_DIGITS and device.fingerprint.startswith(key),
     }
     return any(matches.values()) if by is None else matches[by]
+
+
+def _opened(
+    connection: sqlite3.Connection, secret: bytes, public_key: bytes | None, population: int
+) -> tuple[Registered | None, int]:
+    """What an invitation opens: the place that this key was given with it before, or else the next free one.
+
+    Raises :class:`EnrolmentError` where it opens none.
+    """
+    invitation = connection.execute(
+        "SELECT expires_at, used_by FROM invitations WHERE code = ?", (_hash(secret),)
+    ).fetchone()
+    if invitation is None:
+        raise EnrolmentError("the server does not know this join code: ask the operator for one")
+    expires_at, used_by = invitation
+    known = None if public_key is None else _find(connection, public_key)
+    if known is not None and known.state != "active":
+        raise EnrolmentError(f"this device's key was withdrawn ({known.state}): join with a new key")
+    if used_by is not None:
+        if known is not None and used_by == public_key:
+            return known, known.partition
+        raise EnrolmentError("this join code was used already: each is for one device")
+    if expires_at <= time.time():
+        raise EnrolmentError("this join code has expired: ask the operator for a new one")
+    if known is not None:
+        raise EnrolmentError("this device has joined already: it needs no other code")
+    partition = connection.execute("SELECT COALESCE(MAX(partition) + 1, 0) FROM devices").fetchone()[0]
+    if partition >= population:
+        raise EnrolmentError(
+            f"the federation has its {population} places taken: the operator can start one for more people"
+        )
+    return None, int(partition)
 
 
 def _find(connection: sqlite3.Connection, public_key: bytes) -> Registered | None:

@@ -79,7 +79,8 @@ def _enrol(
 ) -> None:
     from client.device import Device
     from client.live.disclosure import what_is_sent
-    from client.live.enrolment import enrol
+    from client.live.enrolment import check_code, enrol, refuse_name
+    from client.live.holding import only_one
     from client.live.home import superexec_secret
     from client.live.voice import prepare_voice
     from client.policy import load_policy
@@ -93,16 +94,20 @@ def _enrol(
     if voice is None and not (home / "recordings.json").exists():
         raise CorpusError("say where your recordings are: fedvoice join CODE --voice PATH")
     called = name or fit_name(voice.resolve().stem if voice is not None else Device.open(home).speaker)
-    _say([*what_is_sent("(to be told)", parsed.address, called, chosen)][1:])
+    refuse_name(called)
+    # Before a recording is read: that takes minutes, and the code may be of no use.
+    federation = check_code(parsed, home)
+    _say(what_is_sent(federation, parsed.address, called, chosen))
     if not yes and not typer.confirm("Join?"):
         raise typer.Abort
-    if voice is not None:
-        with console.steps_progress("reading your recordings") as progress:
-            device, problems = prepare_voice(voice, home, called, progress)
-        _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
-    _install_policy(policy, home)
-    member = enrol(parsed, home, called)
-    superexec_secret(home)
+    with only_one(home):
+        if voice is not None:
+            with console.steps_progress("reading your recordings") as progress:
+                device, problems = prepare_voice(voice, home, called, progress)
+            _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
+        _install_policy(policy, home)
+        member = enrol(parsed, home, called)
+        superexec_secret(home)
     _say(
         [f"Enrolled in '{member.federation}' at {member.server} as device {member.partition}. Files: {home}"]
     )

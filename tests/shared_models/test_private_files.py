@@ -16,7 +16,8 @@ from open_files import open_to_others, umask
 from client.device import Device
 from client.ledger import Ledger
 from client.ledger_anchor import LedgerAnchor
-from client.live.home import Membership, only_one, superexec_secret
+from client.live.holding import only_one
+from client.live.home import Membership, superexec_secret
 from client.live.inbox import Inbox
 from client.live.keys import DeviceKey
 from client.live.status import Noticeboard

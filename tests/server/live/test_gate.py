@@ -37,7 +37,7 @@ from server.live.limits import Limits
 from server.live.registry import Registry
 from server.live.setup import invite
 from server.live.supervisor import Supervisor
-from shared_models.bundle import bundle, bundle_hash
+from shared_models.bundle import PROTOCOL, bundle, bundle_hash
 from shared_models.call_signature import body_digest, signed_content
 from shared_models.join_code import JoinCode
 from shared_models.supervision import last_lines
@@ -122,6 +122,40 @@ def test_enrolment_is_refused_with_the_reason(home: ServerHome) -> None:
             assert client.post(_url(home, "/fedvoice/enrol"), content=body).status_code == 403
     # None of it used the code up.
     assert enrol(code, new_key(), ca).status_code == 200
+
+
+def test_a_join_code_is_asked_about_and_not_used_up(home: ServerHome) -> None:
+    ca, code = home.path("ca.pem"), invited(home)
+
+    def asked(code: JoinCode, **changes: Any) -> httpx.Response:
+        fields = {"secret": base64.b64encode(code.secret).decode(), "version": "0.1.0", "protocol": PROTOCOL}
+        with https(ca) as client:
+            return client.post(_url(home, "/fedvoice/invitation"), json=fields | changes)
+
+    for _ in range(3):
+        assert asked(code).json() == {"federation": "test", "protocol": PROTOCOL}
+    before = len(Registry(home.registry).devices())
+    for wrong, told in (
+        (asked(JoinCode.new(code.address, code.fingerprint, 60.0)), "does not know"),
+        (asked(invited(home, lifetime_seconds=-1.0)), "expired"),
+        (asked(code, version="0.0.1"), "install fedvoice 0.1.0"),
+        (asked(code, secret="AAAA"), "secret"),
+        (asked(code, secret=None), "secret"),
+        (asked(code, secret="?"), "base64"),
+        (asked(code, public_key="x"), "PEM"),
+    ):
+        assert wrong.status_code == 403
+        assert told in wrong.json()["error"]
+        assert "test" not in wrong.json()
+    assert _last_refusal(home)["kind"] == "join code refused"
+    assert len(Registry(home.registry).devices()) == before
+    key = new_key()
+    assert enrol(code, key, ca).status_code == 200
+    assert "used already" in asked(code).json()["error"]
+    assert "used already" in asked(code, public_key=pem_of(new_key())).json()["error"]
+    # The device that used it may have lost the answer.
+    assert asked(code, public_key=pem_of(key)).status_code == 200
+    assert "needs no other code" in asked(invited(home), public_key=pem_of(key)).json()["error"]
 
 
 def test_another_authority_is_noticed(home: ServerHome, tmp_path: Path) -> None:
