@@ -85,7 +85,7 @@ def _throughout(device: LiedTo, recipe: Recipe, weights: Tensor, number: int) ->
 
 
 def _jumping(device: LiedTo, recipe: Recipe, weights: Tensor, number: int) -> Tensor | str:
-    return device.ask(recipe, weights, number * (_ROUNDS // 100), "lie", population=BILLION)
+    return device.ask(recipe, weights, _ROUNDS // 2 + number * (_ROUNDS // 80), "lie", population=BILLION)
 
 
 def _new_names(device: LiedTo, recipe: Recipe, weights: Tensor, number: int) -> Tensor | str:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from client.policy import Policy
 from client.spending import claim_of
-from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.accounting import epsilon_of
 from shared_models.config import Recipe
 from simulations.attacks.lied_to import LIFTED, LiedTo, fresh_weights, lied_to
 from simulations.attacks.small_federation import small_federation
@@ -42,7 +42,7 @@ class FreeReleases:
     epsilon_by_old_keys: float
     """What it would say if a round on the same weights were paid for once, whatever else is asked."""
     epsilon_of_answers: float
-    """What was really sent: the plan, and every further answer in full."""
+    """What was really sent, each answer in a run of its own: no less, since those of one run cost more."""
     reasons: dict[str, int]
     """Why the others were declined."""
 
@@ -64,8 +64,8 @@ def _try(name: str, device: LiedTo, recipe: Recipe, weights: Tensor, variations:
     before = device.epsilon
     seen, reasons = {_bytes(answer) for answer in paid}, Counter[str]()
     for number in range(variations):
-        varied = _varied(recipe, number)
-        answer = device.ask(varied, weights, 1, _RUNS[number % 2], population=POPULATION)
+        varied, run = _varied(recipe, number)
+        answer = device.ask(varied, weights, 1, run, population=POPULATION)
         if isinstance(answer, str):
             reasons[answer.partition(" was ")[0]] += 1
         else:
@@ -73,26 +73,28 @@ def _try(name: str, device: LiedTo, recipe: Recipe, weights: Tensor, variations:
     answered = len(seen) - len(paid)
     return FreeReleases(
         name, len(paid), variations, answered, before, device.epsilon, before,
-        _cost(recipe, len(paid), answered, device.policy.delta), dict(reasons),
+        _cost(recipe, len(paid) + answered, device.policy.delta), dict(reasons),
     )  # fmt: skip
 
 
-def _varied(recipe: Recipe, number: int) -> Recipe:
-    """Another question of the same round: each alone was enough for another answer."""
-    kinds = (
-        {"seed": 1000 + number},
-        {"privacy.clipping_norm": 10.0, "seed": 1000 + number},
-        {"client.outer_lr": 1e-3 * (2 + number)},
-        {"client.outer_steps": 2 + number},
-        {"federation.quorum": 2 + number},  # an operator's own to change, and charged
-    )
-    return recipe.override(kinds[number % len(kinds)])
+def _varied(recipe: Recipe, number: int) -> tuple[Recipe, str]:
+    """Another question, and the run in which it is put: each kind alone was enough for another answer."""
+    run, seed = _RUNS[number % 2], {"seed": 1000 + number}
+    match number % 5:
+        case 0:
+            return recipe.override(seed), run
+        case 1:
+            return recipe.override(seed | {"privacy.clipping_norm": 10.0}), run
+        case 2:
+            return recipe.override({"client.outer_lr": 1e-3 * (2 + number)}), run
+        case 3:
+            return recipe.override({"client.outer_steps": 2 + number}), run
+    return recipe.override(seed), f"a new run {number}"
 
 
-def _cost(recipe: Recipe, paid: int, answered: int, delta: float) -> float:
-    claim = claim_of(recipe, POPULATION)
-    further = [SampledGaussian(claim.noise_multiplier, 1.0, answered)] if answered else []
-    return epsilon_of([claim.whole_run] * paid + further, delta)
+def _cost(recipe: Recipe, answered: int, delta: float) -> float:
+    """What so many answers cost that are the first of a run each: their runs' plans."""
+    return epsilon_of([claim_of(recipe, POPULATION).whole_run] * answered, delta)
 
 
 def _bytes(answer: Tensor) -> bytes:
