@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from client.ledger import Entry, Ledger, Spend
 from client.policy import Policy
-from shared_models.accounting import SampledGaussian, epsilon_of, noise_multiplier_for
+from shared_models.accounting import SampledGaussian, epsilon_of, gaussian_epsilon, noise_multiplier_for
 from shared_models.config import Recipe
 from shared_models.errors import DeclinedError, PrivacyError
 
@@ -105,19 +105,21 @@ def reserve_round(
     )
 
 
-def without_sampling(entries: Iterable[Entry]) -> list[SampledGaussian]:
-    """Every answer among ``entries`` as one release that this device is certainly in.
-
-    A plan stands for rounds that may never be asked for, and is left out; a round that a plan covers is entered
-    with 0 steps, and is one answer all the same.
-    """
-    spends = [e.spend for e in entries if e.spend.unit == "person" and e.spend.purpose != PLAN]
-    return [SampledGaussian(spend.noise_multiplier, 1.0, max(spend.steps, 1)) for spend in spends]
-
-
 def spent_without_sampling(ledger: Ledger) -> float:
     """The epsilon of a person, at the ledger's delta, if no coin is believed: what the server could know."""
-    return epsilon_of(without_sampling(ledger.history()), ledger.delta)
+    return without_sampling(ledger.history(), ledger.delta)
+
+
+def without_sampling(entries: Iterable[Entry], delta: float, also: Iterable[float] = ()) -> float:
+    """The epsilon of all answers among ``entries``, each as one release that this device is certainly in.
+
+    A plan stands for rounds that may never be asked for, and is left out; a round that a plan covers is entered
+    with 0 steps, and is one answer all the same. ``also`` are noise multipliers of answers yet to come.
+    """
+    spends = [e.spend for e in entries if e.spend.unit == "person" and e.spend.purpose != PLAN]
+    precision = sum(max(spend.steps, 1) / spend.noise_multiplier**2 for spend in spends)
+    precision += sum(noise**-2 for noise in also)
+    return gaussian_epsilon(precision**-0.5, delta) if precision else 0.0
 
 
 def rounds_known(ledger: Ledger, run: str) -> int:
@@ -144,8 +146,10 @@ def _refuse_costly_run(
 
 
 def _refuse_costly_answers(history: list[Entry], policy: Policy, claim: Claim) -> None:
-    releases = [*without_sampling(history), SampledGaussian(claim.noise_multiplier, 1.0)]
-    if epsilon_of(releases, policy.delta) > policy.total_epsilon_without_sampling:
+    if (
+        without_sampling(history, policy.delta, [claim.noise_multiplier])
+        > policy.total_epsilon_without_sampling
+    ):
         # Without what was spent so far, which is nobody's business but the owner's.
         raise DeclinedError(
             "policy total_epsilon_without_sampling: this answer would bring the device beyond its "

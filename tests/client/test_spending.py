@@ -12,9 +12,9 @@ from client.ledger import Ledger
 from client.ledger_anchor import LedgerAnchor
 from client.policy import Policy
 from client.spending import PLAN, Claim, claim_of, reserve_round, rounds_known, spent_without_sampling
-from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.accounting import SampledGaussian, epsilon_of, gaussian_epsilon
 from shared_models.config import Recipe
-from shared_models.errors import BudgetError, DeclinedError, StaleCopyError
+from shared_models.errors import BudgetError, DeclinedError, PrivacyError, StaleCopyError
 
 WIDE = Policy(total_epsilon=1000.0, epsilon_per_run=1000.0, total_epsilon_without_sampling=1000.0)
 
@@ -132,10 +132,24 @@ def test_the_figure_without_sampling_takes_each_answer_in_full(tmp_path: Path) -
     claim = claim_of(recipe(federation__sampling="poisson"), 100)
     for number in (1, 4, 9):
         spend(book, claim, number)
-    assert spent_without_sampling(book) == epsilon_of([SampledGaussian(1.0, 1.0, 3)], 1e-5)
+    assert spent_without_sampling(book) == gaussian_epsilon(3**-0.5, 1e-5)
     assert book.spent("person") < 2 < spent_without_sampling(book)
     spend(book, claim_of(recipe(), None), 1, run="fixed")
-    assert spent_without_sampling(book) == epsilon_of([SampledGaussian(1.0, 1.0, 4)], 1e-5)
+    assert spent_without_sampling(book) == gaussian_epsilon(0.5, 1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.3, 1.0, 4.0, 50.0])
+def test_the_closed_form_is_the_bound_by_loss_distributions(noise: float) -> None:
+    bound = epsilon_of([SampledGaussian(noise, 1.0)], 1e-5)
+    assert bound * (1 - 1e-4) < gaussian_epsilon(noise, 1e-5) <= bound
+    assert gaussian_epsilon(noise, 1e-9) > gaussian_epsilon(noise, 1e-5)
+
+
+def test_so_much_noise_that_delta_covers_all_costs_nothing() -> None:
+    assert gaussian_epsilon(1e6, 1e-3) == 0.0
+    for wrong in (0.0, 1.0):
+        with pytest.raises(PrivacyError, match="delta"):
+            gaussian_epsilon(1.0, wrong)
 
 
 def test_digests_that_agree_in_part_are_two_questions(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def allow(home: Path, **fields: Any) -> None:
     (home / "policy.toml").write_text(as_toml(Policy.model_validate(small | fields)))
 
 
-def question(recipe: Recipe, number: int = 1, shift: float = 0.0, **fields: Any) -> RecordDict:
+def question(recipe: Recipe, number: int = 1, shift: float | torch.Tensor = 0.0, **fields: Any) -> RecordDict:
     """The content of a ``train`` message."""
     torch.manual_seed(1)
     model = tiny_model(recipe)
