@@ -142,8 +142,8 @@ class LiveRound:
         if self.policy.weights_reach:
             before = record.before(weights.round)
             since = weights.round - 1
-            reach = Reach(self.policy.weights_reach, self._noise_after(since))
-            reference = reference_for(self.recipe, asked)
+            reference, farther = reference_for(self.recipe, asked)
+            reach = Reach(self.policy.weights_reach, farther, self._noise_after(since))
             norms = before[1] if before else None
             if reason := refusal_of_weights(weights.vector, reference, asked, reach, norms):
                 raise DeclinedError(reason)

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from client.answers import RunRecord
-from shared_models.config import Recipe
+from shared_models.config import Recipe, parse_recipe
+from shared_models.errors import RecipeError
 
 THE_OPERATORS_OWN = frozenset({"federation.rounds", "federation.quorum", "federation.deadline_seconds"})
 
@@ -20,7 +21,7 @@ def refusal_of_change(record: RunRecord, recipe: Recipe, population: int | None)
     """Why ``recipe`` is not the one that was agreed to, with the first field that differs and both values."""
     if record.recipe is None:
         return None
-    before, now = dict(_fields(record.recipe)), dict(_fields(recipe.model_dump(mode="json")))
+    before, now = dict(_fields(_as_read_today(record.recipe))), dict(_fields(recipe.model_dump(mode="json")))
     before["population"], now["population"] = record.population, population
     for name in sorted(before.keys() | now.keys()):
         if name in THE_OPERATORS_OWN or before.get(name) == now.get(name):
@@ -30,6 +31,14 @@ def refusal_of_change(record: RunRecord, recipe: Recipe, population: int | None)
             "a run keeps its recipe, so put it back or start another run"
         )
     return None
+
+
+def _as_read_today(pinned: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pinned recipe with the fields that a newer version brought, at their defaults; as it is if that fails."""
+    try:
+        return parse_recipe(pinned, where="the run's first recipe").model_dump(mode="json")
+    except RecipeError:
+        return pinned
 
 
 def _fields(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,15 +15,20 @@ from shared_models.pretrained import ACOUSTIC
 from shared_models.tensor_file import read_tensors
 from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
+FROM_A_FRESH_MODEL = 2.0
 _DESCRIBES_A_MODEL = {"trains", "model", "speaker", "aligner", "vocoder", "seed", "federation"}
 
 
-def reference_for(recipe: Recipe, partition: Partition) -> Tensor:
-    """The packaged base's shared set ``(D,)`` if it has the ``partition``'s shape, else a fresh model's."""
+def reference_for(recipe: Recipe, partition: Partition) -> tuple[Tensor, float]:
+    """The packaged base's shared set ``(D,)`` if it has the ``partition``'s shape, else a fresh model's.
+
+    And how much farther than from a trained base weights may be: a fresh model has all of training before it.
+    """
     packaged = packaged_anchor()
     if packaged is not None and _schema_of_packaged() == partition.schema:
-        return packaged[1]
-    return _fresh(recipe.model_dump_json(include=_DESCRIBES_A_MODEL), recipe.federation.algorithm == "full")
+        return packaged[1], 1.0
+    key = recipe.model_dump_json(include=_DESCRIBES_A_MODEL)
+    return _fresh(key, recipe.federation.algorithm == "full"), FROM_A_FRESH_MODEL
 
 
 @lru_cache(maxsize=1)

@@ -9,15 +9,18 @@ training makes. Three things are compared, tensor by tensor, for which training 
 - the distance from the base that is installed here, or where the model has another shape, from a fresh model of
   the recipe: its root mean square is at most 1.5 times that of the reference plus 0.25, its largest number at most
   1.5 times the reference's largest plus 1.5. The packaged base, which took 12,960 steps from a fresh model, moved by
-  at most 0.27 in root mean square (1.41 where the fresh tensor's own is 1.0) and 1.1 at most in one number;
+  at most 0.27 in root mean square (1.41 where the fresh tensor's own is 1.0) and 1.1 at most in one number. From a
+  fresh model twice as much is let pass: the packaged vocoder, after 26,000 steps, lies up to 0.42 and in one number
+  1.73 from where it began;
 - the norm against that of the last weights of the run that this device saw: at most 1.5 times as large plus 0.1 and
   no less than two thirds less 0.1. Eight federated rounds of eight real speakers from the base moved no tensor by
   more than 0.006 in root mean square and no number by more than 0.022.
 
 Where the recipe puts noise on the sum, what honest noise does to the weights is added to each limit, but never more
 than 0.5 a coordinate: where it does more, nothing is left of the voice either, and noise must not be what crafted
-weights hide behind. Within these limits the trap of ``fedvoice attack trap-weights`` returns no frame; a cleverer one
-may return something, and what protects then is the noise alone, which this server adds.
+weights hide behind. Within these limits the trap of ``fedvoice attack trap-weights`` returns no frame (neurons of norm
+2.5 pass, with the most noise 7.7; of norm 20 it takes to read the first of 192 to within 2 %). A cleverer one may
+return something, and what protects then is the noise alone, which this server adds.
 """
 
 from __future__ import annotations
@@ -48,13 +51,16 @@ class Reach:
 
     factor: float = 1.0
     """The owner's own: 1 for what was measured, more to allow more."""
+    farther: float = 1.0
+    """The same for the distance from the reference alone, where that is a fresh model."""
     noise: float = 0.0
     """Standard deviation a coordinate of the noise that honest rounds have added up to."""
 
-    def limit(self, rule: tuple[float, float], reference: float) -> float:
-        """The largest allowed figure beside ``reference``."""
+    def limit(self, rule: tuple[float, float], known: float) -> float:
+        """The largest allowed figure beside a ``known`` one."""
         ratio, slack = rule
-        return self.factor * (ratio * reference + slack) + min(_DEVIATIONS * self.noise, MOST_NOISE)
+        factor = self.factor if rule is FROM_BEFORE else self.factor * self.farther
+        return factor * (ratio * known + slack) + min(_DEVIATIONS * self.noise, MOST_NOISE)
 
 
 def noise_after(rounds: int, noise_on_mean: float, server_lr: float) -> float:

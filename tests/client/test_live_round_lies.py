@@ -372,6 +372,19 @@ def test_a_home_that_moved_whole_to_another_computer_goes_on(device: Made, tmp_p
     bytes_of(ask(tmp_path / "moved", question(recipe, 2, seen=1)))
 
 
+def test_an_older_copy_is_told_by_the_memory_outside_alone(device: Made, tmp_path: Path) -> None:
+    home, recipe = device
+    bytes_of(ask(home, question(recipe, 1)))
+    shutil.copytree(home, tmp_path / "backup")
+    bytes_of(ask(home, question(recipe, 2)))
+    shutil.rmtree(home)
+    shutil.copytree(tmp_path / "backup", home)
+    # The server counts nothing, as one that wants the round again would say, and all files of the home agree.
+    with pytest.raises(FedVoiceError, match="StaleCopyError"):
+        ask(home, question(recipe, 2, shift=1e-3))
+    assert "where this computer remembers 2" in (home / "training.jsonl").read_text()
+
+
 def test_a_copy_from_within_a_round_is_told_by_the_servers_count(device: Made) -> None:
     home, recipe = device
     bytes_of(ask(home, question(recipe, 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,12 @@ def test_a_policy_is_written_with_every_field_and_read_back(tmp_path: Path) -> N
     assert load_policy(path) == policy
     assert all(name in path.read_text() for name in Policy.model_fields)
     assert load_policy(tmp_path / "none.toml") == Policy()
+
+
+def test_every_field_is_in_the_owners_document() -> None:
+    document = Path(simulations.__file__).parent.parent / "docs" / "device.md"
+    named = set(re.findall(r"`(\w+)`", document.read_text(encoding="utf-8")))
+    assert set(Policy.model_fields) <= named
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ from tiny_federation import tiny_recipe
 from torch import Tensor
 
 from client.base_model import packaged_base
-from client.reference_weights import reference_for
-from client.weights_check import MOST_NOISE, Reach, noise_after, norms_of, refusal_of_weights
+from client.reference_weights import FROM_A_FRESH_MODEL, reference_for
+from client.weights_check import FROM_REFERENCE, MOST_NOISE, Reach, noise_after, norms_of, refusal_of_weights
 from shared_models.acoustic import build_model
 from shared_models.config import Recipe
-from shared_models.partition import Partition, PartitionedModel
+from shared_models.partition import Partition, PartitionedModel, SharedTensor
 from shared_models.vocoders.adversarial_model import AdversarialVocoder
+from shared_models.vocoders.kinds import build_generator
+from shared_models.vocoders.vocoder_file import packaged_vocoder
 from simulations.attacks.trap_weights import craft
 
 BASE = packaged_base()
@@ -27,7 +29,7 @@ def refusal(
     vector: Tensor, before: Tensor | None = None, noise: float = 0.0, factor: float = 1.0
 ) -> str | None:
     norms = None if before is None else norms_of(before, PARTITION)
-    return refusal_of_weights(vector, KNOWN, PARTITION, Reach(factor, noise), norms)
+    return refusal_of_weights(vector, KNOWN, PARTITION, Reach(factor, noise=noise), norms)
 
 
 def place(name: str) -> slice:
@@ -36,7 +38,9 @@ def place(name: str) -> slice:
 
 
 def test_the_installed_base_is_what_its_shape_is_compared_with() -> None:
-    assert torch.equal(reference_for(BASE.recipe, PARTITION), KNOWN)
+    reference, farther = reference_for(BASE.recipe, PARTITION)
+    assert torch.equal(reference, KNOWN)
+    assert farther == 1.0
     assert refusal(KNOWN) is None
     assert refusal(KNOWN, before=KNOWN) is None
 
@@ -54,10 +58,11 @@ def test_a_shape_that_is_not_installed_is_compared_with_a_fresh_model() -> None:
     recipe = tiny_recipe()
     model = PartitionedModel(build_model(recipe))
     other = PartitionedModel(build_model(recipe, seed=99)).shared_vector()
-    reference = reference_for(recipe, model.partition)
+    reference, farther = reference_for(recipe, model.partition)
     assert reference.shape == other.shape
-    assert refusal_of_weights(other, reference, model.partition, Reach()) is None
-    assert refusal_of_weights(other * 30, reference, model.partition, Reach()) is not None
+    assert farther == 2.0
+    assert refusal_of_weights(other, reference, model.partition, Reach(farther=farther)) is None
+    assert refusal_of_weights(other * 30, reference, model.partition, Reach(farther=farther)) is not None
 
 
 def test_a_vocoder_is_compared_with_a_fresh_one() -> None:
@@ -68,7 +73,25 @@ def test_a_vocoder_is_compared_with_a_fresh_one() -> None:
     recipe = Recipe().override(changes)
     partition = Partition.of(AdversarialVocoder(recipe))
     other = PartitionedModel(AdversarialVocoder(recipe.override({"seed": 9}))).shared_vector()
-    assert refusal_of_weights(other, reference_for(recipe, partition), partition, Reach()) is None
+    reference, farther = reference_for(recipe, partition)
+    assert refusal_of_weights(other, reference, partition, Reach(farther=farther)) is None
+    assert refusal_of_weights(other * 30, reference, partition, Reach(farther=farther)) is not None
+
+
+def test_a_vocoder_that_was_trained_for_long_is_within_reach_of_a_fresh_one() -> None:
+    trained = packaged_vocoder()
+    fresh = build_generator(trained.kind, trained.dimensions)
+    tensors, start = [], 0
+    for name, parameter in fresh.named_parameters():
+        tensors.append(SharedTensor(name, tuple(parameter.shape), start, start + parameter.numel()))
+        start += parameter.numel()
+    partition = Partition({}, tuple(tensors))
+    weights, known = (
+        torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+        for model in (trained.generator, fresh)
+    )
+    assert refusal_of_weights(weights, known, partition, Reach(farther=FROM_A_FRESH_MODEL)) is None
+    assert refusal_of_weights(weights, known, partition, Reach(1.0)) is not None
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -122,7 +145,7 @@ def test_honest_noise_passes_and_claimed_noise_hides_no_trap() -> None:
     # A server that claims so much noise that anything might be it.
     crafted = craft(BASE.model, sharpness=20.0)[0]
     assert refusal(crafted, noise=1e6) is not None
-    assert Reach(1.0, 1e6).limit((1.5, 0.25), 0.0) == 0.25 + MOST_NOISE
+    assert Reach(noise=1e6).limit(FROM_REFERENCE, 0.0) == 0.25 + MOST_NOISE
 
 
 @pytest.mark.parametrize("sharpness", [400.0, 40.0, 5.0])
