@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from scipy.optimize import brentq
+from scipy.special import log_ndtr, ndtr
 
 from shared_models.errors import PrivacyError
 
@@ -65,6 +66,30 @@ def epsilon_of(releases: Iterable[SampledGaussian], delta: float) -> float:
     if precision:
         counts[(precision**-0.5, 1.0)] += 1
     return _composed_epsilon(tuple(sorted(counts.items())), delta)
+
+
+def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
+    """The epsilon of one Gaussian release without sampling, in closed form and at once; no less than it is.
+
+    Releases without sampling compose into one, of noise multiplier ``sum(n_i^-2) ** -0.5``. Source: Balle and Wang
+    2018 (arXiv 1805.06530, theorem 8), which is exact where :func:`epsilon_of` gives an upper bound.
+    """
+    if not 0 < delta < 1:
+        raise PrivacyError(f"delta must lie between 0 and 1, and is {delta}: take well below 1 / population")
+    mu = 1 / SampledGaussian(noise_multiplier, 1.0).noise_multiplier
+
+    def excess(epsilon: float) -> float:
+        # The second term in logarithms: epsilon may be large where its factor is small.
+        return (
+            float(ndtr(mu / 2 - epsilon / mu))
+            - math.exp(epsilon + float(log_ndtr(-mu / 2 - epsilon / mu)))
+            - delta
+        )
+
+    if excess(0.0) <= 0:
+        return 0.0
+    highest = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1.0  # above the bound by moments
+    return float(brentq(excess, 0.0, highest, xtol=1e-12, rtol=1e-12)) * (1 + 1e-9)
 
 
 def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: float, steps: int) -> float:

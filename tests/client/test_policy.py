@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import simulations
 from client.live.conditions import Surroundings, not_now
 from client.policy import Policy, as_toml, load_policy
-from shared_models.config import Recipe
+from shared_models.config import Recipe, load_recipe
 from shared_models.errors import RecipeError
 from shared_models.partition import SharedTensor
 
@@ -20,6 +22,9 @@ CENTRAL = {
     "privacy.clipping_norm": 0.5,
     "federation.sampling": "poisson",
 }
+RECIPES = Path(simulations.__file__).parent / "recipes"
+# one_step is for measuring engines and never trains anybody; diffwave and the like train pooled speech alone.
+SHIPPED = sorted({*RECIPES.glob("*.toml"), *RECIPES.glob("vocoders/*.toml")} - {RECIPES / "one_step.toml"})
 OWN = (SharedTensor("decoder.weight", (2, 3), 0, 6), SharedTensor("mel.weight", (4,), 6, 10))
 
 
@@ -43,6 +48,24 @@ def test_the_default_takes_part_in_central_privacy_and_in_nothing_without_noise(
         ({"maximum_clipping_norm": 0.4}, {}, ("maximum_clipping_norm", "0.5", "0.4")),
         ({}, {"privacy__noise_cohort": 1000}, ("minimum_noise_multiplier", "1000")),
         ({"maximum_local_steps": 6}, {}, ("maximum_local_steps", "7 steps", "6")),
+        ({}, {"client__batch_size": 3}, ("minimum_batch", "3", "4")),
+        ({}, {"client__inner_lr": 0.11}, ("maximum_learning_rate", "client.inner_lr 0.11", "0.1")),
+        ({}, {"client__outer_lr": 0.2}, ("maximum_learning_rate", "client.outer_lr 0.2", "0.1")),
+        (
+            {},
+            {"client__outer_optimizer": "sgd", "client__outer_lr": 1e12, "client__gradient_clip": 1e15},
+            ("maximum_step_norm", "1e+27", "at most 1"),
+        ),
+        (
+            {"minimum_batch": 9},
+            {"trains": "vocoder", "federation__algorithm": "fedper", "vocoder__batch_size": 8},
+            ("minimum_batch", "8", "9"),
+        ),
+        (
+            {},
+            {"trains": "vocoder", "federation__algorithm": "fedper", "vocoder__discriminator_lr": 0.3},
+            ("maximum_learning_rate", "vocoder.discriminator_lr 0.3", "0.1"),
+        ),
         ({"personal_privacy_required": True}, {}, ("personal_privacy_required", "false", "true")),
         ({}, {"federation__algorithm": "full"}, ("allowed_shared", "full", "personal")),
     ],
@@ -61,6 +84,44 @@ def test_a_recipe_at_a_fields_limit_is_let_through() -> None:
     limits = Policy(maximum_clipping_norm=0.5, maximum_local_steps=7, personal_privacy_required=True)
     private = {"personal_privacy__enabled": True, "personal_privacy__noise_multiplier": 1.0}
     assert limits.refusal(recipe(**private)) is None
+
+
+def test_plain_sgd_is_judged_by_its_step_and_not_by_its_rate() -> None:
+    sgd = {"client__outer_optimizer": "sgd", "client__outer_lr": 1.0, "client__gradient_clip": 1.0}
+    assert Policy().refusal(recipe(**sgd)) is None
+    assert Policy().refusal(recipe(**sgd | {"client__gradient_clip": 1.01})) is not None
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_recipe_that_ships_passes_what_a_default_device_asks_of_training(path: Path) -> None:
+    shipped = load_recipe(path)
+    # Recipes for simulations name mode none or noise for a larger cohort; that a device declines, and rightly.
+    private = {
+        "privacy.mode": "central", "privacy.noise_cohort": None, "privacy.population": None, "privacy.epsilon": None,
+        "privacy.noise_multiplier": 1.0, "federation.sampling": "poisson", "arms": {},
+    }  # fmt: skip
+    if shipped.federation.algorithm == "centralised":
+        private["federation.algorithm"] = "fedrep"
+    asked = shipped.override(private)
+    assert Policy().refusal(asked) is None
+    assert Policy().refusal_of_cohort(asked, 1000) is None
+
+
+def test_a_recipe_for_measuring_engines_is_below_a_default_devices_batch() -> None:
+    said = Policy().refusal(load_recipe(RECIPES / "one_step.toml").override(CENTRAL))
+    assert said is not None
+    assert "minimum_batch" in said
+
+
+def test_a_cohort_is_judged_by_recipe_and_population() -> None:
+    asked = recipe(federation__cohort=4)
+    assert Policy().refusal_of_cohort(asked, None) is None
+    assert Policy().refusal_of_cohort(asked, 4) is None
+    for cohort, population, expected in ((3, None, 3), (3, 100, 3), (40, 2, 2)):
+        said = Policy().refusal_of_cohort(recipe(federation__cohort=cohort), population)
+        assert said is not None
+        assert f"{expected} expected" in said
+        assert "at least 4" in said
 
 
 def test_too_little_noise_is_declined() -> None:
@@ -164,6 +225,12 @@ def test_a_policy_is_written_with_every_field_and_read_back(tmp_path: Path) -> N
     assert load_policy(path) == policy
     assert all(name in path.read_text() for name in Policy.model_fields)
     assert load_policy(tmp_path / "none.toml") == Policy()
+
+
+def test_every_field_is_in_the_owners_document() -> None:
+    document = Path(simulations.__file__).parent.parent / "docs" / "device.md"
+    named = set(re.findall(r"`(\w+)`", document.read_text(encoding="utf-8")))
+    assert set(Policy.model_fields) <= named
 
 
 @pytest.mark.parametrize(

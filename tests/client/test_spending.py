@@ -11,12 +11,12 @@ import pytest
 from client.ledger import Ledger
 from client.ledger_anchor import LedgerAnchor
 from client.policy import Policy
-from client.spending import Claim, claim_of, reserve_round, rounds_known
-from shared_models.accounting import SampledGaussian, epsilon_of
+from client.spending import PLAN, Claim, claim_of, reserve_round, rounds_known, spent_without_sampling
+from shared_models.accounting import SampledGaussian, epsilon_of, gaussian_epsilon
 from shared_models.config import Recipe
-from shared_models.errors import BudgetError, DeclinedError, StaleCopyError
+from shared_models.errors import BudgetError, DeclinedError, PrivacyError, StaleCopyError
 
-WIDE = Policy(total_epsilon=1000.0, epsilon_per_run=1000.0)
+WIDE = Policy(total_epsilon=1000.0, epsilon_per_run=1000.0, total_epsilon_without_sampling=1000.0)
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -34,9 +34,9 @@ def ledger(folder: Path, policy: Policy = WIDE) -> Ledger:
 
 
 def spend(
-    book: Ledger, claim: Claim, number: int, weights: str = "w", policy: Policy = WIDE, run: str = "run"
+    book: Ledger, claim: Claim, number: int, question: str = "w", policy: Policy = WIDE, run: str = "run"
 ) -> None:
-    reserve_round(book, policy, claim, run=run, round_number=number, weights=weights)
+    reserve_round(book, policy, claim, run=run, round_number=number, question=question)
 
 
 def test_without_a_known_rate_each_round_costs_in_full(tmp_path: Path) -> None:
@@ -61,14 +61,14 @@ def test_with_a_known_rate_the_whole_run_is_paid_for_at_its_first_round(tmp_path
     assert rounds_known(book, "run") == 9
 
 
-def test_the_same_round_on_the_same_weights_is_paid_once_and_on_others_again(tmp_path: Path) -> None:
+def test_the_same_question_is_paid_once_and_another_of_the_same_round_again(tmp_path: Path) -> None:
     book = ledger(tmp_path)
     claim = claim_of(recipe(federation__sampling="poisson"), 100)
     spend(book, claim, 3)
     before = book.spent("person")
     spend(book, claim, 3)
     assert book.spent("person") == before
-    spend(book, claim, 3, weights="others")
+    spend(book, claim, 3, question="others")
     assert book.spent("person") == epsilon_of(
         [SampledGaussian(1.0, 0.05, 10), SampledGaussian(1.0, 1.0, 1)], 1e-5
     )
@@ -88,6 +88,76 @@ def test_a_server_that_lowers_the_noise_midway_pays_for_a_new_plan(tmp_path: Pat
     spend(book, claim_of(recipe(federation__sampling="poisson"), 100), 1)
     spend(book, claim_of(recipe(federation__sampling="poisson", privacy__noise_multiplier=0.5), 100), 2)
     assert book.spent("person") >= epsilon_of([SampledGaussian(0.5, 0.05, 10)], 1e-5)
+
+
+def test_a_run_that_goes_on_longer_is_charged_the_difference(tmp_path: Path) -> None:
+    book = ledger(tmp_path)
+    spend(book, claim_of(recipe(federation__sampling="poisson"), 100), 1)
+    longer = claim_of(recipe(federation__sampling="poisson", federation__rounds=25), 100)
+    for number in (2, 20):
+        spend(book, longer, number)
+    plans = [e.spend.steps for e in book.history() if e.spend.purpose == PLAN]
+    assert plans == [10, 15]
+    assert book.spent("person") == epsilon_of([SampledGaussian(1.0, 0.05, 25)], 1e-5)
+    # Shorter again costs nothing more, and gives nothing back.
+    spend(book, claim_of(recipe(federation__sampling="poisson"), 100), 5)
+    assert book.spent("person") == epsilon_of([SampledGaussian(1.0, 0.05, 25)], 1e-5)
+
+
+def test_a_target_over_other_rounds_never_leaves_a_round_with_less_noise_unpaid(tmp_path: Path) -> None:
+    """Every round that may have been released at a noise level has an entry of no more noise: a matching exists."""
+    book, released = ledger(tmp_path), []
+    for number, rounds in ((1, 10), (2, 5), (3, 30), (4, 8)):
+        asked = recipe(
+            federation__sampling="poisson",
+            federation__rounds=rounds,
+            privacy__epsilon=4.0,
+            privacy__noise_multiplier=None,
+        )
+        claim = claim_of(asked, 100)
+        spend(book, claim, number)
+        released = [*released[: number - 1], *[claim.noise_multiplier] * (rounds - number + 1)]
+        paid = sorted(
+            e.spend.noise_multiplier
+            for e in book.history()
+            if e.spend.purpose == PLAN
+            for _ in range(e.spend.steps)
+        )
+        assert all(entry <= noise for entry, noise in zip(paid, sorted(released), strict=False))
+        assert len(paid) >= len(released)
+
+
+def test_the_figure_without_sampling_takes_each_answer_in_full(tmp_path: Path) -> None:
+    book = ledger(tmp_path)
+    claim = claim_of(recipe(federation__sampling="poisson"), 100)
+    for number in (1, 4, 9):
+        spend(book, claim, number)
+    assert spent_without_sampling(book) == gaussian_epsilon(3**-0.5, 1e-5)
+    assert book.spent("person") < 2 < spent_without_sampling(book)
+    spend(book, claim_of(recipe(), None), 1, run="fixed")
+    assert spent_without_sampling(book) == gaussian_epsilon(0.5, 1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.3, 1.0, 4.0, 50.0])
+def test_the_closed_form_is_the_bound_by_loss_distributions(noise: float) -> None:
+    bound = epsilon_of([SampledGaussian(noise, 1.0)], 1e-5)
+    assert bound * (1 - 1e-4) < gaussian_epsilon(noise, 1e-5) <= bound
+    assert gaussian_epsilon(noise, 1e-9) > gaussian_epsilon(noise, 1e-5)
+
+
+def test_so_much_noise_that_delta_covers_all_costs_nothing() -> None:
+    assert gaussian_epsilon(1e6, 1e-3) == 0.0
+    for wrong in (0.0, 1.0):
+        with pytest.raises(PrivacyError, match="delta"):
+            gaussian_epsilon(1.0, wrong)
+
+
+def test_digests_that_agree_in_part_are_two_questions(tmp_path: Path) -> None:
+    book = ledger(tmp_path)
+    claim = claim_of(recipe(), None)
+    spend(book, claim, 1, question="ab" * 31 + "00")
+    spend(book, claim, 1, question="ab" * 31 + "01")
+    assert book.spent("person") == epsilon_of([SampledGaussian(1.0, 1.0, 2)], 1e-5)
 
 
 @pytest.mark.parametrize("population", [None, 100])
