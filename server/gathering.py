@@ -37,6 +37,11 @@ class Tally:
     late: dict[int, int] = field(default_factory=dict)
     """Partition to the earlier round that it answered."""
 
+    @property
+    def refused(self) -> int:
+        """Devices that answered with a reason instead of an update."""
+        return self.kinds[Drop.DECLINED.value] + self.kinds[Drop.FAILED.value]
+
     def drop(self, partition: int | None, kind: Drop, reason: str | None = None) -> None:
         """One update more does not count; ``partition`` is None if nobody knows whose it was."""
         self.reasons[reason or kind.value] += 1

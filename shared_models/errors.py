@@ -70,6 +70,14 @@ class BundleError(FedVoiceError):
     """A run whose bundle is not this installation's: another version, or code that a device never runs."""
 
 
+class DivergedError(FedVoiceError):
+    """Training that left the finite numbers. The weights of before it are kept."""
+
+
+class FruitlessError(FedVoiceError):
+    """A live run whose rounds bring nothing, again and again, until somebody looks after it."""
+
+
 class ServiceError(FedVoiceError):
     """A live server or device that cannot start or go on: a second one on its home, a port in use, a lost peer."""
 
@@ -79,4 +87,4 @@ class DeclinedError(FedVoiceError):
 
 
 class StaleCopyError(FedVoiceError):
-    """A device's files that are older than what was already released from it, as after a restored backup."""
+    """A device's or server's files that are older than what was already released from it, as from a backup."""
