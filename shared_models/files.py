@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from shared_models.disk import room
 from shared_models.errors import StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -96,8 +97,10 @@ def storage_problems(path: Path) -> Iterator[None]:
 def explain_storage(error: OSError, path: Path | str) -> StorageError | None:
     """The sentence for a failed write to ``path``, or None where the failure is not about storage."""
     if error.errno in _FULL:
+        left = room(path)
         return StorageError(
             f"the disk that holds {path} is full: free some space and resume; what was there is intact"
+            + (f" ({left} in {Path(path).parent})" if left else "")
         )
     if error.errno in _REFUSED:
         return StorageError(
