@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+_NOTHING = 1_000_000
+
 
 def free_bytes(path: Path | str) -> int | None:
     """Free bytes for this user on the disk that holds ``path``, which need not exist; None if nobody can tell."""
@@ -30,7 +32,8 @@ def shortage(folder: Path, least_bytes: int) -> str | None:
     free = free_bytes(folder)
     if free is None or free >= least_bytes:
         return None
+    how = "full" if free < _NOTHING else "nearly full"
     return (
-        f"the disk that holds {folder} is full ({free / 1e6:.1f} MB free, {least_bytes / 1e6:.0f} MB are needed): "
+        f"the disk that holds {folder} is {how} ({free / 1e6:.1f} MB free, {least_bytes / 1e6:.0f} MB are needed): "
         "free some space there, and it goes on by itself; nothing was lost"
     )
