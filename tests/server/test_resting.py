@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,15 +76,14 @@ def test_a_device_that_always_refuses_costs_little_traffic(tmp_path: Path, clock
     assert sum(moment < 60 for moment in moments) <= 2
     # 30 s, 60 s, ... 900 s: the ceiling.
     assert 6 <= len(moments) <= 9
-    gaps = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(moments)]
     assert gaps == sorted(gaps)
     assert max(gaps) < 900 + 60 + 1
     assert min(gaps) >= 30
 
 
-def test_a_private_federation_does_not_spend_its_rounds_on_devices_that_decline(
-    tmp_path: Path, clock: Clock
-) -> None:
+@pytest.mark.usefixtures("clock")
+def test_a_private_federation_does_not_spend_its_rounds_on_devices_that_decline(tmp_path: Path) -> None:
     """Before: every round was asked, released as noise and paid for, as fast as the devices could decline."""
     recipe = private_recipe(federation__rounds=500, federation__quorum=3, federation__cohort=4)
     behaviours = dict.fromkeys(range(CLIENTS), says(DECLINES))

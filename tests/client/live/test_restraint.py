@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_in_a_simulated_day_few_questions_are_fetched_whole(tmp_path: Path) -> N
         clock.now += 5.0
     assert sum(at < 60 for at in fetched) <= IN_FULL + 1
     assert len(fetched) < 110
-    gaps = [after - before for before, after in zip(fetched, fetched[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(fetched)]
     assert max(gaps) <= MOST_SECONDS + 5
     assert gaps[1] >= FIRST_SECONDS
 
