@@ -3,9 +3,9 @@
 ``tests/client/live/test_supernode_contract.py`` fails if what is taken from Flower's insides here changes. Three
 things are adapted:
 
-- the connection: replies that were refused are told in words, traffic is counted, and a message is in the
-  journal until it was answered, so that a device that dies in between takes it up again; where one may have
-  been lost on its way, the node comes online anew and is asked again;
+- the connection: every call is signed whole, replies that were refused are told in words, traffic is counted, and
+  a message is in the journal until it was answered, so that a device that dies in between takes it up again;
+  where one may have been lost on its way, the node comes online anew and is asked again;
 - what is fetched: a device that keeps declining says so from a question's envelope, without its weights;
 - the waiting: it sleeps 3 s between polls, which here follows what goes on.
 
@@ -39,11 +39,13 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
+from flwr.supercore.protobuf.client import ProtobufClientInterceptor
 from flwr.supercore.run import RunNotRunningException
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli.flower_supernode import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from client.live.call_signer import CallSigner
 from client.live.restraint import Restraint
 from shared_models.errors import StorageError
 
@@ -95,6 +97,8 @@ class SuperNodeHooks:
     watcher: Watcher
     pause: Callable[[float], None]
     """Replaces Flower's ``time.sleep``; is given the seconds that Flower would sleep."""
+    sign: Callable[[bytes], bytes]
+    """This device's signature (ECDSA with SHA-256) of a call."""
     known_node: int | None
     """The node id under which this very device may still be taken to be online, after it died uncleanly."""
     restraint: Restraint
@@ -114,6 +118,7 @@ def run_supernode(arguments: Sequence[str], hooks: SuperNodeHooks) -> None:
 
     class Client(_ExplainingClient):
         watcher, journal = hooks.watcher, hooks.journal
+        sign = staticmethod(hooks.sign)
         known_node = hooks.known_node
 
     # Set as attributes of the modules: Flower offers no parameter for any of the three.
@@ -132,9 +137,15 @@ class _ExplainingClient(FleetHttpClient):
 
     watcher: Watcher
     journal: Journal
+    sign: Callable[[bytes], bytes]
     known_node: int | None
     _heartbeat_interval: float
     _answer_lost = False
+
+    def __init__(
+        self, base_url: str, *, interceptors: Sequence[ProtobufClientInterceptor] = (), **options: Any
+    ) -> None:
+        super().__init__(base_url, interceptors=(*interceptors, CallSigner(self.sign)), **options)
 
     def _unary_unary(self, **call: Any) -> Any:
         try:

@@ -22,7 +22,8 @@ from client.live.flower_node import DEVICE_REFUSED
 from client.live.home import Membership, only_one, superexec_secret
 from shared_models.disk import room, shortage
 from shared_models.errors import StorageError
-from shared_models.files import write_atomically
+from shared_models.files import storage_problems, write_atomically
+from shared_models.private_files import shut_home
 from shared_models.supervision import BackOff, Child, last_lines
 
 _LOOK_SECONDS = 0.2
@@ -39,6 +40,8 @@ def supervise(
     """
     membership = Membership.load(home)
     with only_one(home):
+        with storage_problems(home):
+            shut_home(home)
         pair = _Pair(home, membership)
         shown = 0.0
         try:

@@ -25,6 +25,7 @@ import httpx
 from flwr.app import Context, Message
 
 from client.ledger import Ledger
+from client.ledger_anchor import state_folder
 from client.live.conditions import not_now
 from client.live.flower_tasks import CLIENT_APP, ClaimedTask, TaskDesk
 from client.live.home import superexec_secret
@@ -43,6 +44,7 @@ from shared_models.errors import (
     StorageError,
     WireError,
 )
+from shared_models.private_files import private_from_now_on, shut_home
 from shared_models.supervision import die_with_parent
 
 App = Callable[[Message, Context], Message]
@@ -199,6 +201,8 @@ def main(home: Path, port: int) -> None:
     # Imported here: it brings torch, and the worker's first word should not wait for that.
     from client.app import app
 
+    # What is remembered outside of the home, which its supervisor sees to.
+    shut_home(state_folder())
     _limit_gpu(load_policy(home / "policy.toml"))
     desk = TaskDesk(f"127.0.0.1:{port}", superexec_secret(home).read_bytes())
     Worker(home, desk, app).run()
@@ -213,6 +217,7 @@ def _limit_gpu(policy: Policy) -> None:
 
 if __name__ == "__main__":
     die_with_parent()
+    private_from_now_on()
     # At once, and without a word: whatever is at hand is taken up again by the next worker.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

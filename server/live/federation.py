@@ -25,6 +25,7 @@ from shared_models.errors import (
     RecipeError,
     ServiceError,
 )
+from shared_models.private_files import private_from_now_on
 from shared_models.supervision import die_with_parent
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Heartbeat:
 def main() -> None:
     """Entry point of the process; ends with its supervisor."""
     die_with_parent()
+    private_from_now_on()
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     # Flower reads both when it is imported.

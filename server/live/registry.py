@@ -18,6 +18,7 @@ from typing import Literal
 from shared_models.disk import room
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.files import storage_problems
+from shared_models.private_files import private_file
 
 State = Literal["active", "revoked", "left"]
 _BUSY_SECONDS = 30.0
@@ -55,7 +56,7 @@ class Registry:
     def __init__(self, path: Path) -> None:
         self.path = path
         with storage_problems(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_file(path)
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(_TABLES)

@@ -18,7 +18,9 @@ from server.live.home import ServerHome
 from server.live.journal import Standing, read_standing
 from shared_models.disk import shortage
 from shared_models.errors import ServiceError, StorageError
+from shared_models.files import storage_problems
 from shared_models.join_code import host_and_port
+from shared_models.private_files import shut_home
 from shared_models.supervision import BackOff, Child, last_lines
 
 _TICK_SECONDS = 0.25
@@ -93,6 +95,8 @@ class Supervisor:
         Raises :class:`ServiceError` for a second server on the home, a port in use and what no restart mends.
         """
         with self._home.lock():
+            with storage_problems(self._home.folder):
+                shut_home(self._home.folder)
             settings = self._home.settings()
             ensure_certificates(self._home.folder, settings.name, settings.hosts)
             _check_port(settings.listen)
