@@ -14,7 +14,10 @@ from server.plan import RoundReport
 from server.rosters import RegisteredRoster
 from server.validation import Drop
 
-POLICY = "DeclinedError: policy maximum_clipping_norm: the recipe asks for clipping norm 20, this device allows at most 10"
+POLICY = (
+    "DeclinedError: policy maximum_clipping_norm: the recipe asks for clipping norm 20, this device allows at most "
+    "10"
+)
 
 
 def says(reason: str) -> Callable[..., list[Message]]:
