@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 from flwr.app import Context, Message
 
+from client.answers import Answers
 from client.ledger import Ledger
 from client.ledger_anchor import state_folder
 from client.live.conditions import not_now
@@ -32,6 +33,7 @@ from client.live.home import superexec_secret
 from client.live.pace import Pace
 from client.live.status import Noticeboard
 from client.policy import Policy, load_policy
+from client.spending import spent_without_sampling
 from shared_models.bundle import refusal
 from shared_models.disk import room
 from shared_models.errors import (
@@ -166,14 +168,19 @@ class Worker:
         return load_policy(self._home / "policy.toml")
 
     def _spent(self) -> dict[str, Any]:
-        """Epsilon of the person, spent and left, for the owner to see."""
+        """Epsilon of the person, spent and left, for the owner to see; and whether a run is no longer answered.
+
+        The second epsilon believes in no coin: it is what a server that knows who was drawn could know.
+        """
         try:
             policy = self._policy()
             ledger = Ledger(self._home / "ledger.sqlite", policy.total_epsilon, policy.delta)
             return {
                 "epsilon": ledger.spent("person"),
                 "epsilon_left": ledger.left("person"),
+                "epsilon_without_sampling": spent_without_sampling(ledger),
                 "delta": policy.delta,
+                "stopped": _why_stopped(Answers(self._home)),
             }
         except FedVoiceError as error:
             return {"problem": str(error)}
@@ -183,6 +190,12 @@ def _changed_at(path: Path) -> float:
     with contextlib.suppress(OSError):
         return path.stat().st_mtime
     return 0.0
+
+
+def _why_stopped(answers: Answers) -> str | None:
+    """Why the newest run is no longer answered; None if it is, or there is none."""
+    records = list(answers.all().values())
+    return records[-1].stopped if records else None
 
 
 def _what_was_sent(reply: Message) -> dict[str, Any]:
