@@ -15,6 +15,7 @@ from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
 from shared_models.partition import Partition, PartitionedModel, weights_hash
 from shared_models.pretrained import ACOUSTIC
+from shared_models.private_files import shut_home
 from shared_models.tensor_file import read_tensors
 
 
@@ -78,6 +79,7 @@ def bases_folder() -> Path:
 def keep_base(base: BaseModel) -> Path:
     """Keep the base under its hash, so that voices cloned on it still speak when its run is gone."""
     path = bases_folder() / f"{base.hash}.safetensors"
+    shut_home(path.parent)
     if not path.exists():
         write_base(path, base)
     return path

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from shared_models.errors import CorpusError
 from shared_models.files import append_line, write_atomically
+from shared_models.private_files import private_folder
 from shared_models.utterance import Utterance
 
 # The server goes back at most one checkpoint, to start the round before the one that was being trained.
@@ -45,7 +46,7 @@ class Device:
             asdict(u) | {"audio": str(u.audio), "alignment": u.alignment and str(u.alignment)}
             for u in recordings
         ]
-        home.mkdir(parents=True, exist_ok=True)
+        private_folder(home)
         content = {"speaker": speaker, "feature_cache": str(feature_cache), "recordings": described}
         write_atomically(home / "recordings.json", json.dumps(content).encode())
         return cls(home, speaker, tuple(recordings), feature_cache)

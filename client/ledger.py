@@ -16,6 +16,7 @@ from typing import Literal
 
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.errors import BudgetError, FedVoiceError, PrivacyError, StorageError
+from shared_models.private_files import private_file
 
 Unit = Literal["utterance", "person"]
 
@@ -140,7 +141,7 @@ class Ledger:
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         with _explained(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_file(self.path)
             database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
             try:
                 _prepare(database, self.path)

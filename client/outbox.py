@@ -1,22 +1,24 @@
-"""The last replies of a device: what is asked for again is sent again, and neither trained nor spent again.
+"""The replies of a device: what is asked for again is sent again, and neither trained nor spent again.
 
-A reply is in the outbox before it leaves. A server that crashed and asks for a round a second time, on the same
-weights, gets the same bytes; so does a device's own restart in the middle of sending.
+A reply is in the outbox before it leaves. A server that crashed and asks the same question a second time gets the
+same bytes; so does a device's own restart in the middle of sending. No run pushes another's letters out. The
+folder as a whole has a bound on the disk, beyond which the oldest letters are let go; what was answered and is no
+longer kept is declined (:mod:`client.live_round`), and never trained a second time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared_models.files import write_atomically
+from shared_models.files import storage_problems, write_atomically
 
-_ROUNDS_KEPT = 2
-"""The newest round and the one before: a server goes back by one checkpoint at most."""
+_NAME = re.compile(r"^round-\d+-([0-9a-f]{64})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,18 @@ class Letter:
 
 
 class Outbox:
-    """A folder with one folder a reply, named by run, round and the digest of the weights it answers."""
+    """A folder with one folder a run, and in it a file a reply, named by its round and its question's digest.
 
-    def __init__(self, folder: Path) -> None:
+    ``megabytes`` bounds all letters together; the newest is kept however large it is.
+    """
+
+    def __init__(self, folder: Path, megabytes: float | None = None) -> None:
         self.folder = folder
+        self._bytes = None if megabytes is None else int(megabytes * 1e6)
 
-    def find(self, run: str, round_number: int, weights: str) -> Letter | None:
+    def find(self, run: str, round_number: int, question: str) -> Letter | None:
         """The reply to exactly this question, or None. A damaged one counts as none."""
-        path = self._path(run, round_number, weights)
+        path = self._path(run, round_number, question)
         try:
             content = path.read_bytes()
             end = content.index(b"\n")
@@ -51,8 +57,8 @@ class Outbox:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def put(self, run: str, round_number: int, weights: str, letter: Letter) -> None:
-        """Keep a reply, durably, and let go of those of rounds long past. Raises :class:`StorageError`."""
+    def put(self, run: str, round_number: int, question: str, letter: Letter) -> None:
+        """Keep a reply, durably, and let go of the oldest beyond the bound. Raises :class:`StorageError`."""
         body = b"".join(content for _, _, content in letter.arrays.values())
         described = {
             "header": letter.header,
@@ -61,23 +67,41 @@ class Outbox:
             ],
             "sha256": hashlib.sha256(body).hexdigest(),
         }
-        path = self._path(run, round_number, weights)
+        path = self._path(run, round_number, question)
         write_atomically(path, json.dumps(described).encode() + b"\n" + body)
-        self._forget(path.parent, round_number)
+        self._let_go(path)
 
-    def _path(self, run: str, round_number: int, weights: str) -> Path:
+    def questions(self) -> list[str]:
+        """The digests of all questions to which a reply is kept, damaged or not."""
+        return [match[1] for path in self._letters() if (match := _NAME.match(path.name))]
+
+    def _path(self, run: str, round_number: int, question: str) -> Path:
         # Hashed: a run's name comes from the server and must not name a place on this disk.
-        name = hashlib.sha256(run.encode()).hexdigest()[:16]
-        return (
-            self.folder
-            / name
-            / f"round-{round_number:08d}-{hashlib.sha256(weights.encode()).hexdigest()[:16]}"
-        )
+        name = hashlib.sha256(run.encode()).hexdigest()[:32]
+        return self.folder / name / f"round-{round_number:08d}-{hashed(question)}"
 
-    def _forget(self, run_folder: Path, round_number: int) -> None:
-        for other in self.folder.iterdir():
-            if other != run_folder:
-                shutil.rmtree(other, ignore_errors=True)
-        for path in run_folder.glob("round-*"):
-            if int(path.name.split("-")[1]) <= round_number - _ROUNDS_KEPT:
-                path.unlink(missing_ok=True)
+    def _letters(self) -> Iterator[Path]:
+        # Also those of earlier versions, which nobody can ask for any more and the bound will remove.
+        return self.folder.glob("*/round-*")
+
+    def _let_go(self, newest: Path) -> None:
+        if self._bytes is None:
+            return
+        with storage_problems(self.folder):
+            found = [
+                (path.stat().st_mtime_ns, path.name, path, path.stat().st_size) for path in self._letters()
+            ]
+            total = sum(size for *_, size in found)
+            for _, _, path, size in sorted(found):
+                if total <= self._bytes:
+                    return
+                if path != newest:
+                    path.unlink(missing_ok=True)
+                    total -= size
+
+
+def hashed(question: str) -> str:
+    """A question's digest as it stands in a file's name; anything else is hashed, and so names no place either."""
+    return (
+        question if re.fullmatch(r"[0-9a-f]{64}", question) else hashlib.sha256(question.encode()).hexdigest()
+    )

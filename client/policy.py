@@ -43,6 +43,38 @@ class Policy(BaseModel):
     epsilon_per_run: float = Field(
         10.0, gt=0, description="The most that one run may cost in all its rounds."
     )
+    total_epsilon_without_sampling: float = Field(
+        100.0,
+        gt=0,
+        description="The same budget where no coin of a server is believed: every answer ever sent at its full cost.",
+    )
+    minimum_cohort: int = Field(
+        4,
+        ge=1,
+        description="Fewest people that a round may expect, in mode central; noise is made for their sum.",
+    )
+    maximum_answers_per_run: int = Field(
+        500, ge=1, description="Answers to one run, each question counted once."
+    )
+    minimum_batch: int = Field(
+        4, ge=1, description="Fewest utterances that a local step may be made of, if there are so many."
+    )
+    maximum_learning_rate: float = Field(
+        0.1,
+        gt=0,
+        description="Largest learning rate of a local step; Adam moves a number by about as much a step.",
+    )
+    maximum_step_norm: float = Field(
+        1.0,
+        gt=0,
+        description="For plain SGD, in Adam's place: client.outer_lr times client.gradient_clip.",
+    )
+    weights_reach: float = Field(
+        1.0,
+        ge=0,
+        description="How far the weights that come may be from what training makes of those that are known here, in "
+        "multiples of what was measured; 0 does not look.",
+    )
     delta: float = Field(1e-5, gt=0, lt=1, description="The delta at which both are counted.")
     allowed_shared: tuple[str, ...] = Field(
         (),
@@ -55,6 +87,11 @@ class Policy(BaseModel):
     maximum_local_steps: int = Field(500, ge=1, description="Training steps that a round may ask for.")
     personal_privacy_required: bool = Field(
         False, description="Train the voice that stays here with DP-SGD too, or not at all."
+    )
+    outbox_megabytes: float = Field(
+        500.0,
+        gt=0,
+        description="Disk for answers that may be asked for again; the oldest go, and are never trained again.",
     )
     hours: str = Field("", description="Local time in which to train, as in '22:00-07:00'; empty for always.")
     only_when_charging: bool = Field(False, description="Train on external power only.")
@@ -106,14 +143,56 @@ class Policy(BaseModel):
                 f"policy allowed_shared: algorithm '{recipe.federation.algorithm}' sends personal parameters, which "
                 "stay on this device"
             )
-        steps = recipe.client.inner_steps + recipe.client.outer_steps
+        if reason := self._refusal_of_steps(recipe):
+            return reason
+        if self.personal_privacy_required and not recipe.personal_privacy.enabled:
+            return _differs("personal_privacy_required", "personal_privacy.enabled = false", "true")
+        return None
+
+    def _refusal_of_steps(self, recipe: Recipe) -> str | None:
+        client, vocoder = recipe.client, recipe.vocoder
+        steps = client.inner_steps + client.outer_steps
         if steps > self.maximum_local_steps:
             return _differs(
                 "maximum_local_steps", f"{steps} steps a round", f"at most {self.maximum_local_steps}"
             )
-        if self.personal_privacy_required and not recipe.personal_privacy.enabled:
-            return _differs("personal_privacy_required", "personal_privacy.enabled = false", "true")
+        trains_vocoder = recipe.trains == "vocoder"
+        batch = vocoder.batch_size if trains_vocoder else client.batch_size
+        if batch < self.minimum_batch:
+            return _differs("minimum_batch", f"{batch} utterances a step", f"at least {self.minimum_batch}")
+        if trains_vocoder:
+            rates = {
+                "vocoder.generator_lr": vocoder.generator_lr,
+                "vocoder.discriminator_lr": vocoder.discriminator_lr,
+            }
+        else:
+            rates = {"client.inner_lr": client.inner_lr}
+            if client.outer_optimizer == "adam":
+                rates["client.outer_lr"] = client.outer_lr
+            elif (norm := client.outer_lr * client.gradient_clip) > self.maximum_step_norm:
+                return _differs(
+                    "maximum_step_norm", f"steps of norm {norm:g}", f"at most {self.maximum_step_norm:g}"
+                )
+        for name, rate in rates.items():
+            if rate > self.maximum_learning_rate:
+                return _differs(
+                    "maximum_learning_rate", f"{name} {rate:g}", f"at most {self.maximum_learning_rate:g}"
+                )
         return None
+
+    def refusal_of_cohort(self, recipe: Recipe, population: int | None) -> str | None:
+        """Why so few people a round are too few; None if they are enough. Mode central only.
+
+        ``population`` is what the server draws from, of whom no more than all can be in a cohort.
+        """
+        expected = (
+            recipe.federation.cohort if population is None else min(recipe.federation.cohort, population)
+        )
+        if expected >= self.minimum_cohort:
+            return None
+        return _differs(
+            "minimum_cohort", f"{expected} expected people a round", f"at least {self.minimum_cohort}"
+        )
 
     def refusal_of_noise(self, noise_multiplier: float) -> str | None:
         """Why this much noise on the sum is too little; None if it is enough."""

@@ -5,10 +5,15 @@ them. Under Poisson sampling of a known rate every round of a run costs the same
 or not, since nobody may know, and so the whole run is entered at its first round: the budget then holds for
 the rounds that this device never hears of. Where the rate is unknown, or cohorts are fixed, nothing is taken
 off for sampling, and each round that this device is in is entered at its full cost.
+
+Amplification is worth what the server's word on its coin is worth, and protects from those who do not know who was
+drawn, which the server does. So there is a second figure, in which no coin is believed: every answer at its full
+cost (:func:`without_sampling`). It is shown beside the first, and has a bound of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from client.ledger import Entry, Ledger, Spend
@@ -40,10 +45,17 @@ class Claim:
 def claim_of(recipe: Recipe, population: int | None) -> Claim:
     """The claim of a recipe in mode central; ``population`` is the server's own count, if it tells it.
 
-    Raises :class:`DeclinedError` if the recipe names a target epsilon and not what its noise depends on.
+    Raises :class:`DeclinedError` if the recipe names a target epsilon and not what its noise depends on, or
+    another population than the server draws from.
     """
     privacy, federation = recipe.privacy, recipe.federation
-    people = privacy.population or population
+    if privacy.population is not None and privacy.population != population:
+        told = "none" if population is None else f"{population}"
+        raise DeclinedError(
+            f"the recipe's privacy.population is {privacy.population} and the server draws its cohorts from {told}: "
+            "what a round costs would be counted with the wrong rate, so leave the field out or make both agree"
+        )
+    people = population
     probability = 1.0
     if federation.sampling == "poisson" and people:
         probability = min(1.0, federation.cohort / people)
@@ -63,25 +75,28 @@ def claim_of(recipe: Recipe, population: int | None) -> Claim:
 
 
 def reserve_round(
-    ledger: Ledger, policy: Policy, claim: Claim, *, run: str, round_number: int, weights: str
+    ledger: Ledger, policy: Policy, claim: Claim, *, run: str, round_number: int, question: str
 ) -> None:
     """Enter what answering this round costs. Durable when it returns; the update may leave then.
 
-    ``weights`` is a digest of what was sent here: the same round on the same weights is the same release and
-    costs nothing more. Raises :class:`DeclinedError` where the run would cost more than the policy allows, and
-    :class:`BudgetError` where everything ever sent would.
+    ``question`` is the digest of everything that was asked: the same question is the same release and costs
+    nothing more. Raises :class:`DeclinedError` where the run, or all answers without amplification, would cost more
+    than the policy allows, and :class:`BudgetError` where everything ever sent would.
     """
-    purpose = f"{ROUND} (weights {weights[:16]})"
-    mine = [entry for entry in ledger.history() if entry.spend.run == run and entry.spend.unit == "person"]
+    purpose = f"{ROUND} (question {question})"
+    history = ledger.history()
+    mine = [entry for entry in history if entry.spend.run == run and entry.spend.unit == "person"]
     if any(entry.spend.round == round_number and entry.spend.purpose == purpose for entry in mine):
         return
-    _refuse_costly_run(mine, policy, claim, round_number)
+    unplanned = _unplanned_rounds(mine, claim)
+    _refuse_costly_run(mine, policy, claim, round_number, unplanned)
+    _refuse_costly_answers(history, policy, claim)
+    if unplanned:
+        ledger.reserve(_spend(claim, unplanned, run, round_number, PLAN))
     planned = claim.sampling_probability < 1
-    if planned and not _has_plan(mine, claim):
-        ledger.reserve(_spend(claim, claim.rounds, run, round_number, PLAN))
     covered = planned and round_number <= claim.rounds and _first_time(mine, round_number)
     full = Claim(claim.noise_multiplier, 1.0, 1)
-    # A round outside of the plan, or one that is asked for again with other weights, is one more release.
+    # A round outside of the plan, or one that is asked for again in another form, is one more release.
     # This device is certainly in it, so nothing is taken off for sampling.
     ledger.reserve(
         _spend(claim, 0, run, round_number, purpose)
@@ -90,20 +105,37 @@ def reserve_round(
     )
 
 
+def without_sampling(entries: Iterable[Entry]) -> list[SampledGaussian]:
+    """Every answer among ``entries`` as one release that this device is certainly in.
+
+    A plan stands for rounds that may never be asked for, and is left out; a round that a plan covers is entered
+    with 0 steps, and is one answer all the same.
+    """
+    spends = [e.spend for e in entries if e.spend.unit == "person" and e.spend.purpose != PLAN]
+    return [SampledGaussian(spend.noise_multiplier, 1.0, max(spend.steps, 1)) for spend in spends]
+
+
+def spent_without_sampling(ledger: Ledger) -> float:
+    """The epsilon of a person, at the ledger's delta, if no coin is believed: what the server could know."""
+    return epsilon_of(without_sampling(ledger.history()), ledger.delta)
+
+
 def rounds_known(ledger: Ledger, run: str) -> int:
     """The last round of ``run`` that this ledger paid for; -1 if none."""
     rounds = [e.spend.round for e in ledger.history() if e.spend.run == run and e.spend.unit == "person"]
     return max(rounds, default=-1)
 
 
-def _refuse_costly_run(mine: list[Entry], policy: Policy, claim: Claim, round_number: int) -> None:
+def _refuse_costly_run(
+    mine: list[Entry], policy: Policy, claim: Claim, round_number: int, unplanned: int
+) -> None:
     releases = [entry.spend.release for entry in mine]
-    # What is to come: the plan if it is not entered yet; without a plan this round and all that may follow.
+    # What is to come: what of the plan is not entered yet; without a plan this round and all that may follow.
     if claim.sampling_probability == 1:
         remaining = max(1, claim.rounds - round_number + 1)
         releases.append(SampledGaussian(claim.noise_multiplier, 1.0, remaining))
-    elif not _has_plan(mine, claim):
-        releases.append(claim.whole_run)
+    elif unplanned:
+        releases.append(SampledGaussian(claim.noise_multiplier, claim.sampling_probability, unplanned))
     if (cost := epsilon_of(releases, policy.delta)) > policy.epsilon_per_run:
         raise DeclinedError(
             f"policy epsilon_per_run: the recipe's {claim.rounds} rounds come to epsilon {cost:.3g} at delta "
@@ -111,8 +143,32 @@ def _refuse_costly_run(mine: list[Entry], policy: Policy, claim: Claim, round_nu
         )
 
 
-def _has_plan(mine: list[Entry], claim: Claim) -> bool:
-    return any(entry.spend.purpose == PLAN and entry.spend.release == claim.whole_run for entry in mine)
+def _refuse_costly_answers(history: list[Entry], policy: Policy, claim: Claim) -> None:
+    releases = [*without_sampling(history), SampledGaussian(claim.noise_multiplier, 1.0)]
+    if epsilon_of(releases, policy.delta) > policy.total_epsilon_without_sampling:
+        # Without what was spent so far, which is nobody's business but the owner's.
+        raise DeclinedError(
+            "policy total_epsilon_without_sampling: this answer would bring the device beyond its "
+            f"{policy.total_epsilon_without_sampling:g} at delta {policy.delta:g}, counted without amplification"
+        )
+
+
+def _unplanned_rounds(mine: list[Entry], claim: Claim) -> int:
+    """Rounds of the claim that no plan of this run pays for yet; all of them where the noise fell since.
+
+    An entry pays for a round if it assumed no more noise and no smaller a rate. An operator who lets a run go on
+    longer is charged the difference; one whose target epsilon makes for less noise over fewer rounds, all of them.
+    """
+    if claim.sampling_probability == 1:
+        return 0
+    paid = sum(
+        entry.spend.steps
+        for entry in mine
+        if entry.spend.purpose == PLAN
+        and entry.spend.noise_multiplier <= claim.noise_multiplier
+        and entry.spend.sampling_probability >= claim.sampling_probability
+    )
+    return max(0, claim.rounds - paid)
 
 
 def _first_time(mine: list[Entry], round_number: int) -> bool:

@@ -1,10 +1,9 @@
 """Checkpoints of a federation: after every round, everything the next one needs.
 
 One safetensors file a round: the shared weights as one flat vector, the server optimizer's moments, and
-in its header the round, the partition's schema, the recipe, the accountant's state, when each partition was last
-counted, and the round's report. The last two say who took part: a checkpoint is the server's own, and what is
-published is made of its weights. Written to a
-temporary name, synced and renamed, so that a file with a round's name is always whole.
+in its header the round, the partition's schema, the recipe and the accountant's state. Who took part is kept apart
+(:mod:`server.participation`): a checkpoint is what people pass on. Written to a temporary name, synced and renamed,
+so that a file with a round's name is always whole.
 """
 
 from __future__ import annotations
@@ -17,6 +16,12 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
+from server.participation import (
+    Participation,
+    forget_participation,
+    load_participation,
+    save_participation,
+)
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
 from shared_models.partition import weights_hash
@@ -52,21 +57,22 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint and drop all but the newest two. Raises StorageError on a full disk."""
-    folder.mkdir(parents=True, exist_ok=True)
+    kept = Participation(checkpoint.counted, checkpoint.report)
+    save_participation(folder, checkpoint.round, checkpoint.base_hash, kept)
     header = {
         "format": FORMAT,
         "round": str(checkpoint.round),
         "schema": checkpoint.schema,
         "recipe": checkpoint.recipe,
         "accountant": json.dumps(checkpoint.accountant),
-        "counted": json.dumps(checkpoint.counted),
-        "report": json.dumps(checkpoint.report),
     }
     tensors = {"weights": checkpoint.weights} | {f"optimizer.{k}": v for k, v in checkpoint.optimizer.items()}
     path = folder / f"round-{checkpoint.round:05d}.safetensors"
     write_atomically(path, save(tensors, header))
-    for old in sorted(folder.glob("round-*.safetensors"))[:-_KEPT]:
+    files = sorted(folder.glob("round-*.safetensors"))
+    for old in files[:-_KEPT]:
         old.unlink(missing_ok=True)
+    forget_participation(folder, {file.stem for file in files[-_KEPT:]})
     return path
 
 
@@ -83,6 +89,14 @@ def load_checkpoint(path: Path, *, schema: str | None = None) -> Checkpoint:
             "use the recipe that it was trained with"
         )
     moments = {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
+    # Files of before it was kept apart have it in the header, and those of before there were live runs not at all.
+    found = load_participation(path.parent, int(header["round"]), weights_hash(tensors["weights"]))
+    if found is None:
+        counted = json.loads(header.get("counted", "{}"))
+        found = Participation(
+            {int(partition): number for partition, number in counted.items()},
+            json.loads(header.get("report", "null")),
+        )
     return Checkpoint(
         round=int(header["round"]),
         weights=tensors["weights"],
@@ -90,11 +104,8 @@ def load_checkpoint(path: Path, *, schema: str | None = None) -> Checkpoint:
         recipe=header["recipe"],
         optimizer=moments,
         accountant=json.loads(header["accountant"]),
-        # Files of before there were live runs have neither.
-        counted={
-            int(partition): number for partition, number in json.loads(header.get("counted", "{}")).items()
-        },
-        report=json.loads(header.get("report", "null")),
+        counted=found.counted,
+        report=found.report,
     )
 
 

@@ -43,6 +43,8 @@ class RoundReport:
     """The dropped by :class:`server.validation.Drop`, a closed set of names, for counters."""
     dropped_devices: dict[int, str] = field(default_factory=dict, repr=False)
     """Partition to reason, of this round's cohort. For the server's own log only."""
+    grouped: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The dropped by kind, and within it by what was said: as ``dropped``, with a bound on the sentences."""
     late: dict[int, int] = field(default_factory=dict, repr=False)
     """Partition to the earlier round that its reply, which came during this one, belonged to."""
     private: bool = False
@@ -89,6 +91,8 @@ class Waiting:
     """How many must be online, so that enough can be expected to be drawn of them; else 0."""
     seconds: float
     """For how long it has waited so far."""
+    grouped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Who did not count in the attempt that came to nothing, by kind and by what was said."""
 
 
 OnRound = Callable[[RoundReport, Tensor], None]
@@ -120,6 +124,8 @@ class FederationPlan:
     """Who is online, in a live run; None greets all clients once, and waits for every one of them."""
     retry_seconds: float = 1.0
     """Live: the first pause before a round without a usable update is begun again; doubles up to a minute."""
+    rest_seconds: float = 30.0
+    """Live: the first pause before a device that declined or failed is asked again; see :mod:`server.resting`."""
     storage_seconds: float = 86_400.0
     """Live: how long a round that is done waits for space on the disk before the run ends."""
     forced: bool = False

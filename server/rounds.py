@@ -149,6 +149,7 @@ def _one_round(federation: _Federation) -> RoundReport:
         sampled=len(attempt.cohort),
         kinds=dict(tally.kinds),
         dropped_devices=dict(sorted(tally.devices.items())),
+        grouped=tally.grouped,
         late=tally.late,
         private=plan.private,
         signal=signal,
@@ -198,11 +199,18 @@ def _quorum(federation: _Federation, number: int) -> Mapping[int, int]:
     quorum, rate = devices_needed(plan), sampling_rate(plan)
     while True:
         nodes = {p: node for p, node in federation.roster.nodes().items() if 0 <= p < plan.clients}
-        if len(nodes) >= quorum:
+        federation.gatherer.rests.forget_all_but(nodes)
+        # Whoever declined a question will not answer the next: a round of none but those would be noise, and paid.
+        unwilling = sum(federation.gatherer.rests.unwilling(p) for p in nodes)
+        if len(nodes) - unwilling >= quorum:
             return nodes
         reason = f"{len(nodes)} of the {quorum} devices that a round needs are online"
         if rate < 1:
             reason += f", since {rate:.3g} of them are drawn"
+        if unwilling:
+            reason += (
+                f", and {unwilling} of them said no to the last question: see who and why with serve rounds"
+            )
         waited = time.monotonic() - started
         federation.on_wait(Waiting(number, reason, len(nodes), quorum, waited))
         time.sleep(_QUORUM_POLL_SECONDS)
@@ -226,7 +234,7 @@ def _pause_or_end(
     if failures >= plan.recipe.federation.patience:
         raise FruitlessError(f"stopped after {failures} attempts: {reason}; go on with fedvoice serve")
     pause = min(plan.retry_seconds * 2.0 ** min(failures - 1, 16), _LONGEST_PAUSE)
-    federation.on_wait(Waiting(number, reason, 0, 0, pause))
+    federation.on_wait(Waiting(number, reason, 0, 0, pause, tally.grouped))
     time.sleep(pause)
 
 

@@ -38,6 +38,10 @@ class WireError(FedVoiceError):
     """A message that does not hold what the receiver agreed to: names, shapes, round, finiteness."""
 
 
+class DivergedError(WireError):
+    """An update that is no longer finite: training diverged. Nothing of it may be sent."""
+
+
 class LacksAnchorError(WireError):
     """Weights that came as the change since others, which this device does not have. The server sends those."""
 

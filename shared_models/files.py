@@ -3,6 +3,8 @@
 ``rename`` within a folder is atomic on every file system we run on, so a reader sees the old content or
 the new, never a mixture. Durability needs two more steps: the data reaches the disk before the rename
 (``fsync`` of the file), and the rename itself reaches the disk (``fsync`` of the folder).
+
+What is written is its owner's alone (:mod:`shared_models.private_files`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from shared_models.disk import room
 from shared_models.errors import StorageError
+from shared_models.private_files import private_folder, private_opener
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -28,9 +32,9 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     # The process id keeps two writers of one path apart; the leading dot keeps half a file out of globs.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with storage_problems(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         try:
-            with partial.open("wb") as file:
+            with open(partial, "wb", opener=private_opener) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -52,9 +56,9 @@ def append_line(path: Path, line: str, *, durable: bool = True) -> None:
     if "\n" in line:
         raise ValueError("append_line takes one line, and was given several")
     with storage_problems(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         # Unbuffered: what a failed write left is cut off below, and nothing may follow it at close.
-        with path.open("a+b", buffering=0) as file:
+        with open(path, "a+b", buffering=0, opener=private_opener) as file:
             end = _end_of_whole_lines(path)
             file.truncate(end)
             content = line.encode() + b"\n"
@@ -96,8 +100,10 @@ def storage_problems(path: Path) -> Iterator[None]:
 def explain_storage(error: OSError, path: Path | str) -> StorageError | None:
     """The sentence for a failed write to ``path``, or None where the failure is not about storage."""
     if error.errno in _FULL:
+        left = room(path)
         return StorageError(
             f"the disk that holds {path} is full: free some space and resume; what was there is intact"
+            + (f" ({left} in {Path(path).parent})" if left else "")
         )
     if error.errno in _REFUSED:
         return StorageError(

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared_models.files import storage_problems
+from shared_models.private_files import private_folder, private_opener
 
 PARENT_VARIABLE = "FEDVOICE_PARENT"
 _PR_SET_PDEATHSIG = 1
@@ -87,9 +88,9 @@ class Child:
         if self._process is not None:
             self.restarts += 1
         with storage_problems(self.log):
-            self.log.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self.log.parent)
             _rotate(self.log)
-            with self.log.open("ab") as out:
+            with open(self.log, "ab", opener=private_opener) as out:
                 self._process = subprocess.Popen(
                     list(self.command),
                     stdin=subprocess.DEVNULL,

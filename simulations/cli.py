@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from shared_models.errors import FedVoiceError, StorageError
 from shared_models.files import explain_storage
 from simulations.commands import (
+    attack,
     bench,
     clone,
     console,
@@ -75,6 +76,7 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(vocoder.app, name="vocoder")
 app.add_typer(bench.app, name="bench")
+app.add_typer(attack.app, name="attack")
 app.add_typer(serve.app, name="serve")
 app.command()(invite.invite)
 app.command()(join.join)

@@ -27,6 +27,7 @@ from typing import Any
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError, StorageError
 from shared_models.files import append_line, storage_problems, write_atomically
+from shared_models.private_files import private_folder
 from simulations.environment import describe_environment
 
 
@@ -52,7 +53,7 @@ class RunFolder:
                 f"{path} holds a run already: go on with it by --resume, or choose another --output"
             )
         with storage_problems(path):
-            path.mkdir(parents=True, exist_ok=True)
+            private_folder(path)
         # The recipe comes last: a folder with a recipe is a run that can be resumed.
         run.write_json("environment.json", describe_environment(recipe.seed))
         write_atomically(run.recipe_path, recipe.model_dump_json(indent=2) + "\n")

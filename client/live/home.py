@@ -26,6 +26,7 @@ from pathlib import Path
 
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.files import storage_problems, write_atomically
+from shared_models.private_files import private_file
 
 DEFAULT_HOME = Path("~/.fedvoice/device")
 
@@ -58,26 +59,11 @@ class Membership:
             ) from None
 
 
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, and that was never readable by others."""
-    with storage_problems(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-
-
 def superexec_secret(home: Path) -> Path:
     """The file with the secret between SuperNode and worker, made where there is none."""
     path = home / "superexec.secret"
     if not path.exists():
-        write_secret(path, secrets.token_hex(32).encode())
+        write_atomically(path, secrets.token_hex(32).encode())
     return path
 
 
@@ -89,7 +75,7 @@ def only_one(home: Path) -> Iterator[None]:
     """
     path = home / "join.lock"
     with storage_problems(path):
-        home.mkdir(parents=True, exist_ok=True)
+        private_file(path)
         file = path.open("a+")
     with file:
         try:

@@ -8,8 +8,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from client.live.home import write_secret
 from shared_models.errors import EnrolmentError
+from shared_models.files import write_atomically
 
 ENROL, LEAVE = b"fedvoice-enrol\0", b"fedvoice-leave\0"
 
@@ -26,7 +26,7 @@ class DeviceKey:
         path = home / "node.key"
         if not path.exists():
             fresh = ec.generate_private_key(ec.SECP384R1())
-            write_secret(path, _openssh(fresh))
+            write_atomically(path, _openssh(fresh))
         return cls.load(home)
 
     @classmethod

@@ -20,10 +20,13 @@ from client.live.enrolment import clock_problem
 from client.live.flower_node import DEVICE_REFUSED, SuperNodeHooks, run_supernode
 from client.live.home import Membership, superexec_secret, this_computer
 from client.live.inbox import Inbox
+from client.live.keys import DeviceKey
 from client.live.pace import Pace
+from client.live.restraint import Restraint
 from client.live.status import Noticeboard, read
 from shared_models.errors import StorageError
 from shared_models.files import write_atomically
+from shared_models.private_files import private_from_now_on
 from shared_models.supervision import die_with_parent
 
 _CONTACT_SECONDS = 5.0
@@ -97,13 +100,15 @@ def died_online(home: Path) -> int | None:
 
 def main(home: Path, port: int) -> int:
     """Run the SuperNode until a signal ends it; returns the exit code."""
-    membership = Membership.load(home)
+    membership, key = Membership.load(home), DeviceKey.load(home)
     pace = Pace(least=0.2, most=3.0)
     hooks = SuperNodeHooks(
         journal=Inbox(home / "live" / "inbox.json"),
         watcher=DeviceWatcher(home, pace),
         pause=lambda wished: time.sleep(pace.next_pause() if wished > 1 else _LOCAL_PAUSE),
+        sign=lambda call: key.prove(b"", call),
         known_node=died_online(home),
+        restraint=Restraint(home / "policy.toml"),
     )
     arguments = [
         "--superlink", membership.server,
@@ -144,6 +149,7 @@ def _in_words(status: int, text: str, date: str) -> str:
 
 if __name__ == "__main__":
     die_with_parent()
+    private_from_now_on()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     code = main(Path(sys.argv[1]), int(sys.argv[2]))
     sys.stdout.flush()

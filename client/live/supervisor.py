@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import socket
 import sys
 import threading
@@ -21,8 +20,10 @@ from typing import Any
 from client.live import status
 from client.live.flower_node import DEVICE_REFUSED
 from client.live.home import Membership, only_one, superexec_secret
+from shared_models.disk import room, shortage
 from shared_models.errors import StorageError
-from shared_models.files import write_atomically
+from shared_models.files import storage_problems, write_atomically
+from shared_models.private_files import shut_home
 from shared_models.supervision import BackOff, Child, last_lines
 
 _LOOK_SECONDS = 0.2
@@ -39,6 +40,8 @@ def supervise(
     """
     membership = Membership.load(home)
     with only_one(home):
+        with storage_problems(home):
+            shut_home(home)
         pair = _Pair(home, membership)
         shown = 0.0
         try:
@@ -82,8 +85,8 @@ class _Pair:
             return
         if max(self._node.waits_seconds, self._worker.waits_seconds) > 0:
             return
-        if shutil.disk_usage(self._home).free < _LEAST_FREE_BYTES:
-            self.board.note(state="waiting for disk", problem=_full(self._home))
+        if full := shortage(self._home, _LEAST_FREE_BYTES):
+            self.board.note(state="waiting for disk", problem=full)
             return
         try:
             self._begin()
@@ -99,6 +102,8 @@ class _Pair:
 
     def _begin(self) -> None:
         # A port that is taken in between ends the SuperNode, and the next start asks for another.
+        status.forget(self._home / "live", "worker")
+        status.forget(self._home / "live", "supernode", kept=("received", "sent"))
         port = _free_port()
         self._node.command = _python("client.live.supernode", self._home, port)
         self._worker.command = _python("client.live.worker", self._home, port)
@@ -149,8 +154,8 @@ def _publish(
 
 def _full(home: Path) -> str:
     return (
-        f"the disk that holds {home} is full: free some space there, and the device goes on by itself; nothing "
-        "was lost"
+        f"the disk that holds {home} is full ({room(home)}): free some space there, and the device goes on by "
+        "itself; nothing was lost"
     )
 
 

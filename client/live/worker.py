@@ -24,14 +24,18 @@ from typing import Any
 import httpx
 from flwr.app import Context, Message
 
+from client.answers import Answers
 from client.ledger import Ledger
+from client.ledger_anchor import state_folder
 from client.live.conditions import not_now
 from client.live.flower_tasks import CLIENT_APP, ClaimedTask, TaskDesk
 from client.live.home import superexec_secret
 from client.live.pace import Pace
 from client.live.status import Noticeboard
 from client.policy import Policy, load_policy
+from client.spending import spent_without_sampling
 from shared_models.bundle import refusal
+from shared_models.disk import room
 from shared_models.errors import (
     BundleError,
     DeclinedError,
@@ -42,6 +46,7 @@ from shared_models.errors import (
     StorageError,
     WireError,
 )
+from shared_models.private_files import private_from_now_on, shut_home
 from shared_models.supervision import die_with_parent
 
 App = Callable[[Message, Context], Message]
@@ -56,6 +61,8 @@ class Worker:
         self._home, self._desk, self._app = home, desk, app
         self._board = Noticeboard(home / "live", "worker")
         self._pace = Pace(least=0.05, most=0.5)
+        self._policy_of: float | None = None
+        """When the policy that was last looked at was written."""
 
     def run(self) -> None:
         """Answer tasks until the process ends."""
@@ -99,7 +106,8 @@ class Worker:
             return
         task.answer(reply)
         if training:
-            self._board.note(**{**self._spent(), **_what_was_sent(reply), "state": "waiting"})
+            over = {"problem": None, "refusal": None, "refused_at": None}
+            self._board.note(**{**over, **self._spent(), **_what_was_sent(reply), "state": "waiting"})
 
     def _refusal(self, task: ClaimedTask, message: Message) -> str | None:
         if task.kind != CLIENT_APP:
@@ -128,9 +136,13 @@ class Worker:
         elif type(error) is FedVoiceError:
             # What client.app made of an error in training: its kind, without a name or a file.
             told = str(error)
+        if "StorageError" in for_owner:
+            for_owner += f"; {room(self._home)} where {self._home} lies"
         declined = isinstance(error, DeclinedError)
         noted: dict[str, Any] = (
-            {"refusal": for_owner, "refused_at": time.time()} if declined else {"problem": for_owner}
+            {"refusal": for_owner, "refused_at": time.time(), "problem": None}
+            if declined
+            else {"problem": for_owner, "refusal": None, "refused_at": None}
         )
         self._board.note(**{**self._spent(), **noted, "state": "waiting"})
         task.refuse(told)
@@ -140,25 +152,50 @@ class Worker:
         if time.time() - self._board.value("looked", 0.0) < 10:
             return
         try:
-            self._board.note(paused=not_now(self._policy()), looked=time.time())
+            self._board.note(paused=not_now(self._policy()), looked=time.time(), **self._what_is_over())
         except RecipeError as error:
             self._board.note(problem=str(error), looked=time.time())
+
+    def _what_is_over(self) -> dict[str, Any]:
+        """A policy that was changed makes void what was said under the one before."""
+        changed = _changed_at(self._home / "policy.toml")
+        if changed == self._policy_of:
+            return {}
+        first, self._policy_of = self._policy_of is None, changed
+        return {} if first else {"problem": None, "refusal": None, "refused_at": None, **self._spent()}
 
     def _policy(self) -> Policy:
         return load_policy(self._home / "policy.toml")
 
     def _spent(self) -> dict[str, Any]:
-        """Epsilon of the person, spent and left, for the owner to see."""
+        """Epsilon of the person, spent and left, for the owner to see; and whether a run is no longer answered.
+
+        The second epsilon believes in no coin: it is what a server that knows who was drawn could know.
+        """
         try:
             policy = self._policy()
             ledger = Ledger(self._home / "ledger.sqlite", policy.total_epsilon, policy.delta)
             return {
                 "epsilon": ledger.spent("person"),
                 "epsilon_left": ledger.left("person"),
+                "epsilon_without_sampling": spent_without_sampling(ledger),
                 "delta": policy.delta,
+                "stopped": _why_stopped(Answers(self._home)),
             }
         except FedVoiceError as error:
             return {"problem": str(error)}
+
+
+def _changed_at(path: Path) -> float:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _why_stopped(answers: Answers) -> str | None:
+    """Why the newest run is no longer answered; None if it is, or there is none."""
+    records = list(answers.all().values())
+    return records[-1].stopped if records else None
 
 
 def _what_was_sent(reply: Message) -> dict[str, Any]:
@@ -177,6 +214,8 @@ def main(home: Path, port: int) -> None:
     # Imported here: it brings torch, and the worker's first word should not wait for that.
     from client.app import app
 
+    # What is remembered outside of the home, which its supervisor sees to.
+    shut_home(state_folder())
     _limit_gpu(load_policy(home / "policy.toml"))
     desk = TaskDesk(f"127.0.0.1:{port}", superexec_secret(home).read_bytes())
     Worker(home, desk, app).run()
@@ -191,6 +230,7 @@ def _limit_gpu(policy: Policy) -> None:
 
 if __name__ == "__main__":
     die_with_parent()
+    private_from_now_on()
     # At once, and without a word: whatever is at hand is taken up again by the next worker.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

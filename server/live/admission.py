@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hmac
 import json
+import secrets
 import time
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from server.live import flower_state, signatures
+from server.live.call_numbers import SeenNumbers
+from server.live.forwarded import HEADER, Network, networks
 from server.live.home import ServerHome
 from server.live.limits import Buckets, Limits
 from server.live.registry import Registered, Registry
-from shared_models.errors import EnrolmentError
+from shared_models.call_signature import DIGEST_HEADER, NUMBER_HEADER, SESSION_HEADER
+from shared_models.errors import EnrolmentError, ServiceError
 
 Headers = dict[str, bytes]
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
@@ -26,6 +33,27 @@ class RefusedError(Exception):
         self.status, self.kind, self.reason, self.node = status, kind, reason, node
 
 
+class OtherSessionError(RefusedError):
+    """A device's call that is signed for another session than this process's, which the answer names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a call says of itself before its body is read."""
+
+    method: str
+    target: str
+    """Path and query."""
+    headers: Headers
+    peer: str
+    """The address that it came from."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the body, as signed."""
+        return self.headers.get(DIGEST_HEADER, b"").decode("latin-1")
+
+
 @dataclass(frozen=True, slots=True)
 class GateOptions:
     """What the operator may choose about the gate."""
@@ -35,19 +63,36 @@ class GateOptions:
     """Give the metrics to this machine's processes without the token."""
     takeover_seconds: float = 8.0
     """A device that restarts is let in once its former process has been silent for so long."""
+    proxies: tuple[Network, ...] = ()
+    """Whose ``X-Forwarded-For`` counts."""
 
 
 def gate_options(home: ServerHome) -> GateOptions:
-    """The options in the home's ``gate.json``, or the defaults where there is none."""
-    try:
-        chosen = json.loads(home.path("gate.json").read_text())
-    except (OSError, ValueError):
+    """The options in the home's ``gate.json``, or the defaults where there is none.
+
+    Raises :class:`ServiceError` for one that cannot be read: a server that left it out would be open where its
+    operator thinks it shut.
+    """
+    path, limits = home.path("gate.json"), Limits()
+    if not path.exists():
         return GateOptions()
-    limits = Limits()
-    stranger = replace(limits.stranger, burst=float(chosen.get("stranger_burst", limits.stranger.burst)))
+    try:
+        chosen = dict(json.loads(path.read_text()))
+        burst = float(chosen.pop("stranger_burst", limits.stranger.burst))
+        head_seconds = float(chosen.pop("head_seconds", limits.head_seconds))
+        on_loopback = bool(chosen.pop("metrics_on_loopback", False))
+    except (OSError, ValueError, TypeError) as error:
+        raise ServiceError(
+            f"{path} cannot be read ({error}): mend it, or remove it for the defaults"
+        ) from None
+    proxies = networks(chosen.pop("proxies", []))
+    if chosen:
+        raise ServiceError(f"{path} names {', '.join(sorted(chosen))}, which the gate does not know")
+    stranger = replace(limits.stranger, burst=burst)
     return GateOptions(
-        limits=replace(limits, stranger=stranger),
-        metrics_on_loopback=bool(chosen.get("metrics_on_loopback", False)),
+        limits=replace(limits, stranger=stranger, head_seconds=head_seconds),
+        metrics_on_loopback=on_loopback,
+        proxies=proxies,
     )
 
 
@@ -62,6 +107,9 @@ class Admission:
         self._devices = Buckets(options.limits.device)
         self._known: dict[bytes, Registered] = {}
         self._reloaded_at = -_RELOAD_SECONDS
+        self._numbers = SeenNumbers()
+        self.session = secrets.token_hex(16)
+        """A word of this process's own, which devices sign."""
 
     def registry_changed(self) -> None:
         """Read the registry anew at the next request, rather than within a second."""
@@ -77,7 +125,9 @@ class Admission:
         given = headers.get(flower_state.ADMIN_HEADER, b"")
         if hmac.compare_digest(given, self._token):
             return
-        if path == "/fedvoice/metrics" and self._options.metrics_on_loopback and peer in _LOOPBACK:
+        # What a proxy on this machine passes on comes from loopback too.
+        nearby = peer in _LOOPBACK and HEADER.decode() not in headers
+        if path == "/fedvoice/metrics" and self._options.metrics_on_loopback and nearby:
             return
         self.limit_stranger(peer)
         raise RefusedError(
@@ -86,35 +136,47 @@ class Admission:
             "only this server's operator may do this: the admin token is missing or wrong",
         )
 
-    def device(self, headers: Headers, peer: str, call: str) -> Registered:
-        """The active device that makes this Fleet call; raises :class:`RefusedError` if it is none."""
+    def device(self, call: Call) -> Registered:
+        """The active device that makes this Fleet call; raises :class:`RefusedError` if it is none.
+
+        Its body is still to be compared with :attr:`Call.digest`.
+        """
         try:
-            key = signatures.from_base64(headers.get(flower_state.NODE_KEY_HEADER, b"").decode("latin-1"))
+            key = signatures.from_base64(
+                call.headers.get(flower_state.NODE_KEY_HEADER, b"").decode("latin-1")
+            )
         except EnrolmentError:
             key = b""
         device = self._device(key)
         if device is None:
-            self.limit_stranger(peer)
+            self.limit_stranger(call.peer)
             raise RefusedError(
                 401, "unregistered key", "this key is not registered here: join with a join code"
             )
         node = str(device.node_id)
         if device.state != "active":
-            self.limit_stranger(peer)
+            self.limit_stranger(call.peer)
             raise RefusedError(
                 403, f"{device.state} device", f"this device's key was withdrawn ({device.state})", node
             )
-        # Flower verifies every call's signature after parsing it; what is large or grants entry is verified here.
-        if call in ("activate-node", "push-messages", "push-object"):
-            problem = _signature_problem(headers, key)
-            if problem:
-                self.limit_stranger(peer)
-                raise RefusedError(401, "wrong signature", problem, node)
+        problem = signatures.call_problem(_public_key(key), call.method, call.target, call.headers)
+        if problem:
+            self.limit_stranger(call.peer)
+            raise RefusedError(401, "wrong signature", problem, node)
         if not self._devices.take(key):
             raise RefusedError(
                 429, "too many requests", "too many requests from this device: slow down", node
             )
+        self._is_new(key, call, node)
         return device
+
+    def _is_new(self, key: bytes, call: Call, node: str) -> None:
+        if call.headers.get(SESSION_HEADER, b"") != self.session.encode():
+            reason = "this call was signed for another start of this server: sign it for this one"
+            raise OtherSessionError(401, "another session", reason, node)
+        if not self._numbers.take(key, int(call.headers[NUMBER_HEADER])):
+            reason = "this very call came before: this is a replay, or the device's clock was set back"
+            raise RefusedError(401, "replayed call", reason, node)
 
     def _device(self, key: bytes) -> Registered | None:
         now = time.monotonic()
@@ -124,11 +186,6 @@ class Admission:
         return self._known.get(key)
 
 
-def _signature_problem(headers: Headers, key: bytes) -> str | None:
-    try:
-        proof = signatures.from_base64(headers.get(flower_state.NODE_SIGNATURE_HEADER, b"").decode("latin-1"))
-    except EnrolmentError as error:
-        return str(error)
-    return signatures.signed_now(
-        key, headers.get(flower_state.NODE_TIMESTAMP_HEADER, b"").decode("latin-1"), proof
-    )
+@lru_cache(maxsize=4096)
+def _public_key(pem: bytes) -> EllipticCurvePublicKey:
+    return signatures.public_key(pem)[0]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-async def answer_json(send: Send, status: int, data: object) -> None:
-    """Send plain data as JSON."""
-    await answer(send, status, json.dumps(data).encode(), b"application/json")
+Headers = Iterable[tuple[bytes, bytes]]
 
 
-async def answer(send: Send, status: int, body: bytes, media_type: bytes) -> None:
+async def answer_json(send: Send, status: int, data: object, extra: Headers = ()) -> None:
+    """Send plain data as JSON, with ``extra`` headers."""
+    await answer(send, status, json.dumps(data).encode(), b"application/json", extra)
+
+
+async def answer(send: Send, status: int, body: bytes, media_type: bytes, extra: Headers = ()) -> None:
     """Send a whole response; after a refusal the connection ends."""
     headers = [
+        *extra,
         (b"content-type", media_type),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),

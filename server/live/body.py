@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from pathlib import Path
@@ -21,17 +22,29 @@ class BodyProblemError(Exception):
 
 
 async def read_body(
-    receive: Receive, headers: Iterable[tuple[bytes, bytes]], most_bytes: int, seconds: float
+    receive: Receive,
+    headers: Iterable[tuple[bytes, bytes]],
+    most_bytes: int,
+    seconds: float,
+    digest: str | None = None,
 ) -> bytes:
-    """The whole body. Raises :class:`BodyProblemError` as soon as it is more than ``most_bytes``: by what it
-    announces before a byte is read, or, where it announces nothing, when that much has come."""
+    """The whole body, which has the SHA-256 ``digest`` if one was signed.
+
+    Raises :class:`BodyProblemError` as soon as it is more than ``most_bytes``: by what it announces before a byte is
+    read, or, where it announces nothing, when that much has come.
+    """
     parts: list[bytes] = []
-    await _read(parts.append, receive, headers, most_bytes, seconds)
+    await _read(_Compared(parts.append, digest), receive, headers, most_bytes, seconds)
     return b"".join(parts)
 
 
 async def spool_body(
-    receive: Receive, headers: Iterable[tuple[bytes, bytes]], most_bytes: int, seconds: float, folder: Path
+    receive: Receive,
+    headers: Iterable[tuple[bytes, bytes]],
+    most_bytes: int,
+    seconds: float,
+    folder: Path,
+    digest: str | None = None,
 ) -> IO[bytes]:
     """As :func:`read_body`, into a nameless file in ``folder``: a slow sender's body takes up disk, not memory.
 
@@ -41,7 +54,7 @@ async def spool_body(
         try:
             # Unbuffered: closing a file that a full disk refused has nothing left to write.
             spool = unless_whole.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0))
-            await _read(spool.write, receive, headers, most_bytes, seconds)
+            await _read(_Compared(spool.write, digest), receive, headers, most_bytes, seconds)
             spool.seek(0)
         except OSError as error:
             reason = f"the server cannot store what arrives: {error.strerror}"
@@ -50,8 +63,24 @@ async def spool_body(
     return spool
 
 
+class _Compared:
+    """Keeps the parts of a body, and knows at its end whether it is the one whose digest was signed."""
+
+    def __init__(self, keep: Callable[[bytes], object], digest: str | None) -> None:
+        self._keep, self._digest, self._hash = keep, digest, hashlib.sha256()
+
+    def take(self, part: bytes) -> None:
+        if self._digest is not None:
+            self._hash.update(part)
+        self._keep(part)
+
+    def end(self) -> None:
+        if self._digest is not None and self._hash.hexdigest() != self._digest:
+            raise BodyProblemError(401, "altered body", "the body is not the one that the device signed")
+
+
 async def _read(
-    keep: Callable[[bytes], object],
+    body: _Compared,
     receive: Receive,
     headers: Iterable[tuple[bytes, bytes]],
     most_bytes: int,
@@ -62,9 +91,10 @@ async def _read(
         raise _too_large(most_bytes)
     try:
         async with asyncio.timeout(seconds):
-            await _collect(keep, receive, most_bytes)
+            await _collect(body.take, receive, most_bytes)
     except TimeoutError:
         raise BodyProblemError(408, "too slow", f"the body did not arrive within {seconds:.0f} s") from None
+    body.end()
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from server.live.home import write_secret
 from shared_models.errors import ServiceError
 from shared_models.files import write_atomically
 
@@ -69,7 +68,7 @@ def _make_authority(folder: Path, name: str, now: datetime.datetime) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA384())
     )
-    write_secret(folder / "ca.key", _private(key))
+    write_atomically(folder / "ca.key", _private(key))
     write_atomically(folder / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
 
 
@@ -99,7 +98,7 @@ def _make_server_certificate(folder: Path, hosts: Sequence[str], now: datetime.d
         )
         .sign(signer, hashes.SHA384())
     )
-    write_secret(folder / "server.key", _private(key))
+    write_atomically(folder / "server.key", _private(key))
     write_atomically(folder / "server.pem", certificate.public_bytes(serialization.Encoding.PEM))
 
 

@@ -7,6 +7,7 @@ number: the next process submits another, and the federation goes on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -24,6 +25,7 @@ from shared_models.errors import (
     RecipeError,
     ServiceError,
 )
+from shared_models.private_files import private_from_now_on
 from shared_models.supervision import die_with_parent
 
 if TYPE_CHECKING:
@@ -71,13 +73,14 @@ class Heartbeat:
                 return
             except flower_run.HTTP_ERRORS as error:
                 # The SuperLink has trouble of its own, such as a full disk, and may recover before 60 s are over.
-                print(f"heartbeat: {error}", flush=True)
+                _say(f"heartbeat: {error}")
             self._over.wait(_HEARTBEAT_SECONDS)
 
 
 def main() -> None:
     """Entry point of the process; ends with its supervisor."""
     die_with_parent()
+    private_from_now_on()
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     # Flower reads both when it is imported.
@@ -92,7 +95,7 @@ def main() -> None:
         journal.note(state="stopped", problem=str(error))
         sys.exit(HOPELESS)
     except (FedVoiceError, flower_run.TaskLostError, *flower_run.HTTP_ERRORS) as error:
-        print(f"{type(error).__name__}: {error}", flush=True)
+        _say(f"{type(error).__name__}: {error}")
         journal.note(state="restarting", problem=str(error))
         sys.exit(AGAIN)
     sys.exit(DONE)
@@ -151,8 +154,9 @@ def _federate(
 
     def on_wait(waiting: Waiting) -> None:
         # Said many times a second.
-        if time.time() - journal.standing.updated_at > 1.0 or journal.standing.state != "waiting":
-            journal.note(state="waiting", problem=waiting.reason)
+        if time.time() - journal.standing.updated_at > 1.0 or journal.standing.problem != waiting.reason:
+            said = {"grouped": {kind: dict(words) for kind, words in waiting.grouped.items()}}
+            journal.note(state="waiting", problem=waiting.reason, **(said if waiting.grouped else {}))
 
     def on_asked(asked: int, answered: int) -> None:
         # Hundreds may answer in a second, and each note is a file.
@@ -161,7 +165,8 @@ def _federate(
             journal.note(state="training", problem="", asked=asked, answered=answered)
 
     grid = LiveGrid(task.grid, on_restart=restarted, check=heartbeat.check, on_progress=on_asked)
-    roster = RegisteredRoster(Registry(home.registry).roster, grid)
+    registry = Registry(home.registry)
+    roster = RegisteredRoster(registry.roster, grid, registry.withdrawn)
     federate(grid, replace(plan, roster=roster), on_round, on_wait)
 
 
@@ -190,7 +195,13 @@ def _finish_failed(task: flower_run.ServerTask, reason: str) -> None:
     try:
         task.finish(reason)
     except (flower_run.TaskLostError, FedVoiceError, *flower_run.HTTP_ERRORS) as error:
-        print(f"could not report the failed run: {error}", flush=True)
+        _say(f"could not report the failed run: {error}")
+
+
+def _say(line: str) -> None:
+    """A line for the log, which may lie on a disk that is full: that ends neither a heartbeat nor a run."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

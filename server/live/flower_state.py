@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+import uvicorn
 from flwr.common.constant import (
     HEARTBEAT_DEFAULT_INTERVAL,
     NOOP_ACCOUNT_NAME,
@@ -26,6 +29,8 @@ from flwr.superlink.cli.flower_superlink import flower_superlink
 from google.protobuf.message import DecodeError
 from starlette.middleware import Middleware
 
+from server.live.prompt_connections import prompt_loop, prompt_protocol
+
 ADMIN_HEADER = "x-fedvoice-admin"
 NODE_KEY_HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER
 NODE_SIGNATURE_HEADER = FLEET_HTTP_SIGNATURE_HEADER
@@ -33,10 +38,19 @@ NODE_TIMESTAMP_HEADER = TIMESTAMP_HEADER
 HEARTBEAT_SECONDS = float(HEARTBEAT_DEFAULT_INTERVAL)
 
 
-def run_superlink(arguments: Sequence[str], middleware: Any, **options: Any) -> None:
-    """Run Flower's SuperLink in this process with ``middleware`` before everything else; does not return."""
+def run_superlink(arguments: Sequence[str], middleware: Any, head_seconds: float, **options: Any) -> None:
+    """Run Flower's SuperLink in this process with ``middleware`` before everything else; does not return.
+
+    A connection that has no whole request's head within ``head_seconds`` ends, and no proxy is believed: whose word
+    counts is for the middleware to say.
+    """
     extensions.get_middleware = lambda: (Middleware(middleware, **options),)
     sys.argv = ["flower-superlink", *arguments]
+    ours: dict[str, Any] = {
+        "http": prompt_protocol(head_seconds), "loop": prompt_loop(head_seconds), "proxy_headers": False,
+    }  # fmt: skip
+    # Set as an attribute of the module: Flower offers no parameter for any of the three.
+    flower_superlink.__globals__["uvicorn"] = SimpleNamespace(run=partial(uvicorn.run, **ours))
     flower_superlink()
 
 

@@ -16,15 +16,17 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from server.live import enrolment, flower_state
-from server.live.admission import Admission, GateOptions, RefusedError
+from server.live.admission import Admission, Call, GateOptions, OtherSessionError, RefusedError
 from server.live.answers import answer, answer_json
 from server.live.body import BodyProblemError, read_body, replayed, spool_body
+from server.live.forwarded import peer_of
 from server.live.home import ServerHome
 from server.live.journal import read_standing
 from server.live.metrics import Traffic, figures, prometheus
 from server.live.refusals import Refusals
 from server.live.registry import Registered, Registry
 from server.live.transfers import Answer, Transfers
+from shared_models.call_signature import SESSION_HEADER
 from shared_models.errors import EnrolmentError, FedVoiceError
 
 Scope = MutableMapping[str, Any]
@@ -42,6 +44,7 @@ _FLEET_CALLS = frozenset(
 _OPERATOR = ("/v1/control/", "/v1/runtime/")
 _OPERATOR_PAGES = frozenset({"/fedvoice/status", "/fedvoice/metrics", "/fedvoice/revoke"})
 _OPEN = {"/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/enrol": "POST", "/fedvoice/leave": "POST"}
+_SIGNED_HEADERS = (b"flwr-", b"x-fedvoice-")
 _IN_USE = 412
 """How Flower answers who comes online with the key of a node that is online."""
 _SEEN_SECONDS = 15.0
@@ -77,10 +80,15 @@ class Gate:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        peer = (scope.get("client") or ("unknown", 0))[0]
+        connected = (scope.get("client") or ("unknown", 0))[0]
+        peer = peer_of(connected, scope["headers"], self._options.proxies)
         path = str(scope["path"])
         try:
             await self._serve(scope, receive, send, peer, path)
+        except OtherSessionError as refused:
+            # No fault of the device's: it asks again, signed for this session.
+            told = [(SESSION_HEADER.encode(), self._admission.session.encode())]
+            await answer_json(send, refused.status, {"error": refused.reason}, told)
         except RefusedError as refused:
             self._refusals.note(refused.kind, refused.reason, peer=peer, path=path, node=refused.node)
             await answer_json(send, refused.status, {"error": refused.reason})
@@ -99,7 +107,10 @@ class Gate:
             self._admission.operator(headers, peer, path)
             await self._serve_operator(scope, receive, send, path)
         elif path.startswith(_FLEET) and path[len(_FLEET) :] in _FLEET_CALLS:
-            await self._serve_device(scope, receive, send, headers, peer, path[len(_FLEET) :])
+            _refuse_repeated(scope["headers"])
+            query = bytes(scope.get("query_string", b"")).decode("latin-1")
+            call = Call(method, f"{path}?{query}" if query else path, headers, peer)
+            await self._serve_device(scope, receive, send, call, path[len(_FLEET) :])
         elif path in _OPEN:
             self._admission.limit_stranger(peer)
             if method != _OPEN[path]:
@@ -131,6 +142,7 @@ class Gate:
                 dict(self._heard),
                 self._traffic,
                 dict(self._refusals.counts),
+                self._settings.population,
             )
         )
         if path == "/fedvoice/status":
@@ -185,18 +197,14 @@ class Gate:
         flower_state.unregister_node(flower_state.link_state(app), device.node_id)
         return {"partition": device.partition, "state": device.state}
 
-    async def _serve_device(
-        self, scope: Scope, receive: Receive, send: Send, headers: dict[str, bytes], peer: str, call: str
-    ) -> None:
-        device = self._admission.device(headers, peer, call)
+    async def _serve_device(self, scope: Scope, receive: Receive, send: Send, asked: Call, call: str) -> None:
+        device = self._admission.device(asked)
         self._traffic.requests[call] += 1
-        if call == "activate-node":
-            await self._let_in(scope, device)
         if call == "push-object":
             with self._transfers.arriving(device.node_id):
-                await self._take_object(scope, receive, send, device)
+                await self._take_object(scope, receive, send, asked, device)
         else:
-            await self._forward(scope, receive, send, call, device)
+            await self._forward(scope, receive, send, asked, call, device)
         if time.monotonic() - self._flushed_at > _SEEN_SECONDS:
             await self._flush_seen()
 
@@ -207,10 +215,17 @@ class Gate:
                 flower_state.let_in_again, flower_state.link_state(scope["app"]), device.node_id
             )
 
-    async def _take_object(self, scope: Scope, receive: Receive, send: Send, device: Registered) -> None:
+    async def _take_object(
+        self, scope: Scope, receive: Receive, send: Send, asked: Call, device: Registered
+    ) -> None:
         limits = self._options.limits
         spool = await spool_body(
-            receive, scope["headers"], limits.object_bytes, limits.body_seconds, self._home.folder
+            receive,
+            scope["headers"],
+            limits.object_bytes,
+            limits.body_seconds,
+            self._home.folder,
+            asked.digest,
         )
         with spool:
             size = spool.seek(0, os.SEEK_END)
@@ -221,13 +236,15 @@ class Gate:
                 await self._app(scope, replayed(spool.read(), receive), self._counted(send))
 
     async def _forward(
-        self, scope: Scope, receive: Receive, send: Send, call: str, device: Registered
+        self, scope: Scope, receive: Receive, send: Send, asked: Call, call: str, device: Registered
     ) -> None:
         limits = self._options.limits
-        body = await read_body(receive, scope["headers"], limits.for_fleet(call), limits.body_seconds)
+        most, seconds = limits.for_fleet(call), limits.body_seconds
+        body = await read_body(receive, scope["headers"], most, seconds, asked.digest)
         if call == "push-messages":
             self._check_senders(device, body)
         if call == "activate-node":
+            await self._let_in(scope, device)
             self._traffic.bytes_in += len(body)
             await self._app(scope, replayed(body, receive), self._noting_second(scope, device, send))
             return
@@ -263,7 +280,8 @@ class Gate:
     def _note_second_process(self, scope: Scope, device: Registered) -> None:
         # Or the first one's next start, a few seconds after it died.
         reason = "a second process with this key came while the first is online"
-        peer = (scope.get("client") or ("unknown", 0))[0]
+        connected = (scope.get("client") or ("unknown", 0))[0]
+        peer = peer_of(connected, scope["headers"], self._options.proxies)
         self._refusals.note(
             "key in use", reason, peer=peer, path=str(scope["path"]), node=str(device.node_id)
         )
@@ -298,3 +316,10 @@ class Gate:
         for device in self._registry.devices():
             if device.state != "active":
                 flower_state.unregister_node(state, device.node_id)
+
+
+def _refuse_repeated(headers: list[tuple[bytes, bytes]]) -> None:
+    """Raise :class:`RefusedError` for a call of which the gate would read one header, and Flower another."""
+    names = [name for name, _ in headers if name.startswith(_SIGNED_HEADERS)]
+    if len(names) != len(set(names)):
+        raise RefusedError(400, "repeated header", "a header that says who calls is there twice")

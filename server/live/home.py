@@ -6,7 +6,8 @@
     <home>/admin.token superexec.secret           who may operate it, and who may run its ServerApp
     <home>/federation.json recipe.json            what it serves
     <home>/registry.sqlite superlink.db           devices and invitations; Flower's own state
-    <home>/checkpoints/ rounds.jsonl              what came of it
+    <home>/checkpoints/                           what came of it, to pass on
+    <home>/checkpoints-participation/ rounds.jsonl    who took part, which stays here
     <home>/refusals.jsonl logs/ status.json serve.pid
 """
 
@@ -25,6 +26,7 @@ from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import RecipeError, ServiceError
 from shared_models.files import storage_problems, write_atomically
 from shared_models.join_code import host_and_port
+from shared_models.private_files import private_folder, private_opener
 
 if TYPE_CHECKING:
     from server.live.flower_run import Link
@@ -115,11 +117,11 @@ class ServerHome:
     def create(self, settings: Settings, recipe: Recipe) -> None:
         """Set the home up for this federation; secrets that are there stay as they are."""
         with storage_problems(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
             self.folder.chmod(0o700)
         for secret, size in (("admin.token", 32), ("superexec.secret", 32)):
             if not (self.folder / secret).exists():
-                write_secret(self.folder / secret, secrets.token_hex(size).encode())
+                write_atomically(self.folder / secret, secrets.token_hex(size).encode())
         write_atomically(self.folder / "recipe.json", recipe.model_dump_json(indent=2))
         # Last: a home with this file is whole.
         write_atomically(self.folder / "federation.json", json.dumps(asdict(settings), indent=2))
@@ -167,7 +169,7 @@ class ServerHome:
     def lock(self) -> Iterator[None]:
         """Be the one server of this home for a while. Raises :class:`ServiceError` if another is running."""
         path = self.folder / "serve.pid"
-        with storage_problems(path), path.open("a+") as file:
+        with storage_problems(path), open(path, "a+", opener=private_opener) as file:
             if not _lock(file.fileno()):
                 raise ServiceError(
                     f"a server is running on {self.folder} already (process {_read_pid(path)}): stop it with "
@@ -186,22 +188,9 @@ class ServerHome:
         path = self.folder / "serve.pid"
         if not path.exists():
             return None
-        with path.open("a+") as file:
+        with open(path, "a+", opener=private_opener) as file:
             # Whoever gets the lock is alone; it is given back when the file is closed.
             return None if _lock(file.fileno()) else _read_pid(path)
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read."""
-    with storage_problems(path):
-        partial = path.with_name(f".{path.name}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
 
 
 def _read_pid(path: Path) -> int | None:

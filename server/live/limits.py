@@ -36,6 +36,8 @@ class Limits:
     operator_bytes: int = 256 * _MIB
     body_seconds: float = 120.0
     """How long a request's body may take to arrive."""
+    head_seconds: float = 20.0
+    """How long the handshake may take, and how long a connection may be without a whole request's head."""
 
     def for_fleet(self, call: str) -> int:
         """The largest body of the Fleet API's ``call``."""

@@ -9,7 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from server.live.home import ServerHome
+from shared_models.errors import ServiceError
 from shared_models.join_code import host_and_port
+from shared_models.private_files import private_from_now_on
 from shared_models.supervision import die_with_parent
 
 _OPEN_FILES = 65536
@@ -44,6 +46,7 @@ def allow_open_files() -> None:
 def main() -> None:
     """Entry point of the process; ends with its supervisor."""
     die_with_parent()
+    private_from_now_on()
     allow_open_files()
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
@@ -53,9 +56,14 @@ def main() -> None:
     from server.live.gate import Gate
 
     home = ServerHome(Path(sys.argv[1]))
+    try:
+        options = gate_options(home)
+    except ServiceError as error:
+        sys.exit(str(error))
     flower_state.run_superlink(
-        arguments(home), Gate, home=home, version=version("fedvoice"), options=gate_options(home)
-    )
+        arguments(home), Gate, options.limits.head_seconds,
+        home=home, version=version("fedvoice"), options=options,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

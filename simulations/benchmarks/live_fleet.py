@@ -1,7 +1,8 @@
 """Many devices of the least kind in one process: they enrol, poll, and answer rounds without training.
 
 Each has its own key and its own TLS connection, and asks what a SuperNode asks. What is left out is what costs the
-device and not the server: training, and a signature for every request, which is made anew every twenty seconds.
+device and not the server: training, and Flower's signature for every request, which is made anew every twenty
+seconds. FedVoice's own covers the request, and is made for each.
 """
 
 from __future__ import annotations
@@ -55,6 +56,15 @@ from server.live.flower_state import NODE_KEY_HEADER, NODE_SIGNATURE_HEADER, NOD
 from server.live.signatures import ENROL
 from shared_models import wire
 from shared_models.bundle import PROTOCOL
+from shared_models.call_signature import (
+    DIGEST_HEADER,
+    NUMBER_HEADER,
+    SESSION_HEADER,
+    SIGNATURE_HEADER,
+    CallNumbers,
+    body_digest,
+    signed_content,
+)
 from shared_models.errors import ServiceError
 from shared_models.join_code import JoinCode, host_and_port
 
@@ -83,6 +93,8 @@ class Connection:
         self._host, self._port = host_and_port(address)
         self._context = context
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self.session = ""
+        """The server's session, once it said so."""
 
     async def post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Status and body; a connection that ended is opened again once."""
@@ -108,6 +120,8 @@ class Connection:
         writer.write("\r\n".join([*lines, "", ""]).encode() + body)
         await writer.drain()
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        if f"{SESSION_HEADER}:" in head:
+            self.session = head.split(f"{SESSION_HEADER}:", 1)[1].split("\r\n", 1)[0].strip()
         status = int(head.split(" ", 2)[1])
         if "content-length:" in head:
             size = int(head.split("content-length:", 1)[1].split("\r\n", 1)[0])
@@ -132,6 +146,8 @@ class FleetDevice:
         self._headers: dict[str, str] = {}
         self._signed_at = -_SIGN_SECONDS
         self._node = Node()
+        self._session = ""
+        self._numbers = CallNumbers()
 
     async def enrol(self) -> None:
         """Take a place. Raises :class:`ServiceError`."""
@@ -220,7 +236,11 @@ class FleetDevice:
     async def _call(self, call: str, request: Any, answer: Any) -> Any:
         body, started = request.SerializeToString(), time.monotonic()
         while True:
-            status, content = await self._connection.post(f"/v1/fleet/{call}", body, self._signed())
+            path = f"/v1/fleet/{call}"
+            status, content = await self._connection.post(path, body, self._signed(path, body))
+            if status == 401 and self._connection.session not in ("", self._session):
+                self._session = self._connection.session
+                continue
             if status < 500 and status != 429:
                 break
             self._counts.failures += 1
@@ -233,7 +253,18 @@ class FleetDevice:
         answer.ParseFromString(content)
         return answer
 
-    def _signed(self) -> dict[str, str]:
+    def _signed(self, path: str, body: bytes) -> dict[str, str]:
+        digest, number = body_digest(body), self._numbers.next()
+        proof = self._sign(signed_content(self._session, "POST", path, digest, number))
+        return {
+            **self._flowers_headers(),
+            SESSION_HEADER: self._session,
+            DIGEST_HEADER: digest,
+            NUMBER_HEADER: number,
+            SIGNATURE_HEADER: base64.b64encode(proof).decode(),
+        }
+
+    def _flowers_headers(self) -> dict[str, str]:
         if time.monotonic() - self._signed_at > _SIGN_SECONDS:
             self._signed_at = time.monotonic()
             now = datetime.datetime.now(datetime.UTC).isoformat()

@@ -93,6 +93,14 @@ def _rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         left = status.get("epsilon_left")
         budget = f", {left:.3g} left" if isinstance(left, int | float) else ""
         yield "privacy spent", f"epsilon {status['epsilon']:.3g} at delta {status.get('delta', 0):g}{budget}"
+        if "epsilon_without_sampling" in status:
+            yield (
+                "if the server's coins are not believed",
+                f"epsilon {status['epsilon_without_sampling']:.3g}: every answer at its full cost, which is what a "
+                "server that knows who was drawn could know",
+            )
+    if status.get("stopped"):
+        yield "stopped", str(status["stopped"])
     for label, key in (("paused", "paused"), ("last refusal", "refusal"), ("problem", "problem")):
         if status.get(key):
             yield label, str(status[key])
@@ -104,7 +112,10 @@ def _line(status: Mapping[str, Any]) -> Iterator[str]:
     if "last_round" in status:
         yield f"round {status['last_round']}: {_size(status.get('update_bytes', 0))} of update sent"
     if "epsilon" in status:
-        yield f"epsilon {status['epsilon']:.3g}"
+        beside = status.get("epsilon_without_sampling")
+        yield f"epsilon {status['epsilon']:.3g}" + (
+            "" if beside is None else f" ({beside:.3g} without sampling)"
+        )
     for key in ("paused", "refusal", "problem"):
         if status.get(key):
             yield f"{key}: {status[key]}"

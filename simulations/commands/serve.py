@@ -7,11 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from simulations.commands import console
 
@@ -101,7 +103,9 @@ def status(home: HomeOption = None, as_json: console.JsonOption = False) -> None
     from dataclasses import asdict
 
     from server.live.journal import read_standing
-    from server.live.supervisor import healthy
+    from server.live.places import places
+    from server.live.supervisor import disk_problem, healthy
+    from simulations.commands.serve_reasons import lines, places_line
 
     where = _existing(home)
     standing, devices = read_standing(where.folder), _devices(where)
@@ -110,17 +114,23 @@ def status(home: HomeOption = None, as_json: console.JsonOption = False) -> None
         "up": up,
         **asdict(standing),
         "devices": {state: sum(d.state == state for d in devices) for state in ("active", "revoked", "left")},
+        "places": places(where.settings().population, devices),
         "population": where.settings().population,
         "address": where.settings().address,
+        "disk": disk_problem(where),
     }
     if as_json:
         console.print_json(data)
     else:
-        console.output().print(_status_line(standing) if up else "not running; " + _status_line(standing))
-        console.output().print(
+        told = [
+            _status_line(standing) if up else "not running; " + _last_line(standing),
             f"{data['devices']['active']} of {data['population']} places taken, at {data['address']}",
-            highlight=False,
-        )
+            f"places: {places_line(data['places'])}",
+            *([data["disk"]] if data["disk"] else []),
+            *(f"left out last: {line}" for line in lines(standing.grouped)),
+        ]
+        for line in told:
+            console.output().print(line, highlight=False, markup=False, soft_wrap=True)
     if not up:
         raise typer.Exit(1)
 
@@ -129,6 +139,7 @@ def status(home: HomeOption = None, as_json: console.JsonOption = False) -> None
 def rounds(home: HomeOption = None, as_json: console.JsonOption = False) -> None:
     """List the finished rounds."""
     from server.live.journal import read_rounds
+    from simulations.commands.serve_reasons import cell, grouped_of
 
     done = read_rounds(_existing(home).folder)
     if as_json:
@@ -136,7 +147,7 @@ def rounds(home: HomeOption = None, as_json: console.JsonOption = False) -> None
         return
     table = Table("round", "updates", "left out", "ε", "seconds")
     for line in done:
-        left_out = ", ".join(f"{count} {reason}" for reason, count in line["dropped"].items())
+        left_out = cell(grouped_of(line))
         spent = "" if line["epsilon"] is None else f"{line['epsilon']:.2f}"
         table.add_row(str(line["round"]), str(line["clients"]), left_out, spent, f"{line['seconds']:.1f}")
     console.output().print(table)
@@ -262,10 +273,12 @@ def _serve(where: Any, settings: Any, stay: bool) -> None:
         def show(view: View) -> None:
             nonlocal shown
             text = _status_line(view.standing) + (f"; {view.trouble}" if view.trouble else "")
-            if text != shown and notices.is_terminal:
-                line.update(text)
-            elif text != shown:
-                notices.print(text, highlight=False, markup=False)
+            # The notices may go to a file on a disk that is full.
+            with suppress(OSError):
+                if text != shown and notices.is_terminal:
+                    line.update(Text(text))
+                elif text != shown:
+                    notices.print(text, highlight=False, markup=False, soft_wrap=True)
             shown = text
 
         supervisor = Supervisor(where, show, stay=stay)
@@ -299,6 +312,14 @@ def _status_line(standing: Any) -> str:
     if standing.problem:
         parts.append(standing.problem)
     return ", ".join(parts)
+
+
+def _last_line(standing: Any) -> str:
+    """Of a server that is not running: where it got to. What it waited for is over with it."""
+    from dataclasses import replace
+
+    over = standing.state in ("done", "stopped")
+    return _status_line(standing if over else replace(standing, state="not finished", problem=""))
 
 
 def _ago(seconds: float) -> str:

@@ -125,12 +125,16 @@ def plan_rehearsal(
 
 
 def policy_of(recipe: Recipe) -> Policy:
-    """What the rehearsal's devices allow, in so many words: the recipe's mode, also where that is no privacy."""
+    """What the rehearsal's devices allow, in so many words: the recipe's mode, also where that is no privacy.
+
+    A rehearsal has as few devices, and as small batches, as its machine bears; both are allowed here.
+    """
     if recipe.privacy.mode == "none":
-        return Policy(modes=("none",))
+        return Policy(modes=("none",), minimum_batch=1)
     return Policy(
-        modes=("central",), total_epsilon=1000.0, epsilon_per_run=1000.0, minimum_noise_multiplier=0.01
-    )
+        modes=("central",), total_epsilon=1000.0, epsilon_per_run=1000.0, total_epsilon_without_sampling=1000.0,
+        minimum_noise_multiplier=0.01, minimum_batch=1, minimum_cohort=1,
+    )  # fmt: skip
 
 
 def rehearse(

@@ -18,7 +18,7 @@ from shared_models.config import Recipe
 from shared_models.errors import DeclinedError, FedVoiceError, StorageError
 
 sys.path.insert(0, str(Path(__file__).parent / "live"))
-from live_device import bytes_of, device_of, question
+from live_device import allow, bytes_of, device_of, question
 
 Made = tuple[Path, Recipe]
 
@@ -119,7 +119,7 @@ def test_the_owner_reads_in_full_what_the_server_reads_in_part(device: Made) -> 
 
 def test_the_budget_is_named_and_what_was_spent_is_not(device: Made) -> None:
     home, recipe = device
-    (home / "policy.toml").write_text("total_epsilon = 5.5\nepsilon_per_run = 100.0\n")
+    allow(home, total_epsilon=5.5, epsilon_per_run=100.0)
     bytes_of(ask(home, question(recipe, 1)))
     with pytest.raises(DeclinedError, match=r"policy total_epsilon.*5\.5") as caught:
         ask(home, question(recipe, 2))
@@ -129,7 +129,7 @@ def test_the_budget_is_named_and_what_was_spent_is_not(device: Made) -> None:
 
 def test_more_threads_than_the_owner_gives_are_not_taken(device: Made) -> None:
     home, recipe = device
-    (home / "policy.toml").write_text("cpu_threads = 1\nepsilon_per_run = 100.0\n")
+    allow(home, cpu_threads=1, epsilon_per_run=100.0)
     opened = live_round.LiveRound.open
     from client.device import Device
 

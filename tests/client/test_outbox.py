@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,36 @@ def test_the_same_question_gets_the_same_bytes_and_another_none(tmp_path: Path) 
         assert box.find(*other) is None
 
 
-def test_rounds_long_past_and_other_runs_are_let_go(tmp_path: Path) -> None:
-    box = Outbox(tmp_path)
+def test_no_run_pushes_out_another_and_no_round_an_earlier_one(tmp_path: Path) -> None:
+    box = Outbox(tmp_path, 1.0)
     box.put("old", 9, "w", LETTER)
     for number in range(1, 6):
         box.put("run", number, "w", LETTER)
-    assert [number for number in range(1, 6) if box.find("run", number, "w")] == [4, 5]
-    assert box.find("old", 9, "w") is None
+    assert all(box.find("run", number, "w") == LETTER for number in range(1, 6))
+    assert box.find("old", 9, "w") == LETTER
+
+
+def test_beyond_its_bound_the_oldest_letters_go_and_the_newest_stays_however_large(tmp_path: Path) -> None:
+    size = 0
+    for number in range(1, 6):
+        box = Outbox(tmp_path, 2.5 * size / 1e6 if size else None)
+        box.put("run" if number % 2 else "other", number, "w", LETTER)
+        written = max(tmp_path.rglob("round-*"), key=lambda path: int(path.name.split("-")[1]))
+        os.utime(written, (number, number))
+        size = size or written.stat().st_size
+    kept = [n for n in range(1, 6) if box.find("run" if n % 2 else "other", n, "w")]
+    assert kept == [4, 5]
+    Outbox(tmp_path, 1e-6).put("run", 6, "w", LETTER)
+    assert len(list(tmp_path.rglob("round-*"))) == 1
+    assert Outbox(tmp_path).find("run", 6, "w") == LETTER
+
+
+def test_a_questions_digest_names_its_file_in_full(tmp_path: Path) -> None:
+    one, other = "ab" * 32, "ab" * 31 + "cd"
+    box = Outbox(tmp_path)
+    box.put("run", 3, one, LETTER)
+    assert box.find("run", 3, other) is None
+    assert box.questions() == [one]
 
 
 @pytest.mark.parametrize(

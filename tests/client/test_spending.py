@@ -16,7 +16,7 @@ from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.config import Recipe
 from shared_models.errors import BudgetError, DeclinedError, StaleCopyError
 
-WIDE = Policy(total_epsilon=1000.0, epsilon_per_run=1000.0)
+WIDE = Policy(total_epsilon=1000.0, epsilon_per_run=1000.0, total_epsilon_without_sampling=1000.0)
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -34,9 +34,9 @@ def ledger(folder: Path, policy: Policy = WIDE) -> Ledger:
 
 
 def spend(
-    book: Ledger, claim: Claim, number: int, weights: str = "w", policy: Policy = WIDE, run: str = "run"
+    book: Ledger, claim: Claim, number: int, question: str = "w", policy: Policy = WIDE, run: str = "run"
 ) -> None:
-    reserve_round(book, policy, claim, run=run, round_number=number, weights=weights)
+    reserve_round(book, policy, claim, run=run, round_number=number, question=question)
 
 
 def test_without_a_known_rate_each_round_costs_in_full(tmp_path: Path) -> None:
@@ -61,14 +61,14 @@ def test_with_a_known_rate_the_whole_run_is_paid_for_at_its_first_round(tmp_path
     assert rounds_known(book, "run") == 9
 
 
-def test_the_same_round_on_the_same_weights_is_paid_once_and_on_others_again(tmp_path: Path) -> None:
+def test_the_same_question_is_paid_once_and_another_of_the_same_round_again(tmp_path: Path) -> None:
     book = ledger(tmp_path)
     claim = claim_of(recipe(federation__sampling="poisson"), 100)
     spend(book, claim, 3)
     before = book.spent("person")
     spend(book, claim, 3)
     assert book.spent("person") == before
-    spend(book, claim, 3, weights="others")
+    spend(book, claim, 3, question="others")
     assert book.spent("person") == epsilon_of(
         [SampledGaussian(1.0, 0.05, 10), SampledGaussian(1.0, 1.0, 1)], 1e-5
     )

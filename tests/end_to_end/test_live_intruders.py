@@ -186,7 +186,7 @@ def _problem(home: Path) -> str:
         ({}, Policy(), "policy modes"),
         (
             {"privacy__mode": "central", "privacy__noise_multiplier": 0.05, "federation__rounds": 1},
-            Policy(epsilon_per_run=1e6, total_epsilon=1e6),
+            Policy(epsilon_per_run=1e6, total_epsilon=1e6, minimum_batch=1),
             "policy minimum_noise_multiplier",
         ),
     ],

@@ -170,7 +170,8 @@ class Live:
         **changes: Any,
     ) -> Live:
         """A run that keeps its checkpoints in ``folder``; ``changes`` are fields of the plan."""
-        plan = replace(plan_of(recipe, folder, seeded=False, clients=clients), retry_seconds=1e-4, **changes)
+        quick = {"retry_seconds": 1e-4, "rest_seconds": 0.0} | changes
+        plan = replace(plan_of(recipe, folder, seeded=False, clients=clients), **quick)
         grid = DevicesGrid(plan, behaviours)
         return cls(replace(plan, roster=RegisteredRoster(grid.registered, grid)), grid)
 

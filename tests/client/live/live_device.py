@@ -20,10 +20,10 @@ from tiny_federation import features_of_tests, small_corpus, tiny_model, tiny_re
 
 from client.live.enrolment import enrol
 from client.policy import Policy, as_toml
+from client.question import Question
 from shared_models import wire
-from shared_models.config import Recipe
+from shared_models.config import Recipe, recipe_from_json
 from shared_models.join_code import JoinCode
-from shared_models.partition import weights_hash
 from simulations.preparation import make_devices, prepare
 
 PRIVATE = {
@@ -44,8 +44,14 @@ def device_of(folder: Path, **changes: Any) -> tuple[Path, Recipe]:
     data = prepare(recipe, features_of_tests())
     root = make_devices(folder / "devices", data.train, data.cache)
     home = sorted(path.parent for path in root.glob("*/recordings.json"))[0]
-    (home / "policy.toml").write_text(as_toml(Policy(total_epsilon=50.0, epsilon_per_run=40.0)))
+    allow(home)
     return home, data.recipe
+
+
+def allow(home: Path, **fields: Any) -> None:
+    """Write a policy under which one small device may be a federation, with some fields changed."""
+    small = {"total_epsilon": 50.0, "epsilon_per_run": 40.0, "minimum_batch": 1, "minimum_cohort": 1}
+    (home / "policy.toml").write_text(as_toml(Policy.model_validate(small | fields)))
 
 
 def question(recipe: Recipe, number: int = 1, shift: float = 0.0, **fields: Any) -> RecordDict:
@@ -62,9 +68,11 @@ def question(recipe: Recipe, number: int = 1, shift: float = 0.0, **fields: Any)
 
 
 def digest_of(content: RecordDict) -> str:
-    """The digest by which a device knows these weights."""
-    buffer = content.array_records["shared"]["shared"].data
-    return weights_hash(torch.frombuffer(bytearray(buffer), dtype=torch.float32))
+    """The digest by which a device knows this question."""
+    header = dict(content.config_records["header"])
+    vector = torch.frombuffer(bytearray(content.array_records["shared"]["shared"].data), dtype=torch.float32)
+    weights = wire.Weights(str(header["schema"]), int(header["round"]), vector)  # type: ignore[arg-type]
+    return Question.of(header, recipe_from_json(str(header["recipe"])), weights).digest
 
 
 def bytes_of(reply: Message) -> bytes:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 
+import httpx
+from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.server.superlink.linkstate import sql_linkstate
+from flwr.supercore.protobuf.client import ProtobufClient
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.nodestate import in_memory_nodestate
@@ -28,6 +31,29 @@ def test_the_supernode_finds_connection_and_sleep_as_attributes_of_its_module() 
     assert "time.sleep(3)" in source
     assert set(re.findall(r"(?<!\w)time\.(\w+)\(", source)) == {"sleep"}
     assert "FleetHttpClient.from_server_address(" in inspect.getsource(fleet_http_connection)
+
+
+def test_the_last_interceptor_sees_the_request_as_it_goes_out_and_may_send_it_again() -> None:
+    source = inspect.getsource(ProtobufClient._send)
+    assert "for interceptor in reversed(self._interceptors)" in source
+    assert list(inspect.signature(ProtobufClient.__init__).parameters)[1:3] == ["base_url", "interceptors"]
+    sent: list[str] = []
+
+    class Twice:
+        def intercept(self, context, call_next):  # type: ignore[no-untyped-def]
+            context.request.headers["signed"] = "once"
+            call_next(context)
+            context.request.headers["signed"] = "again"
+            return call_next(context)
+
+    client = FleetHttpClient("https://server", interceptors=[Twice()])
+    client._client = httpx.Client(
+        transport=httpx.MockTransport(
+            lambda asked: sent.append(asked.headers["signed"] + str(asked.content)) or httpx.Response(200)
+        )
+    )
+    client.PullMessages(PullMessagesRequest())
+    assert sent == ["onceb''", "againb''"]
 
 
 def test_more_is_asked_for_only_when_the_last_message_is_done_with() -> None:

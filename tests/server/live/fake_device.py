@@ -35,6 +35,7 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from client.live.call_signer import CallSigner
 from shared_models import wire
 from shared_models.bundle import PROTOCOL
 from shared_models.join_code import JoinCode
@@ -116,6 +117,7 @@ class FakeDevice(threading.Thread):
             interceptors=[
                 RuntimeVersionHttpInterceptor(component_name="SuperNode"),
                 NodeAuthHttpInterceptor(self._key, self._key.public_key()),
+                CallSigner(lambda call: self._key.sign(call, ec.ECDSA(hashes.SHA256()))),
             ],
         )
 

@@ -21,6 +21,7 @@ from fake_device import LEAVE, FakeDevice, enrol, https, new_key, pem_of, proof
 from flwr.proto.control_pb2 import StartRunRequest
 from flwr.proto.fab_pb2 import Fab
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PushMessagesRequest
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.control.control_http_client import ControlHttpClient
@@ -29,12 +30,14 @@ from live_home import invited, make_home
 from tiny_federation import tiny_recipe
 
 from server.live.certificates import ensure_certificates
+from server.live.gate import _FLEET_CALLS
 from server.live.home import ServerHome
 from server.live.limits import Limits
 from server.live.registry import Registry
 from server.live.setup import invite
 from server.live.supervisor import Supervisor
 from shared_models.bundle import bundle, bundle_hash
+from shared_models.call_signature import body_digest, signed_content
 from shared_models.join_code import JoinCode
 from shared_models.supervision import last_lines
 
@@ -48,7 +51,7 @@ pytestmark = pytest.mark.slow
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHome]:
     """A home whose SuperLink runs, with a large allowance for strangers (all tests share one address)."""
     made = make_home(tmp_path_factory.mktemp("server") / "home", tiny_recipe(), POPULATION)
-    made.path("gate.json").write_text(json.dumps({"stranger_burst": 400}))
+    made.path("gate.json").write_text(json.dumps({"stranger_burst": 400, "head_seconds": 3}))
     supervisor = Supervisor(made)
     supervisor.superlink.start()
     try:
@@ -202,24 +205,129 @@ def test_a_second_process_with_the_key_is_refused_while_the_first_lives(home: Se
     assert _last_refusal(home)["kind"] == "key in use"
 
 
+class _Wire(httpx.BaseTransport):
+    """Keeps the last request as it went over the wire: what whoever sees it could send again."""
+
+    def __init__(self, ca: Path) -> None:
+        self._plain = httpx.HTTPTransport(verify=ssl.create_default_context(cafile=str(ca)))
+        self.last: httpx.Request | None = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.last = request
+        return self._plain.handle_request(request)
+
+
+@contextlib.contextmanager
+def _captured(home: ServerHome, device: FakeDevice) -> Iterator[httpx.Request]:
+    """A heartbeat of this device that was served, with all its headers."""
+    node = Registry(home.registry).roster()[device.partition]
+    wire = _Wire(home.path("ca.pem"))
+    with device.client() as client:
+        client._client._transport = wire
+        client._client._mounts = {}
+        asked = ActivateNodeRequest(public_key=pem_of(device._key).encode(), heartbeat_interval=30.0)
+        client.ActivateNode(asked)
+        client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=Node(node_id=node), heartbeat_interval=30.0))
+        assert wire.last is not None
+        yield wire.last
+
+
+def _sent_again(home: ServerHome, request: httpx.Request, **changes: Any) -> httpx.Response:
+    headers = [(k, v) for k, v in request.headers.multi_items() if k not in ("host", "content-length")]
+    with https(home.path("ca.pem")) as client:
+        return client.request(
+            changes.get("method", request.method),
+            _url(home, changes.get("path", request.url.path)),
+            content=changes.get("body", request.content),
+            headers=headers + changes.get("more", []),
+        )
+
+
+def test_a_captured_call_serves_no_other_and_not_twice(home: ServerHome) -> None:
+    """Flower's signature covers a timestamp alone: with it, these headers made other calls for minutes."""
+    _, device = _joined(home)
+    node = Node(node_id=Registry(home.registry).roster()[device.partition])
+    poll = PullMessagesRequest(node=node).SerializeToString()
+    with _captured(home, device) as heard:
+        for changes, kind in (
+            ({}, "replayed call"),
+            ({"path": "/v1/fleet/pull-messages", "body": poll}, "wrong signature"),
+            ({"path": "/v1/fleet/pull-messages"}, "wrong signature"),
+            ({"path": "/v1/fleet/send-node-heartbeat?x=1"}, "wrong signature"),
+            ({"method": "PUT"}, "wrong signature"),
+            ({"more": [("x-fedvoice-number", "1")]}, "repeated header"),
+            ({"more": [("flwr-public-key", "AAAA")]}, "repeated header"),
+        ):  # fmt: skip
+            answer = _sent_again(home, heard, **changes)
+            assert answer.status_code in (400, 401), (changes, answer.text)
+            assert _last_refusal(home)["kind"] == kind, changes
+
+
+def _signed_headers(
+    key: ec.EllipticCurvePrivateKey, path: str, body: bytes, **changes: Any
+) -> dict[str, str]:
+    """The headers of a call, as a device makes them, with some changed before (``signer``, ``number``, ``stamp``)
+    or after signing (any header's name)."""
+    number, signer = changes.pop("number", str(time.time_ns())), changes.pop("signer", key)
+    stamp = changes.pop("stamp", datetime.datetime.now(datetime.UTC).isoformat())
+    content = signed_content(changes.pop("session", ""), "POST", path, body_digest(body), number)
+    return {
+        "flwr-public-key": base64.b64encode(pem_of(key).encode()).decode(),
+        "flwr-timestamp": stamp,
+        "flwr-signature": proof(key, stamp.encode()),
+        "x-fedvoice-session": "",
+        "x-fedvoice-digest": body_digest(body),
+        "x-fedvoice-number": number,
+        "x-fedvoice-signature": proof(signer, content),
+    } | changes  # fmt: skip
+
+
+def test_a_body_that_was_not_signed_does_not_reach_flower(home: ServerHome) -> None:
+    key, device = _joined(home)
+    node = Registry(home.registry).roster()[device.partition]
+    for call, body in (
+        ("push-object", b"x" * 300_000),
+        ("send-node-heartbeat", SendNodeHeartbeatRequest(node=Node(node_id=node)).SerializeToString()),
+    ):
+        path = f"/v1/fleet/{call}"
+        with https(home.path("ca.pem")) as client:
+            told = client.post(_url(home, path), content=body, headers=_signed_headers(key, path, body))
+            session = told.headers["x-fedvoice-session"]
+            signed = _signed_headers(
+                home, key, path, body, session=session, **{"x-fedvoice-session": session}
+            )
+            answer = client.post(_url(home, path), content=body[:-1] + b"y", headers=signed)
+        assert answer.status_code == 401
+        assert "not the one that the device signed" in answer.json()["error"]
+        assert _last_refusal(home)["kind"] == "altered body"
+
+
 def test_stolen_and_old_signatures_are_refused(home: ServerHome) -> None:
     key, _ = _joined(home)
-    old = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=20)).isoformat()
-    now = datetime.datetime.now(datetime.UTC).isoformat()
-    for stamp, signer, told in (
-        (old, key, "replay"),
-        (now, new_key(), "not of this key"),
-        ("soon", key, "unreadable"),
+    path = "/v1/fleet/activate-node"
+    for changes, told in (
+        ({"number": str(time.time_ns() - 1200 * 10**9)}, "replay"),
+        ({"number": str(time.time_ns() + 60 * 10**9)}, "replay"),
+        ({"signer": new_key()}, "not of this key"),
+        ({"number": "soon"}, "unreadable"),
+        ({"x-fedvoice-digest": "0" * 64}, "not of this key"),
+        ({"x-fedvoice-digest": ""}, "unreadable"),
+        ({"x-fedvoice-signature": "?"}, "base64"),
+        ({"x-fedvoice-session": "0" * 32}, "not of this key"),
+        ({}, "another start"),
     ):
-        headers = {
-            "flwr-public-key": base64.b64encode(pem_of(key).encode()).decode(),
-            "flwr-timestamp": stamp,
-            "flwr-signature": proof(signer, stamp.encode()),
-        }
+        headers = _signed_headers(key, path, b"", **changes)
         with https(home.path("ca.pem")) as client:
-            answer = client.post(_url(home, "/v1/fleet/activate-node"), content=b"", headers=headers)
+            answer = client.post(_url(home, path), content=b"", headers=headers)
         assert answer.status_code == 401
         assert told in answer.json()["error"]
+    # Flower's signature alone, which was enough for most calls.
+    headers = {name: value for name, value in headers.items() if name.startswith("flwr-")}
+    for call in sorted(_FLEET_CALLS):
+        with https(home.path("ca.pem")) as client:
+            answer = client.post(_url(home, f"/v1/fleet/{call}"), content=b"", headers=headers)
+        assert answer.status_code == 401, call
+        assert "not signed as" in answer.json()["error"]
 
 
 def test_nobody_answers_for_another(home: ServerHome) -> None:
@@ -289,6 +397,53 @@ def test_a_slow_sender_holds_nobody_up(home: ServerHome) -> None:
         assert _get(home, "/health").status_code == 200
         slow.settimeout(60.0)
         assert b"408" in slow.recv(200)
+
+
+def _tls(home: ServerHome) -> ssl.SSLSocket:
+    host, port = home.settings().address.split(":")
+    context = ssl.create_default_context(cafile=str(home.path("ca.pem")))
+    return context.wrap_socket(socket.create_connection((host, int(port))), server_hostname=host)
+
+
+def _ended_after(connection: socket.socket, started: float, drip: bytes = b"") -> float:
+    """Seconds until the server ended this connection, which is given one byte of ``drip`` every half second."""
+    connection.settimeout(0.5)
+    waiting = iter(drip)
+    while time.monotonic() - started < 30:
+        try:
+            if connection.recv(100) == b"":
+                return time.monotonic() - started
+        except TimeoutError:
+            byte = next(waiting, None)
+            if byte is None:
+                continue
+            with contextlib.suppress(OSError):
+                connection.sendall(bytes([byte]))
+        except OSError:
+            return time.monotonic() - started
+    return float("inf")
+
+
+def test_who_says_nothing_or_too_slowly_is_not_waited_for(home: ServerHome) -> None:
+    """The gate's own limit is 20 s; here it is 3 s."""
+    head = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 100
+    with _tls(home) as silent:
+        assert 2 < _ended_after(silent, time.monotonic()) < 8
+    with _tls(home) as slow:
+        assert 2 < _ended_after(slow, time.monotonic(), drip=head) < 8
+    host, port = home.settings().address.split(":")
+    # No handshake: it connects, and says nothing.
+    with socket.create_connection((host, int(port))) as mute:
+        assert 2 < _ended_after(mute, time.monotonic()) < 8
+    with _tls(home) as again:
+        again.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200" in again.recv(1000)
+        assert 2 < _ended_after(again, time.monotonic(), drip=head) < 8
+
+
+def test_forwarded_addresses_count_from_no_one_here(home: ServerHome) -> None:
+    assert _get(home, "/nowhere", **{"X-Forwarded-For": "203.0.113.9"}).status_code == 404
+    assert _last_refusal(home)["peer"] == "127.0.0.1"
 
 
 def test_too_many_requests_are_refused(home: ServerHome) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import sys
 from pathlib import Path
 
 from flwr.common.constant import HEARTBEAT_PATIENCE, SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE, ErrorCode
@@ -12,6 +14,7 @@ from flwr.server.superlink.linkstate import LinkStateFactory
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.superlink import extensions
 from flwr.superlink import main as superlink_main
+from flwr.superlink.cli.flower_superlink import flower_superlink
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.grid import HttpGrid
 from flwr.superlink.routers.fleet.router import router as fleet_router
@@ -34,6 +37,15 @@ def _state(folder: Path):  # type: ignore[no-untyped-def]
 def test_the_gate_goes_before_all_of_flowers_middleware() -> None:
     assert "*extensions.get_middleware()," in inspect.getsource(superlink_main._get_middleware)
     assert inspect.signature(extensions.get_middleware).parameters == {}
+
+
+def test_the_server_is_started_in_one_place_with_what_we_add_left_open() -> None:
+    source = inspect.getsource(sys.modules[flower_superlink.__module__])
+    assert re.findall(r"\buvicorn\.\w+", source) == ["uvicorn.run"]
+    asked = source[source.index("uvicorn.run(") :].split("\n    )\n", 1)[0]
+    for ours in ("http=", "loop=", "proxy_headers="):
+        assert ours not in asked
+    assert flower_superlink.__globals__ is vars(sys.modules[flower_superlink.__module__])
 
 
 def test_fleet_calls_are_the_ones_that_the_gate_knows() -> None:

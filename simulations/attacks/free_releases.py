@@ -1,0 +1,99 @@
+"""Free releases: after two paid answers, the same rounds asked again in other forms, at no cost to the budget.
+
+A server that may vary a question without paying learns more with every answer. Here it changes the seed, the clipping
+norm, the learning rate and the steps of rounds that were paid for, in two runs by turns, so that each would push the
+other's letters out. What a ledger keyed by run, round and weights alone would have charged is computed beside it: a
+device of that kind answered 20 of 20 for nothing, with twenty times the clip.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from client.policy import Policy
+from client.spending import claim_of
+from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.config import Recipe
+from simulations.attacks.lied_to import LIFTED, LiedTo, fresh_weights, lied_to
+from simulations.attacks.small_federation import small_federation
+
+POPULATION = 1000
+_RUNS = ("A", "B")
+
+
+@dataclass(frozen=True, slots=True)
+class FreeReleases:
+    """What came of one policy."""
+
+    protection: str
+    paid: int
+    """Answers to the first, honest questions."""
+    asked: int
+    """Questions in another form."""
+    answered: int
+    """Of these, different answers that the server got."""
+    epsilon_before: float
+    epsilon: float
+    """What the ledger says after all of them."""
+    epsilon_by_old_keys: float
+    """What it would say if a round on the same weights were paid for once, whatever else is asked."""
+    epsilon_of_answers: float
+    """What was really sent: the plan, and every further answer in full."""
+    reasons: dict[str, int]
+    """Why the others were declined."""
+
+
+def free_releases(variations: int = 20, cache: Path | None = None) -> list[FreeReleases]:
+    """Try it on a device that allows everything, and on one with the policy that ships."""
+    recipe, recordings, where = small_federation(cache)
+    weights = fresh_weights(recipe)
+    found = []
+    for name, policy in (("policy wide open", LIFTED), ("as shipped", Policy())):
+        with lied_to(recordings, where, policy) as device:
+            found.append(_try(name, device, recipe, weights, variations))
+    return found
+
+
+def _try(name: str, device: LiedTo, recipe: Recipe, weights: Tensor, variations: int) -> FreeReleases:
+    first = [device.ask(recipe, weights, 1, run, population=POPULATION) for run in _RUNS]
+    paid = [answer for answer in first if not isinstance(answer, str)]
+    before = device.epsilon
+    seen, reasons = {_bytes(answer) for answer in paid}, Counter[str]()
+    for number in range(variations):
+        varied = _varied(recipe, number)
+        answer = device.ask(varied, weights, 1, _RUNS[number % 2], population=POPULATION)
+        if isinstance(answer, str):
+            reasons[answer.partition(" was ")[0]] += 1
+        else:
+            seen.add(_bytes(answer))
+    answered = len(seen) - len(paid)
+    return FreeReleases(
+        name, len(paid), variations, answered, before, device.epsilon, before,
+        _cost(recipe, len(paid), answered, device.policy.delta), dict(reasons),
+    )  # fmt: skip
+
+
+def _varied(recipe: Recipe, number: int) -> Recipe:
+    """Another question of the same round: each alone was enough for another answer."""
+    kinds = (
+        {"seed": 1000 + number},
+        {"privacy.clipping_norm": 10.0, "seed": 1000 + number},
+        {"client.outer_lr": 1e-3 * (2 + number)},
+        {"client.outer_steps": 2 + number},
+        {"federation.quorum": 2 + number},  # an operator's own to change, and charged
+    )
+    return recipe.override(kinds[number % len(kinds)])
+
+
+def _cost(recipe: Recipe, paid: int, answered: int, delta: float) -> float:
+    claim = claim_of(recipe, POPULATION)
+    further = [SampledGaussian(claim.noise_multiplier, 1.0, answered)] if answered else []
+    return epsilon_of([claim.whole_run] * paid + further, delta)
+
+
+def _bytes(answer: Tensor) -> bytes:
+    return answer.numpy().tobytes()
