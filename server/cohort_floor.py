@@ -40,12 +40,12 @@ def check_cohort(plan: FederationPlan) -> None:
     drawn = sampling_rate(plan) * plan.clients
     if plan.live and federation.quorum > drawn + _ROUNDING:
         raise RecipeError(
-            f"federation.quorum is {federation.quorum} and of the population of {plan.clients} {drawn:.3g} are drawn a "
+            f"federation.quorum is {federation.quorum} and of the population of {plan.clients} {drawn:.6g} are drawn a "
             "round: the first round would never start, so lower the quorum"
         )
     if _floor(plan) > drawn + _ROUNDING:
         raise RecipeError(
-            f"{drawn:.3g} people are expected a round and federation.minimum_cohort is {federation.minimum_cohort}: "
+            f"{drawn:.6g} people are expected a round and federation.minimum_cohort is {federation.minimum_cohort}: "
             "raise federation.cohort and the population, since from so few nothing is released"
         )
 

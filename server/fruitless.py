@@ -14,9 +14,8 @@ from server.gathering import Tally
 from server.plan import FederationPlan, RoundReport
 from server.shrinkage import indistinguishable_from_noise
 from shared_models.errors import FruitlessError, StaleCopyError
+from shared_models.refusals import SERVER_ROLLED_BACK
 
-ROLLED_BACK = "rolled back: "
-"""With this a device's refusal begins when the server asks for a round that it answered on other weights."""
 _LEAST_WITNESSES = 2
 
 
@@ -50,11 +49,10 @@ def refuse_if_rolled_back(tally: Tally) -> None:
 
     One device may err or lie; two, who are half of those that said anything, are believed. Nothing was released yet.
     """
-    witnesses = [reason for reason in tally.devices.values() if ROLLED_BACK in reason]
+    witnesses = [reason for reason in tally.devices.values() if SERVER_ROLLED_BACK in reason]
     heard = len(tally.counted) + tally.refused
     if len(witnesses) >= _LEAST_WITNESSES and 2 * len(witnesses) >= heard:
-        said = witnesses[0].partition(ROLLED_BACK)[2]
+        said = witnesses[0][witnesses[0].find(SERVER_ROLLED_BACK) :]
         raise StaleCopyError(
-            f"{len(witnesses)} devices say that this server is an older copy of itself ({said}): put its newest home "
-            "back, since rounds that were released would be released again"
+            f"{len(witnesses)} devices refuse to answer, since {said}: put the newest copy of its home back"
         )

@@ -16,7 +16,7 @@ from server.plan import FederationPlan
 from server.resting import Rests
 from server.robust import Aggregate, aggregate_for
 from server.round_messages import train_messages
-from server.validation import Drop, Expected, Inspector, UnusableUpdateError
+from server.validation import REFUSALS, Drop, Expected, Inspector, UnusableUpdateError
 from shared_models.compression import update_codec
 from shared_models.errors import WireError
 
@@ -46,7 +46,7 @@ class Tally:
     @property
     def refused(self) -> int:
         """Devices that answered with a reason instead of an update."""
-        return self.kinds[Drop.DECLINED.value] + self.kinds[Drop.FAILED.value]
+        return sum(self.kinds[kind.value] for kind in REFUSALS)
 
     def drop(self, partition: int | None, kind: Drop, reason: str | None = None) -> None:
         """One update more does not count; ``partition`` is None if nobody knows whose it was."""

@@ -26,6 +26,18 @@ class Roster(Protocol):
         """Why the devices of these places are not among those."""
 
 
+class NobodyYet:
+    """A live server's roster before anybody joined."""
+
+    def nodes(self) -> Mapping[int, int]:
+        """See :class:`Roster`."""
+        return {}
+
+    def absences(self, partitions: Iterable[int]) -> Mapping[int, Drop]:
+        """See :class:`Roster`."""
+        return dict.fromkeys(partitions, Drop.NEVER_JOINED)
+
+
 class GreetedRoster:
     """A simulation's clients: all of them are waited for and greeted once, and stay."""
 

@@ -45,7 +45,7 @@ from server.rosters import GreetedRoster, Roster
 from server.rosters import meet_clients as meet_clients
 from server.shrinkage import james_stein_factor, squared_norm
 from shared_models.config import Recipe
-from shared_models.errors import DivergedError, FedVoiceError, FruitlessError, PrivacyError, StorageError
+from shared_models.errors import FedVoiceError, FruitlessError, NotFiniteError, PrivacyError, StorageError
 from shared_models.seeds import generator
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ def federate(
     hears, many times, why a live run pauses.
 
     Raises :class:`CheckpointError` if the folder holds another federation's checkpoints, :class:`RecipeError` if
-    the expected cohort is too small ever to begin, and :class:`DivergedError` for weights that are not finite, which
+    the expected cohort is too small ever to begin, and :class:`NotFiniteError` for weights that are not finite, which
     are never stored; live, :class:`FruitlessError` and :class:`StaleCopyError` (see :mod:`server.fruitless`); in a
     simulation, :class:`FedVoiceError` if too few clients join in time or none sends a usable update.
     """
@@ -273,7 +273,7 @@ def _finite(weights: Tensor, number: int) -> Tensor:
     """The weights, if they are numbers: no others reach a checkpoint or a device."""
     if math.isfinite(squared_norm(weights)):
         return weights
-    raise DivergedError(
+    raise NotFiniteError(
         f"round {number} ends with weights that are not finite: lower federation.server_lr or client.outer_lr in a new "
         "run; the checkpoints hold what was before it"
     )

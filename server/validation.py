@@ -211,6 +211,8 @@ _SAID = {
     "StaleCopyError": Drop.ROLLED_BACK,
 }
 """What a device's word for its error counts as. A device may lie about it, which changes a count and nothing else."""
+REFUSALS = (*_SAID.values(), Drop.FAILED)
+"""What a device that answered without an update is counted as."""
 
 
 def _refusal(reason: str) -> UnusableUpdateError:

@@ -74,8 +74,8 @@ class BundleError(FedVoiceError):
     """A run whose bundle is not this installation's: another version, or code that a device never runs."""
 
 
-class DivergedError(FedVoiceError):
-    """Training that left the finite numbers. The weights of before it are kept."""
+class NotFiniteError(FedVoiceError):
+    """A federation whose weights left the finite numbers. Those of before are kept."""
 
 
 class FruitlessError(FedVoiceError):

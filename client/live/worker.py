@@ -35,6 +35,7 @@ from client.live.status import Noticeboard
 from client.policy import Policy, load_policy
 from client.spending import spent_without_sampling
 from shared_models.bundle import refusal
+from shared_models.config import UNPROTECTED
 from shared_models.disk import room
 from shared_models.errors import (
     BundleError,
@@ -173,14 +174,18 @@ class Worker:
         The second epsilon believes in no coin: it is what a server that knows who was drawn could know.
         """
         try:
-            policy = self._policy()
+            policy, answers = self._policy(), Answers(self._home)
+            if _unprotected(answers):
+                # Not 0: what was sent without noise has no bound.
+                nothing = dict.fromkeys(("epsilon", "epsilon_left", "epsilon_without_sampling", "delta"))
+                return {**nothing, "protection": UNPROTECTED, "stopped": _why_stopped(answers)}
             ledger = Ledger(self._home / "ledger.sqlite", policy.total_epsilon, policy.delta)
             return {
                 "epsilon": ledger.spent("person"),
                 "epsilon_left": ledger.left("person"),
                 "epsilon_without_sampling": spent_without_sampling(ledger),
                 "delta": policy.delta,
-                "stopped": _why_stopped(Answers(self._home)),
+                "stopped": _why_stopped(answers),
             }
         except FedVoiceError as error:
             return {"problem": str(error)}
@@ -196,6 +201,12 @@ def _why_stopped(answers: Answers) -> str | None:
     """Why the newest run is no longer answered; None if it is, or there is none."""
     records = list(answers.all().values())
     return records[-1].stopped if records else None
+
+
+def _unprotected(answers: Answers) -> bool:
+    """Whether anything was ever sent without noise."""
+    answered = [record.recipe or {} for record in answers.all().values() if record.answered]
+    return any(recipe.get("privacy", {}).get("mode") == "none" for recipe in answered)
 
 
 def _what_was_sent(reply: Message) -> dict[str, Any]:

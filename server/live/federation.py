@@ -21,9 +21,12 @@ from shared_models.errors import (
     BundleError,
     CheckpointError,
     FedVoiceError,
+    FruitlessError,
+    NotFiniteError,
     PrivacyError,
     RecipeError,
     ServiceError,
+    StaleCopyError,
 )
 from shared_models.private_files import private_from_now_on
 from shared_models.supervision import die_with_parent
@@ -40,7 +43,9 @@ INITIAL = "initial.safetensors"
 _HEARTBEAT_SECONDS = 10.0
 _ACQUIRE_SECONDS = 30.0
 # What no restart mends.
-_FINAL = (RecipeError, CheckpointError, PrivacyError, BundleError)
+_FINAL = (
+    RecipeError, CheckpointError, PrivacyError, BundleError, StaleCopyError, FruitlessError, NotFiniteError,
+)  # fmt: skip
 
 
 class Heartbeat:
@@ -105,7 +110,7 @@ def run(home: ServerHome, journal: Journal) -> None:
     """Run the home's federation to its last round, as one run of the SuperLink."""
     from server.live import flower_run
 
-    journal.note(state="starting", problem="")
+    journal.note(state="starting", problem="", protection=home.recipe().protection)
     plan = live_plan(home)
     task = _acquire(home.link())
     heartbeat = Heartbeat(task)
@@ -127,11 +132,14 @@ def live_plan(home: ServerHome) -> FederationPlan:
     from safetensors.torch import load_file
 
     from server.app import plan_for
+    from server.release_memory import ReleaseMemory
 
     settings, recipe = home.settings(), home.recipe()
     initial = home.path(INITIAL)
     start = load_file(initial)["weights"] if initial.exists() else None
-    return plan_for(recipe, home.checkpoints, settings.run, settings.population, initial=start)
+    plan = plan_for(recipe, home.checkpoints, settings.run, settings.population, initial=start)
+    memory = ReleaseMemory(settings.run)
+    return replace(plan, forced=settings.forced, memory=memory, charged_until=settings.charged_until)
 
 
 def _federate(

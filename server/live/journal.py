@@ -30,6 +30,9 @@ class Standing:
     """Devices asked in the round that is going on."""
     answered: int = 0
     epsilon: float | None = None
+    """Spent so far; None without privacy, and before the first round."""
+    protection: str = ""
+    """The privacy mode, or ``unprotected``."""
     problem: str = ""
     accepted: int = 0
     """Updates added up since the first round."""

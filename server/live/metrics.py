@@ -12,6 +12,7 @@ from server.live.journal import Standing
 from server.live.places import places
 from server.live.registry import Registered
 from server.validation import Drop
+from shared_models.config import UNPROTECTED
 
 ONLINE_SECONDS = 15.0
 
@@ -70,6 +71,8 @@ def prometheus(data: Mapping[str, Any]) -> str:
     add("devices", "gauge", "Devices by state.", data["devices"], "state")
     add("places", "gauge", "Places of the population by what became of them.", data["places"], "state")
     add("devices_online", "gauge", "Devices heard of within 15 s.", {"": data["online"]})
+    bare = int(data["protection"] == UNPROTECTED)
+    add("unprotected", "gauge", "1 without noise: there is no epsilon, and no bound.", {"": bare})
     if data["epsilon"] is not None:
         add("epsilon", "gauge", "Epsilon spent for a person so far.", {"": data["epsilon"]})
     add("updates_accepted_total", "counter", "Updates added up.", {"": data["accepted"]})
