@@ -268,7 +268,7 @@ class Recipe(Section):
         Without a privacy mode there is no epsilon; it is not 0 but without bound.
         """
         if self.federation.algorithm == "local":
-            return "nothing is sent"
+            return "nothing sent"
         return UNPROTECTED if self.privacy.mode == "none" else self.privacy.mode
 
     def same_run_as(self, other: Recipe) -> bool:

@@ -58,8 +58,8 @@ class Outlook:
         """What to show, a line each."""
         yield f"mode {self.mode}: {_MEANING[self.mode]}"
         yield (
-            f"{people(self.drawn)} of {self.population:,} people expected a round, over {self.rounds} rounds; a round begins "
-            f"once {self.needed} devices are online"
+            f"{people(self.drawn)} of {self.population:,} people expected a round, over {self.rounds} rounds; a round "
+            f"begins once {self.needed} devices are online"
         )
         if self.privacy is not None:
             yield (

@@ -121,14 +121,8 @@ def plan_rehearsal(
     prepared = choose_speakers(chosen, devices, cache, progress)
     changes += resolved_changes(chosen, prepared)
     # Few devices and, mostly, no privacy; and the weights that the simulation begins with.
-    options = [
-        "--recipe",
-        recipe,
-        "--base",
-        "random",
-        "--force",
-        *(word for change in changes for word in ("--set", change)),
-    ]
+    options = ["--recipe", recipe, "--base", "random", "--force"]
+    options += [word for change in changes for word in ("--set", change)]
     return Plan(applied(chosen, changes), options, prepared, policy_of(chosen))
 
 
