@@ -38,6 +38,7 @@ from shared_models.errors import (
     BudgetError,
     CorpusError,
     DeclinedError,
+    DivergedError,
     FedVoiceError,
     StaleCopyError,
     StorageError,
@@ -98,6 +99,7 @@ _KNOWN_TO_THE_SERVER = {
     AudioError: "a recording on the device cannot be used",
     BudgetError: "the device's privacy budget does not allow this round",
     CorpusError: "the device has no usable recordings",
+    DivergedError: "the device's training diverged",
     StaleCopyError: "the device's files are an older copy than what was already counted",
     StorageError: "the device's disk is full or not writable: free some space there",
 }

@@ -9,18 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from client.ledger import Entry, Ledger
 from shared_models.errors import StaleCopyError
 from shared_models.files import write_atomically
-
-
-def state_folder() -> Path:
-    """Where anchors are kept: ``$XDG_STATE_HOME/fedvoice``, by default ``~/.local/state/fedvoice``."""
-    chosen = os.environ.get("XDG_STATE_HOME")
-    return (Path(chosen) if chosen else Path.home() / ".local" / "state") / "fedvoice"
+from shared_models.state_folder import state_folder as state_folder
 
 
 class LedgerAnchor:

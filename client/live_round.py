@@ -37,6 +37,7 @@ from shared_models.config import Recipe
 from shared_models.errors import BudgetError, DeclinedError, StaleCopyError
 from shared_models.files import write_atomically
 from shared_models.partition import Partition
+from shared_models.refusals import SERVER_ROLLED_BACK
 
 
 @dataclass(slots=True)
@@ -127,7 +128,7 @@ class LiveRound:
         repeated = question.digest in record.admitted or record.answered_these_weights(question)
         if question.round <= last and not repeated:
             raise DeclinedError(
-                f"this server was restored from an older copy: it asks for round {question.round} and this device "
+                f"{SERVER_ROLLED_BACK}: it asks for round {question.round} and this device "
                 f"answered round {last}; its rounds up to {last} would be released a second time, so it answers again "
                 f"from round {last + 1} on"
             )

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.accounting import SampledGaussian, epsilon_of, epsilon_shown
 from shared_models.accounting import noise_multiplier_for as noise_multiplier_for
-from shared_models.config import Recipe
+from shared_models.config import Recipe, delta_problem
 from shared_models.errors import CheckpointError, PrivacyError, RecipeError
 
 Sampling = Literal["poisson", "fixed"]
@@ -98,7 +98,7 @@ class Accountant:
                 "amplification by sampling, one person's update replaced by nothing"
             )
         return (
-            f"epsilon {self.epsilon(delta):.3g} at delta {delta:g} for a person (all of their recordings), "
+            f"epsilon {epsilon_shown(self.epsilon(delta))} at delta {delta:g} for a person (all of their recordings), "
             f"by the Gaussian mechanism with noise multiplier {self.noise_multiplier:g} over {self.rounds} "
             f"rounds, composed by privacy loss distributions, assuming {who}."
         )
@@ -111,7 +111,8 @@ def accountant_for(recipe: Recipe, clients: int) -> Accountant | None:
     """The accountant that a recipe asks for with so many clients, or None without privacy.
 
     Finds the noise multiplier where the recipe names a target epsilon. Under pfl-research's scaling the
-    cohort that it assumes is ``privacy.noise_cohort``, drawn from ``privacy.population``.
+    cohort that it assumes is ``privacy.noise_cohort``, drawn from ``privacy.population``. Raises
+    :class:`RecipeError`, also for a delta that is not below one over the population.
     """
     privacy, federation = recipe.privacy, recipe.federation
     if privacy.mode == "none":
@@ -128,6 +129,8 @@ def accountant_for(recipe: Recipe, clients: int) -> Accountant | None:
             f"the accountant's cohort of {cohort} is larger than its population of {population}: set "
             "privacy.population to the number of people that such a cohort would be drawn from"
         )
+    if privacy.delta >= 1 / population:
+        raise RecipeError(delta_problem(privacy.delta, population))
     noise_multiplier = privacy.noise_multiplier
     if noise_multiplier is None:
         if privacy.epsilon is None:

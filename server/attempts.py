@@ -29,10 +29,18 @@ class Attempt:
     """1 for the first."""
     cohort: tuple[int, ...]
     """Partitions, online or not. As secret as the noise."""
+    fruitless: int = 0
+    """Without privacy: how many attempts at this round brought no usable update before."""
 
 
 def begin_attempt(
-    folder: Path, run: str, round_number: int, draw: Callable[[], list[int]], *, redraw: bool = False
+    folder: Path,
+    run: str,
+    round_number: int,
+    draw: Callable[[], list[int]],
+    *,
+    redraw: bool = False,
+    fruitless: int = 0,
 ) -> Attempt:
     """Write down and return the next attempt at a round, with the cohort of the one before if there was one.
 
@@ -42,9 +50,9 @@ def begin_attempt(
     before = latest_attempt(folder, run)
     if before is not None and before.round == round_number:
         cohort = tuple(draw()) if redraw else before.cohort
-        attempt = Attempt(run, round_number, before.number + 1, cohort)
+        attempt = Attempt(run, round_number, before.number + 1, cohort, fruitless)
     else:
-        attempt = Attempt(run, round_number, 1, tuple(draw()))
+        attempt = Attempt(run, round_number, 1, tuple(draw()), fruitless)
     write_atomically(folder / _NAME, json.dumps({"format": FORMAT} | asdict(attempt)))
     return attempt
 
@@ -60,6 +68,8 @@ def latest_attempt(folder: Path, run: str) -> Attempt | None:
         if data["format"] != FORMAT or data["run"] != run:
             return None
         cohort = tuple(int(partition) for partition in data["cohort"])
-        return Attempt(run, int(data["round"]), int(data["number"]), cohort)
+        # Notes of before there was such a count have none.
+        fruitless = int(data.get("fruitless", 0))
+        return Attempt(run, int(data["round"]), int(data["number"]), cohort, fruitless)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -11,7 +11,7 @@ from server.attempts import latest_attempt
 from server.checkpoints import Checkpoint, latest_checkpoint, newest_round, save_checkpoint
 from server.optimizers import ServerOptimizer, build_server_optimizer
 from server.plan import FederationPlan, RoundReport
-from shared_models.config import recipe_from_json
+from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError
 
 
@@ -30,6 +30,11 @@ class FederationState:
     lost: int = 0
     """Rounds that were released and whose checkpoints are gone; they count as spent and are not run again."""
 
+    @property
+    def fruitless(self) -> int:
+        """How many rounds in a row brought nothing."""
+        return self.report.fruitless if self.report is not None else 0
+
 
 def restore(plan: FederationPlan) -> FederationState:
     """Go on from the newest whole checkpoint, or start.
@@ -38,7 +43,8 @@ def restore(plan: FederationPlan) -> FederationState:
     if that file is damaged or gone, running the round again would release it twice and count it once. Such
     rounds are skipped and counted as spent: the weights lose them, and nobody pays twice.
 
-    Raises :class:`CheckpointError` if the folder holds another federation's checkpoints.
+    Raises :class:`CheckpointError` if the folder holds another federation's checkpoints, and
+    :class:`StaleCopyError` if this computer remembers releases that it knows nothing of.
     """
     optimizer = build_server_optimizer(plan.recipe.federation, plan.partition.size)
     accountant = accountant_for(plan.recipe, plan.clients)
@@ -52,8 +58,12 @@ def restore(plan: FederationPlan) -> FederationState:
         begun = attempt.round if attempt is not None else 0
         # A round is only begun once the one before it is in a checkpoint.
         state.lost = max(0, newest_round(plan.folder) - state.round, begun - 1 - state.round)
+        if plan.memory is not None:
+            state.lost += plan.memory.lost(state.round + state.lost, plan.charged_until)
         accountant.step(state.lost)
         state.round += state.lost
+        if plan.memory is not None:
+            plan.memory.move(state.round)
     return state
 
 
@@ -74,10 +84,15 @@ def save(plan: FederationPlan, state: FederationState) -> None:
     )
 
 
+def _is_of_run(recipe: Recipe, plan: FederationPlan) -> bool:
+    # A simulation's learning rate falls over the rounds that there are to be, and its runs repeat.
+    return plan.recipe.same_run_as(recipe) if plan.live else plan.recipe == recipe
+
+
 def _state_of(
     checkpoint: Checkpoint, plan: FederationPlan, optimizer: ServerOptimizer, accountant: Accountant | None
 ) -> FederationState:
-    if recipe_from_json(checkpoint.recipe) != plan.recipe:
+    if not _is_of_run(recipe_from_json(checkpoint.recipe), plan):
         raise CheckpointError(
             f"the checkpoints in {plan.folder} were written with another recipe: resume with that one, or start a "
             "new run"

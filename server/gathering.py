@@ -13,13 +13,17 @@ from server.attempts import Attempt
 from server.downlink import Downlink
 from server.exchange import Exchange
 from server.plan import FederationPlan
+from server.resting import Rests
 from server.robust import Aggregate, aggregate_for
 from server.round_messages import train_messages
-from server.validation import Drop, Expected, Inspector, UnusableUpdateError
+from server.validation import REFUSALS, Drop, Expected, Inspector, UnusableUpdateError
 from shared_models.compression import update_codec
 from shared_models.errors import WireError
 
 _REMEMBERED_ROUNDS = 8
+_SENTENCES_OF_A_KIND = 12
+OTHER_WORDS = "in other words"
+"""Stands for the sentences of a kind that are one too many: devices could make up a new one each."""
 
 
 @dataclass(slots=True)
@@ -32,15 +36,26 @@ class Tally:
     """Partitions."""
     reasons: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+    grouped: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Kind to what was said to how often, for the operator; a few sentences a kind, whatever devices say."""
     devices: dict[int, str] = field(default_factory=dict)
     """Partition to reason."""
     late: dict[int, int] = field(default_factory=dict)
     """Partition to the earlier round that it answered."""
 
+    @property
+    def refused(self) -> int:
+        """Devices that answered with a reason instead of an update."""
+        return sum(self.kinds[kind.value] for kind in REFUSALS)
+
     def drop(self, partition: int | None, kind: Drop, reason: str | None = None) -> None:
         """One update more does not count; ``partition`` is None if nobody knows whose it was."""
-        self.reasons[reason or kind.value] += 1
+        said = reason or kind.value
+        self.reasons[said] += 1
         self.kinds[kind.value] += 1
+        group = self.grouped.setdefault(kind.value, {})
+        shown = said if said in group or len(group) < _SENTENCES_OF_A_KIND else OTHER_WORDS
+        group[shown] = group.get(shown, 0) + 1
         if partition is not None:
             self.devices.setdefault(partition, reason or kind.value)
 
@@ -52,6 +67,7 @@ class Gatherer:
         self._exchange = exchange
         self._plan = plan
         self._downlink = Downlink(plan.recipe.compression, plan.partition, plan.initial)
+        self.rests = Rests(plan.rest_seconds)
         self._asked: dict[int, dict[int, int]] = {}
 
     def gather(
@@ -62,11 +78,9 @@ class Gatherer:
         ``nodes`` are those online, ``counted`` is what each header says under ``seen``.
         """
         plan = self._plan
-        reached = {partition: nodes[partition] for partition in attempt.cohort if partition in nodes}
-        tally = Tally(asked=len(reached))
-        for partition in attempt.cohort:
-            if partition not in reached:
-                tally.drop(partition, Drop.OFFLINE)
+        tally = Tally()
+        reached = self._reached(attempt, nodes, tally)
+        tally.asked = len(reached)
         self._name_the_late(tally)
         self._remember(attempt.round, reached)
         gathered = aggregate_for(plan.recipe.federation, plan.partition.size)
@@ -79,6 +93,20 @@ class Gatherer:
                 tally.drop(partition, Drop.NOT_NEEDED if self._full(gathered) else Drop.NO_REPLY)
         return gathered, tally
 
+    def _reached(self, attempt: Attempt, nodes: Mapping[int, int], tally: Tally) -> dict[int, int]:
+        """Those of the cohort that are asked, as partition to node; the others are dropped by name."""
+        roster, reached = self._plan.roster, {}
+        absent = [partition for partition in attempt.cohort if partition not in nodes]
+        why_absent = roster.absences(absent) if roster and absent else {}
+        for partition in attempt.cohort:
+            if partition not in nodes:
+                tally.drop(partition, why_absent.get(partition, Drop.OFFLINE))
+            elif roster is not None and (why := self.rests.why(partition)):
+                tally.drop(partition, Drop.RESTING, why)
+            else:
+                reached[partition] = nodes[partition]
+        return reached
+
     def _take(self, messages: list[Message], inspector: Inspector, gathered: Aggregate, tally: Tally) -> None:
         arriving = self._exchange.ask(messages, self._plan.deadline, lambda: self._full(gathered))
         for reply in arriving:
@@ -88,6 +116,8 @@ class Gatherer:
                 update = inspector.update(reply)
             except UnusableUpdateError as error:
                 tally.drop(partition, error.kind, str(error))
+                if partition is not None:
+                    self.rests.refused(partition, error.kind, str(error))
                 continue
             except WireError as error:
                 tally.drop(partition, Drop.MALFORMED, str(error))
@@ -97,6 +127,7 @@ class Gatherer:
                 continue
             gathered.add(partition, update)
             tally.counted.append(partition)
+            self.rests.over(partition)
 
     def _full(self, gathered: Aggregate) -> bool:
         """Whether an over-sampled round has its cohort; those who come after it are not needed."""

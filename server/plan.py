@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from server.release_memory import ReleaseMemory
 from server.rosters import Roster
-from shared_models.config import Recipe
+from shared_models.config import UNPROTECTED, Recipe
 from shared_models.partition import Partition
 
 
@@ -42,14 +43,28 @@ class RoundReport:
     """The dropped by :class:`server.validation.Drop`, a closed set of names, for counters."""
     dropped_devices: dict[int, str] = field(default_factory=dict, repr=False)
     """Partition to reason, of this round's cohort. For the server's own log only."""
+    grouped: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The dropped by kind, and within it by what was said: as ``dropped``, with a bound on the sentences."""
     late: dict[int, int] = field(default_factory=dict, repr=False)
     """Partition to the earlier round that its reply, which came during this one, belonged to."""
     private: bool = False
+    signal: float | None = None
+    """James-Stein factor of the released mean, in mode central: about 0 where it cannot be told from noise."""
+    fruitless: int = 0
+    """So many rounds in a row, with this one, brought nothing (:mod:`server.fruitless`)."""
+
+    @property
+    def protection(self) -> str:
+        """The privacy mode, or ``unprotected``; without one epsilon is not 0 but without bound."""
+        return "central" if self.private else UNPROTECTED
 
     def public(self) -> dict[str, Any]:
         """What anybody may see: with privacy what follows from the released weights and the recipe alone."""
-        told = {name: getattr(self, name) for name in ("round", "rounds", "epsilon", "update_norm")}
-        return told if self.private else told | {"clients": self.clients, "dropped": dict(self.kinds)}
+        names = ("round", "rounds", "protection", "epsilon", "update_norm")
+        told = {name: getattr(self, name) for name in names}
+        if self.private:
+            return told | {"signal": self.signal}
+        return told | {"clients": self.clients, "dropped": dict(self.kinds)}
 
     def state(self) -> dict[str, Any]:
         """Plain data for a checkpoint."""
@@ -73,8 +88,11 @@ class Waiting:
     online: int
     """Devices of the population that are online, if that is what is waited for; else 0."""
     quorum: int
+    """How many must be online, so that enough can be expected to be drawn of them; else 0."""
     seconds: float
     """For how long it has waited so far."""
+    grouped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Who did not count in the attempt that came to nothing, by kind and by what was said."""
 
 
 OnRound = Callable[[RoundReport, Tensor], None]
@@ -106,8 +124,16 @@ class FederationPlan:
     """Who is online, in a live run; None greets all clients once, and waits for every one of them."""
     retry_seconds: float = 1.0
     """Live: the first pause before a round without a usable update is begun again; doubles up to a minute."""
+    rest_seconds: float = 30.0
+    """Live: the first pause before a device that declined or failed is asked again; see :mod:`server.resting`."""
     storage_seconds: float = 86_400.0
     """Live: how long a round that is done waits for space on the disk before the run ends."""
+    forced: bool = False
+    """The operator knows that noise dominates, and wants the rounds all the same."""
+    memory: ReleaseMemory | None = None
+    """What this computer remembers of released rounds, in a live run."""
+    charged_until: int = 0
+    """Rounds up to this are counted as spent where the memory has them and the checkpoints do not."""
 
     @property
     def live(self) -> bool:

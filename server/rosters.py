@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from server.exchange import replies
+from server.validation import Drop
 from shared_models.errors import FedVoiceError, WireError
 
 _POLL_SECONDS = 0.02
@@ -20,6 +21,21 @@ class Roster(Protocol):
 
     def nodes(self) -> Mapping[int, int]:
         """Partition to Flower node id, of every device that is online now."""
+
+    def absences(self, partitions: Iterable[int]) -> Mapping[int, Drop]:
+        """Why the devices of these places are not among those."""
+
+
+class NobodyYet:
+    """A live server's roster before anybody joined."""
+
+    def nodes(self) -> Mapping[int, int]:
+        """See :class:`Roster`."""
+        return {}
+
+    def absences(self, partitions: Iterable[int]) -> Mapping[int, Drop]:
+        """See :class:`Roster`."""
+        return dict.fromkeys(partitions, Drop.NEVER_JOINED)
 
 
 class GreetedRoster:
@@ -36,22 +52,44 @@ class GreetedRoster:
         self._nodes = self._nodes or meet_clients(self._grid, self._expected, self._seconds)
         return self._nodes
 
+    def absences(self, partitions: Iterable[int]) -> Mapping[int, Drop]:
+        """See :class:`Roster`: all of them were there once."""
+        return dict.fromkeys(partitions, Drop.OFFLINE)
+
 
 class RegisteredRoster:
     """A live run's devices: those that the registry knows as active and whose node is online now.
 
     ``registered`` gives partition to Flower node id; the two numbers were bound together at enrolment, so a
-    device cannot take another's place by claiming its partition.
+    device cannot take another's place by claiming its partition. ``withdrawn`` gives the places whose device
+    left or was shut out; nobody gets them again.
     """
 
-    def __init__(self, registered: Callable[[], Mapping[int, int]], grid: Grid) -> None:
+    def __init__(
+        self,
+        registered: Callable[[], Mapping[int, int]],
+        grid: Grid,
+        withdrawn: Callable[[], Collection[int]] = tuple,
+    ) -> None:
         self._registered = registered
+        self._withdrawn = withdrawn
         self._grid = grid
 
     def nodes(self) -> Mapping[int, int]:
         """See :class:`Roster`."""
         online = set(self._grid.get_node_ids())
         return {partition: node for partition, node in self._registered().items() if node in online}
+
+    def absences(self, partitions: Iterable[int]) -> Mapping[int, Drop]:
+        """See :class:`Roster`."""
+        active, gone = set(self._registered()), set(self._withdrawn())
+
+        def why(partition: int) -> Drop:
+            if partition in active:
+                return Drop.OFFLINE
+            return Drop.WITHDRAWN if partition in gone else Drop.NEVER_JOINED
+
+        return {partition: why(partition) for partition in partitions}
 
 
 def meet_clients(grid: Grid, expected: int, seconds: float) -> dict[int, int]:

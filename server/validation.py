@@ -32,11 +32,17 @@ _LONGEST_HEADER = 1 << 16
 class Drop(StrEnum):
     """The closed set of names under which an update does not count."""
 
+    NEVER_JOINED = "never joined"
+    WITHDRAWN = "withdrawn"
     OFFLINE = "offline"
+    RESTING = "resting"
     NO_REPLY = "no reply"
     TOO_LATE = "too late"
     NOT_NEEDED = "not needed"
     DECLINED = "declined"
+    DISK = "disk"
+    DIVERGED = "diverged"
+    ROLLED_BACK = "rolled back"
     FAILED = "failed"
     NOT_ASKED = "not asked"
     SENT_TWICE = "sent twice"
@@ -198,8 +204,20 @@ def printable(text: str) -> str:
     return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
 
 
+_SAID = {
+    "DeclinedError": Drop.DECLINED,
+    "StorageError": Drop.DISK,
+    "DivergedError": Drop.DIVERGED,
+    "StaleCopyError": Drop.ROLLED_BACK,
+}
+"""What a device's word for its error counts as. A device may lie about it, which changes a count and nothing else."""
+REFUSALS = (*_SAID.values(), Drop.FAILED)
+"""What a device that answered without an update is counted as."""
+
+
 def _refusal(reason: str) -> UnusableUpdateError:
-    return UnusableUpdateError(Drop.DECLINED if "DeclinedError" in reason else Drop.FAILED, reason)
+    kind = next((kind for word, kind in _SAID.items() if word in reason), Drop.FAILED)
+    return UnusableUpdateError(kind, reason)
 
 
 def _pieces(reply: Message) -> tuple[dict[str, object], Array]:

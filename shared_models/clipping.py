@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared_models.errors import PrivacyError, WireError
+from shared_models.errors import DivergedError, PrivacyError, WireError
 
 _BLOCK = 1 << 16
 SMALLEST_NORM = 1e-12
@@ -53,7 +53,7 @@ def clip(update: Tensor, norm: float, *, in_place: bool = False) -> tuple[Tensor
     flat = require_float32(update)
     before = l2_norm(flat)
     if not math.isfinite(before):
-        raise WireError(
+        raise DivergedError(
             "the update holds NaN or infinite numbers: training diverged, so lower the learning rate"
         )
     if before <= norm:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +19,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from shared_models.compression_config import CompressionConfig as CompressionConfig
 from shared_models.errors import RecipeError
+from shared_models.federation_config import SCHEDULE
 from shared_models.federation_config import FederationConfig as FederationConfig
 from shared_models.recipe_section import Section
 from shared_models.vocoder_config import VocoderConfig as VocoderConfig
+
+UNPROTECTED = "unprotected"
 
 
 class CorpusConfig(Section):
@@ -131,9 +135,14 @@ class PrivacyConfig(Section):
 
     mode: Literal["none", "central"] = "none"
     epsilon: float | None = Field(None, gt=0, description="Target; the noise multiplier follows from it.")
-    delta: float = Field(1e-5, gt=0, lt=1)
+    delta: float = Field(1e-5, gt=0, lt=1, description="Below one over the population.")
     noise_multiplier: float | None = Field(None, gt=0, description="Instead of epsilon.")
     clipping_norm: float = Field(0.5, gt=0, description="C, over a user's whole update.")
+    shrinkage: bool = Field(
+        False,
+        description="Shrink each released mean by the positive-part James-Stein factor: where noise dominates, a round "
+        "changes next to nothing. It reads what is released anyway and costs no privacy.",
+    )
     population: int | None = Field(
         None, ge=1, description="Users that noise_cohort is drawn from; the clients themselves without it."
     )
@@ -147,6 +156,12 @@ class PrivacyConfig(Section):
     def _one_target(self) -> PrivacyConfig:
         if self.mode != "none" and (self.epsilon is None) == (self.noise_multiplier is None):
             raise ValueError("give exactly one of epsilon and noise_multiplier")
+        return self
+
+    @model_validator(mode="after")
+    def _small_delta(self) -> PrivacyConfig:
+        if self.mode != "none" and self.population is not None and self.delta >= 1 / self.population:
+            raise ValueError(delta_problem(self.delta, self.population))
         return self
 
 
@@ -247,6 +262,21 @@ class Recipe(Section):
         return self
 
     @property
+    def protection(self) -> str:
+        """What protects the people in what is sent, in a word: the privacy mode, or ``unprotected``.
+
+        Without a privacy mode there is no epsilon; it is not 0 but without bound.
+        """
+        if self.federation.algorithm == "local":
+            return "nothing sent"
+        return UNPROTECTED if self.privacy.mode == "none" else self.privacy.mode
+
+    def same_run_as(self, other: Recipe) -> bool:
+        """Whether both differ in nothing but the schedule, which an operator may change during a run."""
+        apart = {name: getattr(self.federation, name) for name in SCHEDULE}
+        return self == other.model_copy(update={"federation": other.federation.model_copy(update=apart)})
+
+    @property
     def digest(self) -> str:
         """A hash of everything above: runs with equal digests and equal data give equal weights."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
@@ -266,6 +296,19 @@ class Recipe(Section):
             )
         chosen = self.override(self.arms[name])
         return chosen.model_copy(update={"arms": {}})
+
+
+def delta_problem(delta: float, population: float) -> str:
+    """Why ``delta`` does not do for so many people."""
+    return (
+        f"privacy.delta {delta:g} is not below one over the population of {population:g}, so that publishing one "
+        f"person outright would be allowed: set privacy.delta to {default_delta(population):g} or less"
+    )
+
+
+def default_delta(population: float) -> float:
+    """The largest power of ten that is at most a tenth of one over the population."""
+    return float(f"1e{-1 - math.ceil(math.log10(population) - 1e-9)}")
 
 
 def parse_recipe(data: Mapping[str, Any], *, where: str) -> Recipe:

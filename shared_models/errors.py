@@ -38,6 +38,10 @@ class WireError(FedVoiceError):
     """A message that does not hold what the receiver agreed to: names, shapes, round, finiteness."""
 
 
+class DivergedError(WireError):
+    """An update that is no longer finite: training diverged. Nothing of it may be sent."""
+
+
 class LacksAnchorError(WireError):
     """Weights that came as the change since others, which this device does not have. The server sends those."""
 
@@ -70,6 +74,14 @@ class BundleError(FedVoiceError):
     """A run whose bundle is not this installation's: another version, or code that a device never runs."""
 
 
+class NotFiniteError(FedVoiceError):
+    """A federation whose weights left the finite numbers. Those of before are kept."""
+
+
+class FruitlessError(FedVoiceError):
+    """A live run whose rounds bring nothing, again and again, until somebody looks after it."""
+
+
 class ServiceError(FedVoiceError):
     """A live server or device that cannot start or go on: a second one on its home, a port in use, a lost peer."""
 
@@ -79,4 +91,4 @@ class DeclinedError(FedVoiceError):
 
 
 class StaleCopyError(FedVoiceError):
-    """A device's files that are older than what was already released from it, as after a restored backup."""
+    """A device's or server's files that are older than what was already released from it, as from a backup."""

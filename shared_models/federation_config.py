@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from shared_models.recipe_section import Section
 
+SCHEDULE = ("rounds", "quorum", "deadline_seconds")
+"""The fields that a live server's operator may change while a run goes on: how long, and for whom a round waits."""
+
 
 class FederationConfig(Section):
     """The server's side of a round."""
@@ -34,7 +37,22 @@ class FederationConfig(Section):
         None, gt=0, description="Updates that come later in a round are not counted; an hour if empty."
     )
     quorum: int = Field(
-        1, ge=1, description="Live: a round starts when so many devices are online. Waiting costs no privacy."
+        1,
+        ge=0,
+        description="Live: a round starts when so many drawn devices can be expected among those online (sampling "
+        "rate x online), which is decided before anybody is drawn. Waiting costs no privacy; 0 waits for nobody.",
+    )
+    minimum_cohort: int = Field(
+        4,
+        ge=0,
+        description="Mode central, outside of simulations: nothing is released from rounds in which fewer devices can "
+        "be expected, neither of the whole population nor of those online; 0 for no floor.",
+    )
+    patience: int = Field(
+        3,
+        ge=1,
+        description="Live: the run stops after so many rounds in a row without an update, or, in mode central, whose "
+        "released mean cannot be told from noise.",
     )
     over_sampling: float = Field(
         1.0,

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from shared_models.disk import room
 from shared_models.errors import StorageError
 from shared_models.private_files import private_folder, private_opener
 
@@ -99,8 +100,10 @@ def storage_problems(path: Path) -> Iterator[None]:
 def explain_storage(error: OSError, path: Path | str) -> StorageError | None:
     """The sentence for a failed write to ``path``, or None where the failure is not about storage."""
     if error.errno in _FULL:
+        left = room(path)
         return StorageError(
             f"the disk that holds {path} is full: free some space and resume; what was there is intact"
+            + (f" ({left} in {Path(path).parent})" if left else "")
         )
     if error.errno in _REFUSED:
         return StorageError(

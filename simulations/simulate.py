@@ -117,7 +117,7 @@ def run_arm(
     if recipe.federation.algorithm not in {"local", "centralised"}:
         outcome["bytes_per_client_round"] = sum(bytes_a_round(recipe.compression, plan.partition))
         outcome["coordinates"] = plan.partition.size
-    return outcome | {"epsilon": privacy_statement(recipe, plan)}
+    return outcome | {"protection": recipe.protection, "epsilon": privacy_statement(recipe, plan)}
 
 
 def privacy_statement(recipe: Recipe, plan: FederationPlan) -> dict[str, Any] | None:

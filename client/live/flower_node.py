@@ -1,11 +1,12 @@
 """Flower's SuperNode (1.41) as a FedVoice device runs it.
 
-``tests/client/live/test_supernode_contract.py`` fails if what is taken from Flower's insides here changes. Two
+``tests/client/live/test_supernode_contract.py`` fails if what is taken from Flower's insides here changes. Three
 things are adapted:
 
 - the connection: every call is signed whole, replies that were refused are told in words, traffic is counted, and
   a message is in the journal until it was answered, so that a device that dies in between takes it up again;
   where one may have been lost on its way, the node comes online anew and is asked again;
+- what is fetched: a device that keeps declining says so from a question's envelope, without its weights;
 - the waiting: it sleeps 3 s between polls, which here follows what goes on.
 
 The tasks that this SuperNode hands out are answered by way of :mod:`client.live.flower_tasks`.
@@ -22,6 +23,8 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 import httpx
+from flwr.app import Error, Message
+from flwr.common.constant import ErrorCode
 from flwr.common.serde import message_from_proto
 from flwr.common.serde import message_to_proto as proto_of
 from flwr.proto.fleet_pb2 import (
@@ -32,7 +35,9 @@ from flwr.proto.fleet_pb2 import (
     PullMessagesResponse,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
 from flwr.supercore.protobuf.client import ProtobufClientInterceptor
 from flwr.supercore.run import RunNotRunningException
@@ -41,6 +46,7 @@ from flwr.supernode.cli.flower_supernode import flower_supernode
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from client.live.call_signer import CallSigner
+from client.live.restraint import Restraint
 from shared_models.errors import StorageError
 
 DEVICE_REFUSED = 77
@@ -95,6 +101,8 @@ class SuperNodeHooks:
     """This device's signature (ECDSA with SHA-256) of a call."""
     known_node: int | None
     """The node id under which this very device may still be taken to be online, after it died uncleanly."""
+    restraint: Restraint
+    """Whether a question is worth fetching."""
 
 
 def run_supernode(arguments: Sequence[str], hooks: SuperNodeHooks) -> None:
@@ -210,6 +218,8 @@ def _adapted(conn: Any, hooks: SuperNodeHooks) -> Any:
         kept = replayed.pop() if replayed else None
         found = _received(receive) if kept is None else _unpacked(kept, node_id)
         watcher.polled(found is not None)
+        if found is not None and kept is None and declined_unseen(found[0]):
+            return None
         if found is not None:
             message, tree = found
             in_hand[:] = [(message.metadata.run_id, message.metadata.message_id)]
@@ -221,6 +231,15 @@ def _adapted(conn: Any, hooks: SuperNodeHooks) -> Any:
         elif kept is not None:
             journal.clear()
         return found
+
+    def declined_unseen(message: Message) -> bool:
+        words = hooks.restraint.words() if message.metadata.message_type == "train" else None
+        return words is not None and _answered_at_once(message, words, send, push_object, confirm)
+
+    def noted_send(message: Message, tree: ObjectTree, seconds: float) -> Any:
+        sent = send(message, tree, seconds)
+        hooks.restraint.answered((message.error.reason or "it failed") if message.has_error() else None)
+        return sent
 
     def counted_pull(run_id: int, object_id: str) -> bytes:
         try:
@@ -240,8 +259,25 @@ def _adapted(conn: Any, hooks: SuperNodeHooks) -> Any:
         """Not yet: see ``receive_or_take_up``."""
 
     return (
-        node_id, receive_or_take_up, send, get_run, get_fab, counted_pull, counted_push, confirm_later,
+        node_id, receive_or_take_up, noted_send, get_run, get_fab, counted_pull, counted_push, confirm_later,
     )  # fmt: skip
+
+
+def _answered_at_once(message: Message, words: str, send: Any, push_object: Any, confirm: Any) -> bool:
+    """Whether the server took a refusal of a message whose content was not fetched."""
+    reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, words), reply_to=message)
+    reply.metadata.__dict__["_message_id"] = reply.object_id
+    run_id = message.metadata.run_id
+    try:
+        wanted, session = send(reply, get_object_tree(reply), 0.0)
+        for object_id, content in get_all_nested_objects(reply).items():
+            if object_id in wanted:
+                push_object(run_id, session, object_id, content.deflate())
+        confirm(run_id, message.metadata.message_id)
+    except (RunNotRunningException, httpx.HTTPError, RuntimeError):
+        # Then the message is handled as any other, whose answer is tried again.
+        return False
+    return True
 
 
 def _received(receive: Callable[[], Any]) -> Any:

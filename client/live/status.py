@@ -59,6 +59,13 @@ def read(folder: Path, writer: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def forget(folder: Path, writer: str, kept: tuple[str, ...] = ()) -> None:
+    """Drop what a process that is about to start again once wrote, but for its ``kept`` fields."""
+    fields = {name: value for name, value in read(folder, writer).items() if name in kept}
+    with contextlib.suppress(StorageError, OSError):
+        write_atomically(folder / f"{writer}.json", json.dumps(fields))
+
+
 def merged(
     supervisor: Mapping[str, Any], node: Mapping[str, Any], worker: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from client.live.home import Membership, superexec_secret, this_computer
 from client.live.inbox import Inbox
 from client.live.keys import DeviceKey
 from client.live.pace import Pace
+from client.live.restraint import Restraint
 from client.live.status import Noticeboard, read
 from shared_models.errors import StorageError
 from shared_models.files import write_atomically
@@ -107,6 +108,7 @@ def main(home: Path, port: int) -> int:
         pause=lambda wished: time.sleep(pace.next_pause() if wished > 1 else _LOCAL_PAUSE),
         sign=lambda call: key.prove(b"", call),
         known_node=died_online(home),
+        restraint=Restraint(home / "policy.toml"),
     )
     arguments = [
         "--superlink", membership.server,

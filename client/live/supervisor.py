@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import socket
 import sys
 import threading
@@ -22,6 +21,7 @@ from client.live import status
 from client.live.flower_node import DEVICE_REFUSED
 from client.live.holding import only_one
 from client.live.home import Membership, superexec_secret
+from shared_models.disk import room, shortage
 from shared_models.errors import StorageError
 from shared_models.files import storage_problems, write_atomically
 from shared_models.private_files import shut_home
@@ -86,8 +86,8 @@ class _Pair:
             return
         if max(self._node.waits_seconds, self._worker.waits_seconds) > 0:
             return
-        if shutil.disk_usage(self._home).free < _LEAST_FREE_BYTES:
-            self.board.note(state="waiting for disk", problem=_full(self._home))
+        if full := shortage(self._home, _LEAST_FREE_BYTES):
+            self.board.note(state="waiting for disk", problem=full)
             return
         try:
             self._begin()
@@ -103,6 +103,8 @@ class _Pair:
 
     def _begin(self) -> None:
         # A port that is taken in between ends the SuperNode, and the next start asks for another.
+        status.forget(self._home / "live", "worker")
+        status.forget(self._home / "live", "supernode", kept=("received", "sent"))
         port = _free_port()
         self._node.command = _python("client.live.supernode", self._home, port)
         self._worker.command = _python("client.live.worker", self._home, port)
@@ -153,8 +155,8 @@ def _publish(
 
 def _full(home: Path) -> str:
     return (
-        f"the disk that holds {home} is full: free some space there, and the device goes on by itself; nothing "
-        "was lost"
+        f"the disk that holds {home} is full ({room(home)}): free some space there, and the device goes on by "
+        "itself; nothing was lost"
     )
 
 

@@ -35,6 +35,8 @@ from client.live.status import Noticeboard
 from client.policy import Policy, load_policy
 from client.spending import spent_without_sampling
 from shared_models.bundle import refusal
+from shared_models.config import UNPROTECTED
+from shared_models.disk import room
 from shared_models.errors import (
     BundleError,
     DeclinedError,
@@ -60,6 +62,8 @@ class Worker:
         self._home, self._desk, self._app = home, desk, app
         self._board = Noticeboard(home / "live", "worker")
         self._pace = Pace(least=0.05, most=0.5)
+        self._policy_of: float | None = None
+        """When the policy that was last looked at was written."""
 
     def run(self) -> None:
         """Answer tasks until the process ends."""
@@ -103,7 +107,8 @@ class Worker:
             return
         task.answer(reply)
         if training:
-            self._board.note(**{**self._spent(), **_what_was_sent(reply), "state": "waiting"})
+            over = {"problem": None, "refusal": None, "refused_at": None}
+            self._board.note(**{**over, **self._spent(), **_what_was_sent(reply), "state": "waiting"})
 
     def _refusal(self, task: ClaimedTask, message: Message) -> str | None:
         if task.kind != CLIENT_APP:
@@ -132,9 +137,13 @@ class Worker:
         elif type(error) is FedVoiceError:
             # What client.app made of an error in training: its kind, without a name or a file.
             told = str(error)
+        if "StorageError" in for_owner:
+            for_owner += f"; {room(self._home)} where {self._home} lies"
         declined = isinstance(error, DeclinedError)
         noted: dict[str, Any] = (
-            {"refusal": for_owner, "refused_at": time.time()} if declined else {"problem": for_owner}
+            {"refusal": for_owner, "refused_at": time.time(), "problem": None}
+            if declined
+            else {"problem": for_owner, "refusal": None, "refused_at": None}
         )
         self._board.note(**{**self._spent(), **noted, "state": "waiting"})
         task.refuse(told)
@@ -144,9 +153,17 @@ class Worker:
         if time.time() - self._board.value("looked", 0.0) < 10:
             return
         try:
-            self._board.note(paused=not_now(self._policy()), looked=time.time())
+            self._board.note(paused=not_now(self._policy()), looked=time.time(), **self._what_is_over())
         except RecipeError as error:
             self._board.note(problem=str(error), looked=time.time())
+
+    def _what_is_over(self) -> dict[str, Any]:
+        """A policy that was changed makes void what was said under the one before."""
+        changed = _changed_at(self._home / "policy.toml")
+        if changed == self._policy_of:
+            return {}
+        first, self._policy_of = self._policy_of is None, changed
+        return {} if first else {"problem": None, "refusal": None, "refused_at": None, **self._spent()}
 
     def _policy(self) -> Policy:
         return load_policy(self._home / "policy.toml")
@@ -157,23 +174,39 @@ class Worker:
         The second epsilon believes in no coin: it is what a server that knows who was drawn could know.
         """
         try:
-            policy = self._policy()
+            policy, answers = self._policy(), Answers(self._home)
+            if _unprotected(answers):
+                # Not 0: what was sent without noise has no bound.
+                nothing = dict.fromkeys(("epsilon", "epsilon_left", "epsilon_without_sampling", "delta"))
+                return {**nothing, "protection": UNPROTECTED, "stopped": _why_stopped(answers)}
             ledger = Ledger(self._home / "ledger.sqlite", policy.total_epsilon, policy.delta)
             return {
                 "epsilon": ledger.spent("person"),
                 "epsilon_left": ledger.left("person"),
                 "epsilon_without_sampling": spent_without_sampling(ledger),
                 "delta": policy.delta,
-                "stopped": _why_stopped(Answers(self._home)),
+                "stopped": _why_stopped(answers),
             }
         except FedVoiceError as error:
             return {"problem": str(error)}
+
+
+def _changed_at(path: Path) -> float:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def _why_stopped(answers: Answers) -> str | None:
     """Why the newest run is no longer answered; None if it is, or there is none."""
     records = list(answers.all().values())
     return records[-1].stopped if records else None
+
+
+def _unprotected(answers: Answers) -> bool:
+    """Whether anything was ever sent without noise."""
+    answered = [record.recipe or {} for record in answers.all().values() if record.answered]
+    return any(recipe.get("privacy", {}).get("mode") == "none" for recipe in answered)
 
 
 def _what_was_sent(reply: Message) -> dict[str, Any]:

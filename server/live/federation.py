@@ -7,6 +7,7 @@ number: the next process submits another, and the federation goes on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -20,9 +21,12 @@ from shared_models.errors import (
     BundleError,
     CheckpointError,
     FedVoiceError,
+    FruitlessError,
+    NotFiniteError,
     PrivacyError,
     RecipeError,
     ServiceError,
+    StaleCopyError,
 )
 from shared_models.private_files import private_from_now_on
 from shared_models.supervision import die_with_parent
@@ -39,7 +43,9 @@ INITIAL = "initial.safetensors"
 _HEARTBEAT_SECONDS = 10.0
 _ACQUIRE_SECONDS = 30.0
 # What no restart mends.
-_FINAL = (RecipeError, CheckpointError, PrivacyError, BundleError)
+_FINAL = (
+    RecipeError, CheckpointError, PrivacyError, BundleError, StaleCopyError, FruitlessError, NotFiniteError,
+)  # fmt: skip
 
 
 class Heartbeat:
@@ -72,7 +78,7 @@ class Heartbeat:
                 return
             except flower_run.HTTP_ERRORS as error:
                 # The SuperLink has trouble of its own, such as a full disk, and may recover before 60 s are over.
-                print(f"heartbeat: {error}", flush=True)
+                _say(f"heartbeat: {error}")
             self._over.wait(_HEARTBEAT_SECONDS)
 
 
@@ -94,7 +100,7 @@ def main() -> None:
         journal.note(state="stopped", problem=str(error))
         sys.exit(HOPELESS)
     except (FedVoiceError, flower_run.TaskLostError, *flower_run.HTTP_ERRORS) as error:
-        print(f"{type(error).__name__}: {error}", flush=True)
+        _say(f"{type(error).__name__}: {error}")
         journal.note(state="restarting", problem=str(error))
         sys.exit(AGAIN)
     sys.exit(DONE)
@@ -104,7 +110,7 @@ def run(home: ServerHome, journal: Journal) -> None:
     """Run the home's federation to its last round, as one run of the SuperLink."""
     from server.live import flower_run
 
-    journal.note(state="starting", problem="")
+    journal.note(state="starting", problem="", protection=home.recipe().protection)
     plan = live_plan(home)
     task = _acquire(home.link())
     heartbeat = Heartbeat(task)
@@ -126,11 +132,14 @@ def live_plan(home: ServerHome) -> FederationPlan:
     from safetensors.torch import load_file
 
     from server.app import plan_for
+    from server.release_memory import ReleaseMemory
 
     settings, recipe = home.settings(), home.recipe()
     initial = home.path(INITIAL)
     start = load_file(initial)["weights"] if initial.exists() else None
-    return plan_for(recipe, home.checkpoints, settings.run, settings.population, initial=start)
+    plan = plan_for(recipe, home.checkpoints, settings.run, settings.population, initial=start)
+    memory = ReleaseMemory(settings.run)
+    return replace(plan, forced=settings.forced, memory=memory, charged_until=settings.charged_until)
 
 
 def _federate(
@@ -153,8 +162,9 @@ def _federate(
 
     def on_wait(waiting: Waiting) -> None:
         # Said many times a second.
-        if time.time() - journal.standing.updated_at > 1.0 or journal.standing.state != "waiting":
-            journal.note(state="waiting", problem=waiting.reason)
+        if time.time() - journal.standing.updated_at > 1.0 or journal.standing.problem != waiting.reason:
+            said = {"grouped": {kind: dict(words) for kind, words in waiting.grouped.items()}}
+            journal.note(state="waiting", problem=waiting.reason, **(said if waiting.grouped else {}))
 
     def on_asked(asked: int, answered: int) -> None:
         # Hundreds may answer in a second, and each note is a file.
@@ -163,7 +173,8 @@ def _federate(
             journal.note(state="training", problem="", asked=asked, answered=answered)
 
     grid = LiveGrid(task.grid, on_restart=restarted, check=heartbeat.check, on_progress=on_asked)
-    roster = RegisteredRoster(Registry(home.registry).roster, grid)
+    registry = Registry(home.registry)
+    roster = RegisteredRoster(registry.roster, grid, registry.withdrawn)
     federate(grid, replace(plan, roster=roster), on_round, on_wait)
 
 
@@ -192,7 +203,13 @@ def _finish_failed(task: flower_run.ServerTask, reason: str) -> None:
     try:
         task.finish(reason)
     except (flower_run.TaskLostError, FedVoiceError, *flower_run.HTTP_ERRORS) as error:
-        print(f"could not report the failed run: {error}", flush=True)
+        _say(f"could not report the failed run: {error}")
+
+
+def _say(line: str) -> None:
+    """A line for the log, which may lie on a disk that is full: that ends neither a heartbeat nor a run."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -152,6 +152,7 @@ class Gate:
                 dict(self._heard),
                 self._traffic,
                 dict(self._refusals.counts),
+                self._settings.population,
             )
         )
         if path == "/fedvoice/status":

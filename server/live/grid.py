@@ -32,6 +32,12 @@ class Pace:
     """How long a reply's objects may take to follow its announcement: Flower's own limit."""
     offline_seconds: float = 60.0
     """A device that Flower took for offline (60 s after its last sign) is given up so much later."""
+    again_seconds: float = 1.0
+    most_again_seconds: float = 60.0
+
+    def before_again(self, times: int) -> float:
+        """Seconds until a question that was sent again ``times`` before may be once more."""
+        return min(self.most_again_seconds, self.again_seconds * 2.0 ** min(times, 32))
 
 
 @dataclass(slots=True)
@@ -46,6 +52,9 @@ class _Asked:
     lost: bool = False
     """No answer will come under the numbers so far."""
     offline_since: float | None = None
+    resent: int = 0
+    again_at: float = 0.0
+    """Before then it is not sent again: the whole weights would go to a device that ends at each of them."""
 
 
 @dataclass(slots=True)
@@ -180,8 +189,13 @@ class LiveGrid(Grid):
                 if time.monotonic() - asked.offline_since > self._pace.offline_seconds:
                     given_up.append(asked)
             elif asked.lost or activation != asked.activation:
+                asked.offline_since = None
+                if time.monotonic() < asked.again_at:
+                    continue
+                asked.again_at = time.monotonic() + self._pace.before_again(asked.resent)
+                asked.resent += 1
                 asked.message = _again(asked.message)
-                asked.activation, asked.lost, asked.offline_since = activation, False, None
+                asked.activation, asked.lost = activation, False
                 again.append(asked)
             else:
                 asked.offline_since = None

@@ -51,6 +51,12 @@ class Settings:
     """By which devices keep their personal parameters apart."""
     update_bytes: int
     """Size of one update on the wire, float32: what a device may send in a round follows from it."""
+    target_epsilon: float | None = None
+    """What the operator asked for when the recipe's noise was settled; more rounds cost more than it."""
+    forced: bool = False
+    """The operator started in spite of what spoke against it (``fedvoice serve --force``)."""
+    charged_until: int = 0
+    """Rounds up to this that the home has forgotten are counted as spent (``--charge-lost``)."""
 
     @property
     def address(self) -> str:

@@ -30,11 +30,16 @@ class Standing:
     """Devices asked in the round that is going on."""
     answered: int = 0
     epsilon: float | None = None
+    """Spent so far; None without privacy, and before the first round."""
+    protection: str = ""
+    """The privacy mode, or ``unprotected``."""
     problem: str = ""
     accepted: int = 0
     """Updates added up since the first round."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Others, by reason."""
+    """Others, by kind (:class:`server.validation.Drop`), since the first round."""
+    grouped: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Who was left out of the last round, or of the last attempt at one: kind, what was said, how many."""
     resent: int = 0
     """Messages sent again, because their device had restarted or the SuperLink had lost them."""
     round_seconds: float = 0.0
@@ -55,7 +60,8 @@ class Journal:
             self.standing.accepted += int(line["clients"])
             self.standing.epsilon = line.get("epsilon")
             self.standing.round_seconds = float(line.get("seconds", 0.0))
-            dropped.update(line.get("dropped", {}))
+            dropped.update(line.get("kinds", {}))
+            self.standing.grouped = line.get("grouped", {})
         self.standing.dropped = dict(dropped)
 
     def note(self, **changes: Any) -> None:
@@ -71,11 +77,17 @@ class Journal:
     def round_done(self, report: Mapping[str, Any]) -> None:
         """Add a finished round. Raises :class:`StorageError` on a full disk, before the round's checkpoint."""
         append_line(self._rounds, json.dumps({**report, "time": round(time.time(), 3)}))
+        # A process that goes on is told of the last round once more, and counted it when it read the file.
+        new = report["round"] > self.standing.round
         dropped = Counter(self.standing.dropped)
-        dropped.update(report["dropped"])
+        dropped.update(report["kinds"] if new else {})
+        # What held the round up is over with it.
         self.note(
+            state="training",
+            problem="",
+            grouped=report["grouped"],
             round=report["round"],
-            accepted=self.standing.accepted + int(report["clients"]),
+            accepted=self.standing.accepted + (int(report["clients"]) if new else 0),
             dropped=dict(dropped),
             epsilon=report["epsilon"],
             round_seconds=report["seconds"],

@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from server.live.journal import Standing
+from server.live.places import places
 from server.live.registry import Registered
+from server.validation import Drop
+from shared_models.config import UNPROTECTED
 from shared_models.shown_text import shown
 
 ONLINE_SECONDS = 15.0
@@ -31,13 +34,15 @@ def figures(
     heard: Mapping[bytes, float],
     traffic: Traffic,
     refusals: Mapping[str, int],
+    population: int,
 ) -> dict[str, Any]:
     """Everything at once, as plain data; ``heard`` is when each key last asked for something (Unix time)."""
-    now = time.time()
-    states = Counter(device.state for device in devices)
+    now, known = time.time(), list(devices)
+    states = Counter(device.state for device in known)
     return {
         **asdict(standing),
         "devices": dict(states),
+        "places": places(population, known, heard, now),
         "online": sum(1 for at in heard.values() if now - at < ONLINE_SECONDS),
         "bytes_in": traffic.bytes_in,
         "bytes_out": traffic.bytes_out,
@@ -65,17 +70,30 @@ def prometheus(data: Mapping[str, Any]) -> str:
     add("asked", "gauge", "Devices asked in the round going on.", {"": data["asked"]})
     add("answered", "gauge", "Of these, how many answered.", {"": data["answered"]})
     add("devices", "gauge", "Devices by state.", data["devices"], "state")
+    add("places", "gauge", "Places of the population by what became of them.", data["places"], "state")
     add("devices_online", "gauge", "Devices heard of within 15 s.", {"": data["online"]})
+    bare = int(data["protection"] == UNPROTECTED)
+    add("unprotected", "gauge", "1 without noise: there is no epsilon, and no bound.", {"": bare})
     if data["epsilon"] is not None:
         add("epsilon", "gauge", "Epsilon spent for a person so far.", {"": data["epsilon"]})
     add("updates_accepted_total", "counter", "Updates added up.", {"": data["accepted"]})
-    add("updates_dropped_total", "counter", "Updates left out.", data["dropped"], "reason")
+    add("updates_dropped_total", "counter", "Updates left out.", by_kind(data["dropped"]), "reason")
+    last = {kind: sum(words.values()) for kind, words in data["grouped"].items()}
+    add("left_out", "gauge", "Left out of the last attempt at a round.", by_kind(last), "reason")
     add("messages_resent_total", "counter", "Messages sent again.", {"": data["resent"]})
     add("refusals_total", "counter", "Requests turned away.", data["refusals"], "reason")
     add("requests_total", "counter", "Requests by kind.", data["requests"], "kind")
     add("received_bytes_total", "counter", "Bytes received from devices.", {"": data["bytes_in"]})
     add("sent_bytes_total", "counter", "Bytes sent to devices.", {"": data["bytes_out"]})
     return "\n".join(out) + "\n"
+
+
+def by_kind(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts under every kind there is, and under no other name: a device's own words never become a label."""
+    totals = dict.fromkeys((kind.value for kind in Drop), 0)
+    for kind, count in counts.items():
+        totals[kind if kind in totals else Drop.FAILED.value] += count
+    return totals
 
 
 def _whole(name: str, labels: str, value: float) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shared_models.disk import room
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.files import storage_problems
 from shared_models.private_files import private_file
@@ -174,6 +175,10 @@ class Registry:
         """Partition -> Flower node id of the active devices."""
         return {d.partition: d.node_id for d in self.devices() if d.state == "active"}
 
+    def withdrawn(self) -> set[int]:
+        """The places whose device left or was shut out."""
+        return {d.partition for d in self.devices() if d.state != "active"}
+
     def seen(self, moments: Mapping[bytes, float]) -> None:
         """Note when devices (by key) were last heard of."""
         with self._writing() as connection:
@@ -185,12 +190,12 @@ class Registry:
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         # One connection a call: it costs 0.1 ms, and nothing is shared between threads or processes.
-        with contextlib.closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            try:
+        try:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as connection:
+                connection.execute("PRAGMA synchronous=FULL")
                 yield connection
-            except sqlite3.OperationalError as error:
-                raise _explain(error, self.path) from error
+        except sqlite3.OperationalError as error:
+            raise _explain(error, self.path) from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -207,7 +212,10 @@ class Registry:
 
 def _explain(error: sqlite3.OperationalError, path: Path) -> ServiceError:
     if "full" in str(error):
-        return ServiceError(f"the disk that holds {path} is full: free some space; what was there is intact")
+        return ServiceError(
+            f"the disk that holds {path} is full: free some space; what was there is intact ({room(path)} in "
+            f"{path.parent})"
+        )
     return ServiceError(f"the registry {path} cannot be used ({error}): check the disk and its rights")
 
 

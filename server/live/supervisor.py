@@ -16,6 +16,7 @@ from server.live.certificates import ensure_certificates
 from server.live.federation import DONE, HOPELESS
 from server.live.home import ServerHome
 from server.live.journal import Standing, read_standing
+from shared_models.disk import shortage
 from shared_models.errors import ServiceError, StorageError
 from shared_models.files import storage_problems
 from shared_models.join_code import host_and_port
@@ -25,6 +26,10 @@ from shared_models.supervision import BackOff, Child, last_lines
 _TICK_SECONDS = 0.25
 _CERTIFICATE_SECONDS = 6 * 3600.0
 _START_SECONDS = 90.0
+_TROUBLE_SECONDS = 20.0
+"""For how long a restart is shown while what was started again runs."""
+_LEAST_FREE_BYTES = 16 * 1024 * 1024
+"""Less than a checkpoint of the packaged model takes."""
 _ONE_HEAP = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
@@ -76,7 +81,8 @@ class Supervisor:
             home.log_folder / "federation.log",
             back_off=pauses,
         )
-        self._trouble = ""
+        self._troubles: dict[str, tuple[str, float]] = {}
+        """By child: what happened to it, and when."""
         self._checked_at = time.monotonic()
 
     def stop(self) -> None:
@@ -124,11 +130,24 @@ class Supervisor:
     def _tend(self, child: Child) -> None:
         try:
             code = child.ended()
-            if child.tend():
-                self._trouble = "" if code is None else f"{child.name} ended ({code}) and was started again"
+            if child.tend() and code is not None:
+                self._note_trouble(child, f"{child.name} ended ({code}) and was started again")
         except StorageError as error:
             # Its log cannot be written now: the next tick tries again.
-            self._trouble = str(error)
+            self._note_trouble(child, str(error))
+
+    def _note_trouble(self, child: Child, what: str) -> None:
+        self._troubles[child.name] = (what, time.monotonic())
+
+    def trouble(self) -> str:
+        """What is wrong now: a full disk first, then what ended lately; a child that runs well again is no trouble."""
+        now = time.monotonic()
+        for child in (self.superlink, self.federation):
+            _, since = self._troubles.get(child.name, ("", now))
+            if now - since > _TROUBLE_SECONDS and (child.running or child.exit_code == DONE):
+                del self._troubles[child.name]
+        lately = "; ".join(what for what, _ in self._troubles.values())
+        return disk_problem(self._home) or lately
 
     def wait_until_healthy(self) -> None:
         """Wait for the SuperLink to answer. Raises :class:`ServiceError` if it does not start."""
@@ -152,7 +171,15 @@ class Supervisor:
 
     def _show(self) -> None:
         standing = read_standing(self._home.folder)
-        self._on_change(View(standing, self.superlink.restarts, self.federation.restarts, self._trouble))
+        self._on_change(View(standing, self.superlink.restarts, self.federation.restarts, self.trouble()))
+
+
+def disk_problem(home: ServerHome) -> str | None:
+    """What is to be said of the disk that holds the home: that it is full, with the folder and what is free.
+
+    Asked of the disk itself, since a server whose disk is full cannot write that down.
+    """
+    return shortage(home.folder, _LEAST_FREE_BYTES)
 
 
 def healthy(home: ServerHome, seconds: float = 2.0) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shared_models.clipping import l2_norm
 from shared_models.compression.codec import Codec, Payload, Vector, check_length, read_scales
-from shared_models.errors import WireError
+from shared_models.errors import DivergedError, WireError
 
 _FACTOR = 4
 
@@ -82,7 +82,7 @@ def _finite(vector: Tensor, size: int) -> Vector:
     array: Vector = vector.detach().cpu().contiguous().numpy()
     # A sum of finite numbers may overflow; extremes cannot, and NaN comes through them.
     if array.size and not (np.isfinite(array.max()) and np.isfinite(array.min())):
-        raise WireError(
+        raise DivergedError(
             "the vector holds NaN or infinite numbers: training diverged, so lower the learning rate"
         )
     return array

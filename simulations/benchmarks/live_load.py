@@ -58,7 +58,7 @@ def measure_load(
     tell: Callable[[str], None],
 ) -> Load:
     """A server of its own with so many devices: idle for a while, then some rounds with all of them."""
-    options = [*serve_options, "--population", str(devices)]
+    options = [*serve_options, "--population", str(devices), "--base", "random", "--force"]
     # Rounds begin when one more has joined, after the idle time.
     for name, value in (("rounds", rounds), ("cohort", devices), ("quorum", devices)):
         options += ["--set", f"federation.{name}={value}"]

@@ -134,12 +134,16 @@ def rounds_progress(title: str, rounds: int, *, quiet: bool = False) -> Iterator
 
 def figures_of(metrics: Mapping[str, Any]) -> str:
     """The few numbers beside a bar: ``loss 0.812  validation 0.901  ε 3.20``; what is missing is left out."""
-    shown = (("loss", "train_loss", ".3f"), ("validation", "validation_loss", ".3f"), ("ε", "epsilon", ".2f"))
+    from shared_models.accounting import epsilon_shown
+
+    shown = (("loss", "train_loss", ".3f"), ("validation", "validation_loss", ".3f"))
     parts = []
     for label, key, form in shown:
         value = metrics.get(key)
         if isinstance(value, int | float) and math.isfinite(value):
             parts.append(f"{label} {value:{form}}")
+    if isinstance(spent := metrics.get("epsilon"), int | float):
+        parts.append(f"ε {epsilon_shown(spent)}")
     return "  ".join(parts)
 
 

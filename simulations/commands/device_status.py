@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared_models.accounting import epsilon_shown
+from shared_models.config import UNPROTECTED
 from shared_models.shown_text import shown
 from simulations.commands import console
 
@@ -92,15 +94,23 @@ def _rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     yield "not sent", "recordings, texts, your voice's own numbers, losses"
     yield "traffic", f"{_size(status.get('sent', 0))} sent, {_size(status.get('received', 0))} received"
+    if status.get("protection") == UNPROTECTED:
+        yield (
+            "privacy",
+            f"{UNPROTECTED}: updates were sent without noise, and no epsilon bounds what they tell",
+        )
     if "epsilon" in status:
         left = status.get("epsilon_left")
         budget = f", {left:.3g} left" if isinstance(left, int | float) else ""
-        yield "privacy spent", f"epsilon {status['epsilon']:.3g} at delta {status.get('delta', 0):g}{budget}"
+        yield (
+            "privacy spent",
+            f"epsilon {epsilon_shown(status['epsilon'])} at delta {status.get('delta', 0):g}{budget}",
+        )
         if "epsilon_without_sampling" in status:
             yield (
                 "if the server's coins are not believed",
-                f"epsilon {status['epsilon_without_sampling']:.3g}: every answer at its full cost, which is what a "
-                "server that knows who was drawn could know",
+                f"epsilon {epsilon_shown(status['epsilon_without_sampling'])}: every answer at its full cost, which is "
+                "what a server that knows who was drawn could know",
             )
     if status.get("stopped"):
         yield "stopped", str(status["stopped"])
@@ -114,10 +124,12 @@ def _line(status: Mapping[str, Any]) -> Iterator[str]:
     yield str(status.get("state", "unknown"))
     if "last_round" in status:
         yield f"round {status['last_round']}: {_size(status.get('update_bytes', 0))} of update sent"
+    if status.get("protection") == UNPROTECTED:
+        yield UNPROTECTED
     if "epsilon" in status:
         beside = status.get("epsilon_without_sampling")
-        yield f"epsilon {status['epsilon']:.3g}" + (
-            "" if beside is None else f" ({beside:.3g} without sampling)"
+        yield f"epsilon {epsilon_shown(status['epsilon'])}" + (
+            "" if beside is None else f" ({epsilon_shown(beside)} without sampling)"
         )
     for key in ("paused", "refusal", "problem"):
         if status.get(key):

@@ -2,92 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared_models.errors import PrivacyError
 from simulations.commands.console import JsonOption, output, print_json, styled
+
+if TYPE_CHECKING:
+    from server.privacy_plan import Plan
 
 app = typer.Typer(help="Plan differential privacy: noise, epsilon, and what is left of the signal.")
 
-LARGER_COHORTS = (1, 2, 5, 10, 50)
-TINY_COORDINATES = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One setting of central user-level privacy and what follows from it."""
-
-    population: int
-    cohort: int
-    rounds: int
-    target_epsilon: float
-    epsilon: float
-    """What is spent: at most the target."""
-    delta: float
-    noise_multiplier: float
-    sampling_probability: float
-    clipping_norm: float
-    coordinates: int
-    noise_per_coordinate: float
-    """Standard deviation of the noise on each coordinate of the mean update."""
-    signal_to_noise: float
-    """Norm of the mean update over the norm of its noise, if all updates have norm C and agree."""
-
-
-def make_plan(
-    *,
-    population: int,
-    cohort: int,
-    rounds: int,
-    epsilon: float,
-    delta: float,
-    clipping_norm: float,
-    coordinates: int,
-) -> Plan:
-    """The least noise for a target, and the signal that it leaves.
-
-    The signal is the best case: the mean of updates that are all of norm C and all point one way has norm C,
-    against noise of expected norm ``sqrt(D) * sigma * C / cohort``. C cancels. Raises :class:`PrivacyError`.
-    """
-    from server.accounting import epsilon as epsilon_of_rounds
-    from server.accounting import noise_multiplier_for
-    from server.mechanisms import CentralGaussian
-
-    if cohort > population:
-        raise PrivacyError(
-            f"a cohort of {cohort} cannot be drawn from a population of {population}: lower --cohort or "
-            "raise --population"
-        )
-    probability = cohort / population
-    noise_multiplier = noise_multiplier_for(epsilon, delta, probability, rounds)
-    mechanism = CentralGaussian(clipping_norm, noise_multiplier, cohort)
-    return Plan(
-        population=population,
-        cohort=cohort,
-        rounds=rounds,
-        target_epsilon=epsilon,
-        epsilon=epsilon_of_rounds(noise_multiplier, probability, rounds, delta),
-        delta=delta,
-        noise_multiplier=noise_multiplier,
-        sampling_probability=probability,
-        clipping_norm=clipping_norm,
-        coordinates=coordinates,
-        noise_per_coordinate=mechanism.noise_on_mean,
-        signal_to_noise=clipping_norm / (coordinates**0.5 * mechanism.noise_on_mean),
-    )
-
-
-def larger_cohorts(chosen: Plan) -> list[Plan]:
-    """The same target with cohorts up to 50 times larger, as far as the population goes."""
-    return [
-        _with_cohort(chosen, chosen.cohort * factor)
-        for factor in LARGER_COHORTS
-        if chosen.cohort * factor <= chosen.population
-    ]
+TINY_COORDINATES = 3_220_195
+"""D of the packaged base."""
 
 
 @app.callback()
@@ -103,7 +32,10 @@ def plan(
     ],
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")],
     epsilon: Annotated[float, typer.Option(help="The target, for a person, over all rounds.")],
-    delta: Annotated[float, typer.Option(help="Well below 1 / population.")],
+    delta: Annotated[
+        float | None,
+        typer.Option(help="Below 1 / population; a tenth of it, as a power of ten, by default."),
+    ] = None,
     clipping_norm: Annotated[float, typer.Option(help="C, the norm that an update is clipped to.")] = 0.5,
     coordinates: Annotated[
         int, typer.Option(min=1, help="D, how many numbers are shared.")
@@ -114,12 +46,15 @@ def plan(
     json_output: JsonOption = False,
 ) -> None:
     """Find the noise for a target epsilon, and what it leaves of the signal."""
+    from server.privacy_plan import larger_cohorts, make_plan
+    from shared_models.config import default_delta
+
     chosen = make_plan(
         population=population,
         cohort=cohort,
         rounds=rounds,
         epsilon=epsilon,
-        delta=delta,
+        delta=default_delta(population) if delta is None else delta,
         clipping_norm=clipping_norm,
         coordinates=coordinates,
     )
@@ -167,21 +102,9 @@ def draw(chosen: Plan, larger: list[Plan], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _with_cohort(chosen: Plan, cohort: int) -> Plan:
-    if cohort == chosen.cohort:
-        return chosen
-    return make_plan(
-        population=chosen.population,
-        cohort=cohort,
-        rounds=chosen.rounds,
-        epsilon=chosen.target_epsilon,
-        delta=chosen.delta,
-        clipping_norm=chosen.clipping_norm,
-        coordinates=chosen.coordinates,
-    )
-
-
 def _notes(chosen: Plan) -> list[str]:
+    from shared_models.config import default_delta
+
     notes = [
         "signal to noise is the best case: all updates have the full clipping norm and point the same way",
         "epsilon holds for Poisson sampling; a fixed cohort is accounted for without amplification",
@@ -189,13 +112,15 @@ def _notes(chosen: Plan) -> list[str]:
     if chosen.delta >= 1 / chosen.population:
         notes.append(
             f"delta {chosen.delta:g} is not below 1 / population: it would allow to publish one person "
-            "outright"
+            f"outright, and a federation refuses it; take {default_delta(chosen.population):g}"
         )
     return notes
 
 
 def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
     from rich.table import Table
+
+    from shared_models.accounting import epsilon_shown
 
     screen = output()
     figures: dict[str, Any] = {
@@ -204,7 +129,7 @@ def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
         "sampling probability": f"{chosen.sampling_probability:.4g}",
         "rounds": f"{chosen.rounds:,}",
         "noise multiplier": f"{chosen.noise_multiplier:g}",
-        "epsilon": f"{chosen.epsilon:.4g} at delta {chosen.delta:g}, for a person, over all rounds (PLD)",
+        "epsilon": f"{epsilon_shown(chosen.epsilon)} at delta {chosen.delta:g}, for a person, over all rounds (PLD)",
         "clipping norm": f"{chosen.clipping_norm:g}",
         "noise on the mean": f"{chosen.noise_per_coordinate:.3g} a coordinate",
         "signal to noise": f"{chosen.signal_to_noise:.3g} over {chosen.coordinates:,} coordinates",
@@ -225,6 +150,6 @@ def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
         )
     screen.print(bought)
     for note in _notes(chosen):
-        screen.print(styled(f"{note}.", "dim"))
+        screen.print(styled(f"{note}.", "dim" if "publish one person" not in note else "bold red"))
     if plot is not None:
         screen.print(f"plot: {plot}", soft_wrap=True)

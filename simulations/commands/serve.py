@@ -7,11 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from shared_models.shown_text import shown
 from simulations.commands import console
@@ -44,16 +46,32 @@ def serve(
         int | None, typer.Option(min=1, help="How many people may join; the recipe's cohort by default.")
     ] = None,
     quorum: Annotated[
-        int | None, typer.Option(min=0, help="Devices that must be online before a round begins.")
+        int | None,
+        typer.Option(
+            min=0, help="Devices that must be expected to be drawn, of those online, before a round."
+        ),
     ] = None,
     override: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override one field, as federation.rounds=3; repeatable."),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="Weights to start from: a run folder, a checkpoint, or 'packaged'.")
+        str | None,
+        typer.Option(
+            help="Weights to start from: a run folder, a checkpoint, 'packaged' or 'random'; by default the packaged "
+            "ones where the recipe's model is theirs."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The federation's name, as those who join see it.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start although devices decline, or noise dominates.")
+    ] = False,
+    charge_lost: Annotated[
+        bool,
+        typer.Option(
+            "--charge-lost", help="Go on from an older copy, with the rounds it forgot counted as spent."
+        ),
+    ] = False,
     stay: Annotated[bool, typer.Option("--stay", help="Keep serving after the last round.")] = False,
     print_systemd: Annotated[
         bool, typer.Option("--print-systemd", help="Print a systemd user unit.")
@@ -66,7 +84,9 @@ def serve(
 
     Examples:
 
-        fedvoice serve --recipe default --address voices.example.org:8443 --population 50
+        fedvoice serve --recipe live --address voices.example.org:8443 --population 2000 --quorum 200
+
+        fedvoice serve --set federation.rounds=15
 
         fedvoice serve
 
@@ -84,7 +104,10 @@ def serve(
         return
     first = not where.exists
     changes = [*(override or []), *([f"federation.quorum={quorum}"] if quorum is not None else [])]
-    settings = _prepare(where, recipe, changes, tuple(address or ()), listen, population, base, name)
+    chosen = _recipe(where, recipe, changes)
+    settings = _prepare(
+        where, chosen, tuple(address or ()), listen, population, base, name, force, charge_lost
+    )
     if first:
         console.notices().print(
             f"made {where.folder}: keep it private, it holds the keys; invite devices with "
@@ -102,7 +125,9 @@ def status(home: HomeOption = None, as_json: console.JsonOption = False) -> None
     from dataclasses import asdict
 
     from server.live.journal import read_standing
-    from server.live.supervisor import healthy
+    from server.live.places import places
+    from server.live.supervisor import disk_problem, healthy
+    from simulations.commands.serve_reasons import lines, places_line
 
     where = _existing(home)
     standing, devices = read_standing(where.folder), _devices(where)
@@ -111,17 +136,23 @@ def status(home: HomeOption = None, as_json: console.JsonOption = False) -> None
         "up": up,
         **asdict(standing),
         "devices": {state: sum(d.state == state for d in devices) for state in ("active", "revoked", "left")},
+        "places": places(where.settings().population, devices),
         "population": where.settings().population,
         "address": where.settings().address,
+        "disk": disk_problem(where),
     }
     if as_json:
         console.print_json(data)
     else:
-        console.output().print(_status_line(standing) if up else "not running; " + _status_line(standing))
-        console.output().print(
+        told = [
+            _status_line(standing) if up else "not running; " + _last_line(standing),
             f"{data['devices']['active']} of {data['population']} places taken, at {data['address']}",
-            highlight=False,
-        )
+            f"places: {places_line(data['places'])}",
+            *([data["disk"]] if data["disk"] else []),
+            *(f"left out last: {line}" for line in lines(standing.grouped)),
+        ]
+        for line in told:
+            console.output().print(line, highlight=False, markup=False, soft_wrap=True)
     if not up:
         raise typer.Exit(1)
 
@@ -130,15 +161,19 @@ def status(home: HomeOption = None, as_json: console.JsonOption = False) -> None
 def rounds(home: HomeOption = None, as_json: console.JsonOption = False) -> None:
     """List the finished rounds."""
     from server.live.journal import read_rounds
+    from shared_models.accounting import epsilon_shown
+    from simulations.commands.serve_reasons import cell, grouped_of
 
-    done = read_rounds(_existing(home).folder)
+    where = _existing(home)
+    protection = where.recipe().protection
+    done = [{**line, "protection": protection} for line in read_rounds(where.folder)]
     if as_json:
         console.print_json(done)
         return
     table = Table("round", "updates", "left out", "ε", "seconds")
     for line in done:
-        left_out = ", ".join(f"{count} {reason}" for reason, count in line["dropped"].items())
-        spent = "" if line["epsilon"] is None else f"{line['epsilon']:.2f}"
+        left_out = cell(grouped_of(line))
+        spent = line["protection"] if line["epsilon"] is None else epsilon_shown(line["epsilon"])
         table.add_row(str(line["round"]), str(line["clients"]), left_out, spent, f"{line['seconds']:.1f}")
     console.output().print(table)
 
@@ -247,35 +282,52 @@ def _devices(where: Any) -> list[Any]:
 
 def _prepare(
     where: Any,
-    recipe: str | None,
-    changes: list[str],
+    recipe: Any,
     addresses: tuple[str, ...],
     listen: str | None,
     population: int | None,
     base: str | None,
     name: str | None,
+    force: bool,
+    charge_lost: bool,
 ) -> Any:
     from server.live.setup import Wanted, prepare
+    from simulations.commands.serve_outlook import outlook, refuse_unless_forced
+
+    def judge(plan: Any, forced: bool) -> None:
+        found = outlook(plan)
+        for line in (*found.lines(), *refuse_unless_forced(found, forced)):
+            console.notices().print(line, highlight=False, markup=False, soft_wrap=True)
+
+    initial = None if base is None and where.exists else _initial(base)
+    wanted = Wanted(recipe, addresses, listen, population, name, initial, force, charge_lost, judge)
+    return prepare(where, wanted)
+
+
+def _recipe(where: Any, name: str | None, changes: list[str]) -> Any:
     from shared_models.config import parse_override
     from simulations.recipes import find_recipe
 
-    chosen = None
-    if recipe is not None:
-        chosen = find_recipe(recipe, changes)
-    elif changes and where.exists:
-        chosen = where.recipe().override(dict(parse_override(text) for text in changes))
-    initial = None if base is None else _initial(base)
-    return prepare(where, Wanted(chosen, addresses, listen, population, name, initial))
+    if name is not None:
+        return find_recipe(name, changes)
+    if changes and where.exists:
+        return where.recipe().override(dict(parse_override(text) for text in changes))
+    return None
 
 
-def _initial(base: str) -> Callable[[Any], Any]:
+def _initial(base: str | None) -> Callable[[Any], Any]:
     from client.base_model import load_base, packaged_base
     from shared_models.errors import CheckpointError
+    from shared_models.pretrained import ACOUSTIC
 
-    found = packaged_base() if base == "packaged" else load_base(Path(base))
+    if base == "random" or (base is None and not ACOUSTIC.is_file()):
+        return lambda _: None
+    found = packaged_base() if base in (None, "packaged") else load_base(Path(str(base)))
 
     def weights(partition: Any) -> Any:
         if partition.schema != found.model.partition.schema:
+            if base is None:
+                return None
             raise CheckpointError(
                 f"the base {base} is another model than the recipe's: use the recipe that it was trained with"
             )
@@ -290,16 +342,18 @@ def _serve(where: Any, settings: Any, stay: bool) -> None:
 
     notices = console.notices()
     with notices.status(f"starting on {settings.listen}") as line:
-        shown = ""
+        said = ""
 
         def show(view: View) -> None:
-            nonlocal shown
+            nonlocal said
             text = _status_line(view.standing) + (f"; {view.trouble}" if view.trouble else "")
-            if text != shown and notices.is_terminal:
-                line.update(text)
-            elif text != shown:
-                notices.print(text, highlight=False)
-            shown = text
+            # The notices may go to a file on a disk that is full.
+            with suppress(OSError):
+                if text != said and notices.is_terminal:
+                    line.update(Text(text))
+                elif text != said:
+                    notices.print(text, highlight=False, soft_wrap=True)
+            said = text
 
         supervisor = Supervisor(where, show, stay=stay)
         before = {number: signal.signal(number, lambda *_: supervisor.stop()) for number in _SIGNALS}
@@ -324,14 +378,27 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _status_line(standing: Any) -> str:
+    from shared_models.accounting import epsilon_shown
+    from shared_models.config import UNPROTECTED
+
     parts = [f"round {standing.round} of {standing.rounds}", standing.state]
     if standing.state == "training":
         parts.append(f"{standing.answered} of {standing.asked} devices answered")
     if standing.epsilon is not None:
-        parts.append(f"ε {standing.epsilon:.2f}")
+        parts.append(f"ε {epsilon_shown(standing.epsilon)}")
+    elif standing.protection == UNPROTECTED:
+        parts.append(UNPROTECTED)
     if standing.problem:
         parts.append(standing.problem)
     return ", ".join(parts)
+
+
+def _last_line(standing: Any) -> str:
+    """Of a server that is not running: where it got to. What it waited for is over with it."""
+    from dataclasses import replace
+
+    over = standing.state in ("done", "stopped")
+    return _status_line(standing if over else replace(standing, state="not finished", problem=""))
 
 
 def _ago(seconds: float) -> str:

@@ -120,7 +120,9 @@ def plan_rehearsal(
         )
     prepared = choose_speakers(chosen, devices, cache, progress)
     changes += resolved_changes(chosen, prepared)
-    options = ["--recipe", recipe, *(word for change in changes for word in ("--set", change))]
+    # Few devices and, mostly, no privacy; and the weights that the simulation begins with.
+    options = ["--recipe", recipe, "--base", "random", "--force"]
+    options += [word for change in changes for word in ("--set", change)]
     return Plan(applied(chosen, changes), options, prepared, policy_of(chosen))
 
 

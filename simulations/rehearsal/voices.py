@@ -38,6 +38,7 @@ def rehearsal_changes(devices: int, rounds: int | None, corpus: str | None = Non
     changes = [
         f"federation.cohort={devices}",
         f"federation.quorum={devices}",
+        f"federation.minimum_cohort={min(4, devices)}",
         "federation.sampling=fixed",
         "arms={}",
     ]

@@ -17,6 +17,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from shared_models.accounting import epsilon_shown
+from shared_models.config import UNPROTECTED
 from simulations.reports.charts import Interval
 
 DASH = "–"
@@ -125,12 +127,12 @@ def grouped_rows(results: Mapping[str, Any]) -> list[tuple[Metric, list[Row]]]:
 
 
 def write_epsilon(arm: Mapping[str, Any]) -> str:
-    """``8.00`` or ``none``."""
+    """``8.00``, rounded up, or in a word what there is instead: ``unprotected``, and never 0."""
     ledger = arm.get("epsilon")
     if not ledger:
-        return "none"
+        return "nothing sent" if arm.get("algorithm") == "local" else UNPROTECTED
     value = _finite(ledger.get("epsilon"))
-    return "∞" if value is None else f"{value:.2f}"
+    return epsilon_shown(math.inf if value is None else value)
 
 
 def write_delta(delta: float) -> str:
@@ -172,7 +174,8 @@ def results_table(results: Mapping[str, Any]) -> Table:
     for name in results["arms"]:
         table.add_column(name, justify="right", overflow="fold")
     table.add_row(
-        "privacy ε", *(write_epsilon(arm) if arm.get("epsilon") else Text("none", "red") for arm in arms)
+        "privacy ε",
+        *(write_epsilon(arm) if arm.get("epsilon") else Text(write_epsilon(arm), "red") for arm in arms),
     )
     for metric, group in grouped_rows(results):
         if group[0].stage:

@@ -61,12 +61,12 @@ def ledger_entry(name: str, arm: Mapping[str, Any], recipe: Recipe) -> LedgerEnt
         return LedgerEntry("nothing_sent", "Nothing is sent: every device trains alone.")
     if algorithm == "centralised":
         return LedgerEntry(
-            "none", "None. The recordings are pooled in one place, which is what FedVoice avoids."
+            "none", "Unprotected. The recordings are pooled in one place, which is what FedVoice avoids."
         )
     seen = "every weight of each client's model" if algorithm == "full" else "each client's update as it is"
     return LedgerEntry(
         "none",
-        f"None. The server sees {seen}, without noise: who spoke, and some of what was said, may be "
+        f"Unprotected. The server sees {seen}, without noise: who spoke, and some of what was said, may be "
         "recovered from that.",
     )
 
@@ -136,7 +136,7 @@ def _cloning_sentence(results: Mapping[str, Any], recipe: Recipe, arm: str) -> s
 def _privacy_sentence(results: Mapping[str, Any], arm: str) -> str:
     ledger = results["arms"][arm].get("epsilon")
     if not ledger:
-        return f"The arm '{arm}' is not differentially private (ε: none)."
+        return f"The arm '{arm}' is not differentially private: {write_epsilon(results['arms'][arm])}."
     epsilon, delta = write_epsilon({"epsilon": ledger}), write_delta(ledger["delta"])
     return f"The arm '{arm}' spent ε = {epsilon} at δ = {delta} per {ledger.get('unit', 'person')}."
 

@@ -145,7 +145,9 @@ def test_hostile_devices_are_dropped_by_name_and_change_no_bit(tmp_path: Path) -
 
 def test_a_copied_home_is_refused_while_the_first_runs_and_a_revoked_device_for_good(tmp_path: Path) -> None:
     plan = tiny_plan(1, 1)
-    plan.serve_options.extend(["--population", "2", "--set", "federation.quorum=2"])
+    plan.serve_options.extend(
+        ["--population", "2", "--set", "federation.cohort=2", "--set", "federation.quorum=2"]
+    )
     with federation_of(plan, tmp_path) as live:
         live.serve()
         live.join_all()

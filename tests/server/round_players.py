@@ -35,8 +35,9 @@ def recipe_of(**changes: Any) -> Recipe:
 
 
 def private_recipe(**changes: Any) -> Recipe:
-    """The same with central privacy and Poisson sampling."""
-    private = {"privacy__mode": "central", "privacy__noise_multiplier": 1.0, "privacy__delta": 1e-5,
+    """The same with central privacy and Poisson sampling, for tests that have no floor and no end in mind."""
+    private = {"federation__minimum_cohort": 0, "federation__patience": 1000,
+               "privacy__mode": "central", "privacy__noise_multiplier": 1.0, "privacy__delta": 1e-5,
                "privacy__clipping_norm": 0.5, "federation__sampling": "poisson"}  # fmt: skip
     return recipe_of(**(private | changes))
 
@@ -169,7 +170,8 @@ class Live:
         **changes: Any,
     ) -> Live:
         """A run that keeps its checkpoints in ``folder``; ``changes`` are fields of the plan."""
-        plan = replace(plan_of(recipe, folder, seeded=False, clients=clients), retry_seconds=1e-4, **changes)
+        quick = {"retry_seconds": 1e-4, "rest_seconds": 0.0} | changes
+        plan = replace(plan_of(recipe, folder, seeded=False, clients=clients), **quick)
         grid = DevicesGrid(plan, behaviours)
         return cls(replace(plan, roster=RegisteredRoster(grid.registered, grid)), grid)
 

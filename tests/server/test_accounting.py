@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from server.accounting import Accountant, accountant_for, epsilon, noise_multiplier_for
-from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.accounting import SampledGaussian, epsilon_of, epsilon_shown
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError, PrivacyError, RecipeError
 
@@ -157,7 +157,7 @@ def test_the_sentence_names_all_that_epsilon_means_nothing_without() -> None:
     accountant.step(3)
     sentence = accountant.describe(1e-5)
     for part in [
-        f"epsilon {accountant.epsilon(1e-5):.3g}", "delta 1e-05", "person", "Gaussian mechanism",
+        f"epsilon {epsilon_shown(accountant.epsilon(1e-5))} at", "delta 1e-05", "person", "Gaussian mechanism",
         "noise multiplier 1 ", "3 rounds", "privacy loss distributions", "Poisson", "10 expected out of 100",
     ]:  # fmt: skip
         assert part in sentence
@@ -182,5 +182,35 @@ def test_a_recipe_gets_its_accountant() -> None:
     assert (scaled.noise_multiplier, scaled.sampling_probability) == (0.8, 0.02)
     with pytest.raises(RecipeError, match=r"population is 10000 and 40 clients .* privacy.noise_cohort"):
         accountant_for(_recipe(epsilon=6.0, population=10_000), 40)
+    with pytest.raises(
+        RecipeError, match=r"delta 0.1 is not below one over the population of 40.*delta to 0.001"
+    ):
+        accountant_for(_recipe(noise_multiplier=0.8, delta=0.1), 40)
     with pytest.raises(RecipeError, match="larger than its population"):
         accountant_for(_recipe(noise_multiplier=0.8, noise_cohort=200), 40)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "shown"),
+    [(8.0, "8.00"), (7.9951, "8.00"), (7.991, "8.00"), (4.98, "4.98"), (4.9801, "4.99"), (0.0029, "0.01"),
+     (0.0, "0.00"), (1.1, "1.10"), (504192.331, "504192.34"), (math.inf, "∞"), (math.nan, "∞")],
+)  # fmt: skip
+def test_epsilon_is_shown_rounded_up(epsilon: float, shown: str) -> None:
+    assert epsilon_shown(epsilon) == shown
+
+
+@given(st.floats(0, 1e6))
+def test_what_is_shown_is_never_less_than_what_was_spent(epsilon: float) -> None:
+    assert epsilon <= float(epsilon_shown(epsilon)) <= epsilon + 0.01 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("cohort", "population", "noise"), [(100, 1e6, 2.0), (100, 1e6, 1.0), (1000, 1e12, 1.0)]
+)
+def test_a_very_small_delta_is_reached_and_honestly(cohort: int, population: float, noise: float) -> None:
+    # Below 1e-14 the convolutions of loss distributions are void: everything came out infinite.
+    releases = [SampledGaussian(noise, cohort / population, 100)]
+    event = dp_event.PoissonSampledDpEvent(cohort / population, dp_event.GaussianDpEvent(noise))
+    upper = RdpAccountant().compose(event, 100).get_epsilon(1e-15)
+    assert epsilon_of(releases, 1e-11) <= epsilon_of(releases, 1e-15) <= upper * (1 + 1e-9) < 2
+    assert noise_multiplier_for(1.0, 1e-15, 1e-4, 100) < 2.0

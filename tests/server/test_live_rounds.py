@@ -130,7 +130,7 @@ def test_a_private_round_in_which_nobody_delivers_is_released_and_counted(
     tmp_path: Path, nobody: str
 ) -> None:
     behaviour = {"all fail": failing, "all silent": silent}.get(nobody, honest)
-    recipe = private_recipe(federation__rounds=4, federation__cohort=2)
+    recipe = private_recipe(federation__rounds=4, federation__cohort=2, federation__quorum=0)
     live = Live.of(recipe, tmp_path, dict.fromkeys(range(CLIENTS), behaviour))
     if nobody == "all offline but one":
         live.grid.online = {5}
@@ -151,7 +151,9 @@ def test_a_private_round_in_which_nobody_delivers_is_released_and_counted(
 
 def test_a_device_alone_online_is_drawn_no_more_often_than_the_accountant_claims(tmp_path: Path) -> None:
     # The round is not repeated until it answers, which would draw it every time.
-    recipe = private_recipe(federation__rounds=200, federation__cohort=1, privacy__noise_multiplier=20.0)
+    recipe = private_recipe(
+        federation__rounds=200, federation__cohort=1, federation__quorum=0, privacy__noise_multiplier=20.0
+    )
     live = Live.of(recipe, tmp_path)
     live.grid.online = {5}
     live.run()
@@ -161,7 +163,7 @@ def test_a_device_alone_online_is_drawn_no_more_often_than_the_accountant_claims
 
 
 def test_without_privacy_such_a_round_is_repeated_with_another_cohort(tmp_path: Path) -> None:
-    recipe = recipe_of(federation__rounds=2, federation__cohort=1)
+    recipe = recipe_of(federation__rounds=2, federation__cohort=1, federation__patience=1000)
     live = Live.of(recipe, tmp_path, dict.fromkeys(range(CLIENTS - 1), failing))
     live.run()
     assert [r.round for r in live.reports] == [1, 2]
@@ -239,7 +241,11 @@ def test_what_is_public_names_nobody(tmp_path: Path, private: bool) -> None:
     live.run()
     public = live.reports[0].public()
     if private:
-        assert set(public) == {"round", "rounds", "epsilon", "update_norm"}
+        assert set(public) == {"round", "rounds", "protection", "epsilon", "update_norm", "signal"}
+        assert public["protection"] == "central"
     else:
-        assert set(public) == {"round", "rounds", "epsilon", "update_norm", "clients", "dropped"}
+        assert set(public) == {
+            "round", "rounds", "protection", "epsilon", "update_norm", "clients", "dropped",
+        }  # fmt: skip
+        assert (public["protection"], public["epsilon"]) == ("unprotected", None)
     assert "devices" not in repr(live.reports[0])

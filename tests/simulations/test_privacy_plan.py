@@ -10,8 +10,10 @@ from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
 from typer.testing import CliRunner
 
+from server.privacy_plan import larger_cohorts, make_plan, plan_with_noise
+from shared_models.accounting import epsilon_shown
 from shared_models.errors import PrivacyError
-from simulations.commands.privacy import app, larger_cohorts, make_plan
+from simulations.commands.privacy import app
 
 ARGUMENTS = [
     "plan", "--population", "1000", "--cohort", "50", "--rounds", "20", "--epsilon", "8", "--delta", "1e-6",
@@ -85,3 +87,38 @@ def test_a_delta_that_protects_nobody_is_pointed_out() -> None:
     arguments[arguments.index("1e-6")] = "1e-3"
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert any("publish one person" in note for note in json.loads(result.stdout)["notes"])
+
+
+def test_the_default_delta_is_below_one_over_the_population() -> None:
+    arguments = [*ARGUMENTS, "--json"]
+    del arguments[arguments.index("--delta") : arguments.index("--delta") + 2]
+    for population, delta in (("1000", 1e-4), ("3000", 1e-5), ("1000000", 1e-7)):
+        arguments[arguments.index("--population") + 1] = population
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert json.loads(result.stdout)["delta"] == delta
+        assert not any("publish one person" in note for note in json.loads(result.stdout)["notes"])
+
+
+def test_epsilon_is_shown_rounded_up() -> None:
+    result = CliRunner().invoke(app, ARGUMENTS, catch_exceptions=False, env={"COLUMNS": "160"})
+    figures = json.loads(CliRunner().invoke(app, [*ARGUMENTS, "--json"], catch_exceptions=False).stdout)
+    shown = epsilon_shown(figures["epsilon"])
+    assert f"{shown} at delta 1e-06" in result.stdout
+    assert figures["epsilon"] <= float(shown) < figures["epsilon"] + 0.01
+
+
+def test_a_given_noise_comes_to_what_the_target_that_chose_it_did() -> None:
+    chosen = make_plan(
+        population=1000, cohort=50, rounds=20, epsilon=8, delta=1e-6, clipping_norm=0.4, coordinates=10_000
+    )
+    given = plan_with_noise(
+        population=1000, cohort=50, rounds=20, delta=1e-6, noise_multiplier=chosen.noise_multiplier,
+        clipping_norm=0.4, coordinates=10_000,
+    )  # fmt: skip
+    assert (given.epsilon, given.signal_to_noise) == (chosen.epsilon, chosen.signal_to_noise)
+    fixed = plan_with_noise(
+        population=1000, cohort=50, rounds=20, delta=1e-6, noise_multiplier=chosen.noise_multiplier,
+        clipping_norm=0.4, coordinates=10_000, sampling="fixed",
+    )  # fmt: skip
+    assert fixed.sampling_probability == 1.0
+    assert fixed.epsilon > 5 * given.epsilon

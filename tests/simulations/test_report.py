@@ -127,7 +127,7 @@ def test_the_ledger_names_unit_delta_mechanism_composition_and_both_cohorts(text
     ):
         assert fact in ledger, fact
     assert "larger federation" in ledger
-    assert ledger.count('class="badge none-level"') == 2  # centralised and federated, in red
+    assert ledger.count('class="badge none-level">unprotected<') == 2  # centralised and federated, in red
     assert "Nothing is sent" in ledger
 
 
@@ -236,7 +236,7 @@ def test_the_terminal_table_fits_on_80_characters_whole() -> None:
     console.print(figures.results_table(fake_results()))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in text
-    for figure in (*ARMS, "0.721–0.761", "8.00", "14.2%", "wrong speaker"):
+    for figure in (*ARMS, "0.721–0.761", "8.00", "unprotected", "14.2%", "wrong speaker"):
         assert figure in text, figure
     assert max(len(line) for line in text.splitlines()) <= 80
 

@@ -12,6 +12,7 @@ import torch
 from tiny_federation import features_of_tests, read_table, small_corpus, tiny_recipe
 
 from server.checkpoints import latest_checkpoint
+from shared_models.accounting import epsilon_shown
 from shared_models.config import Recipe
 from simulations.run_folder import RunFolder
 from simulations.simulate import simulate
@@ -110,7 +111,10 @@ def test_privacy_is_stated_for_the_arm_that_has_it(finished: Finished) -> None:
     last = finished.run.arm("federated_dp").metrics()[-1]
     assert stated["epsilon"] == pytest.approx(last["epsilon"])
     assert (stated["rounds"], stated["unit"], stated["simulated_cohort"]) == (2, "person", 2)
-    assert f"{stated['epsilon']:.3g}" in stated["statement"]
+    assert f"epsilon {epsilon_shown(stated['epsilon'])} at" in stated["statement"]
+    told = {name: arm["protection"] for name, arm in arms.items()}
+    assert told == {"centralised": "unprotected", "federated": "unprotected", "federated_dp": "central",
+                    "local": "nothing sent"}  # fmt: skip
 
 
 def test_every_round_is_in_the_metrics_once(finished: Finished) -> None:

@@ -46,7 +46,7 @@ def test_an_operators_day(tmp_path: Path) -> None:
 
     first = [
         "--recipe", "default", "--address", f"127.0.0.1:{free_port()}", "--population", "3", "--quorum", "2",
-        *tiny_overrides(federation__rounds=3, federation__cohort=3),
+        "--force", *tiny_overrides(federation__rounds=3, federation__cohort=3),
     ]  # fmt: skip
     command = [sys.executable, "-m", "simulations.cli", "serve", "--home", folder]
     server = subprocess.Popen([*command, *first], stderr=subprocess.PIPE, text=True)
@@ -87,9 +87,19 @@ def test_an_operators_day(tmp_path: Path) -> None:
         server.wait()
     rounds = json.loads(_fedvoice("serve", "rounds", "--home", folder, "--json").stdout)
     assert [line["round"] for line in rounds] == [1, 2, 3]
-    changed = _fedvoice("serve", "--home", folder, "--set", "federation.rounds=9")
+    assert {line["protection"] for line in rounds} == {"unprotected"}
+    assert {line["epsilon"] for line in rounds} == {None}
+    table = _fedvoice("serve", "rounds", "--home", folder).stdout
+    assert table.count("unprotected") == 3
+    status = json.loads(_fedvoice("serve", "status", "--home", folder, "--json").stdout)
+    assert (status["protection"], status["epsilon"]) == ("unprotected", None)
+    assert "unprotected" in _fedvoice("serve", "status", "--home", folder).stdout
+    changed = _fedvoice("serve", "--home", folder, "--set", "client.outer_lr=0.5")
     assert changed.returncode == 2
     assert "cannot change" in changed.stderr
+    fewer = _fedvoice("serve", "--home", folder, "--set", "federation.rounds=2")
+    assert fewer.returncode == 2
+    assert "3 rounds are done" in fewer.stderr
 
 
 def test_units_are_printed_and_nothing_is_made(tmp_path: Path) -> None:

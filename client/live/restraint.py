@@ -1,0 +1,61 @@
+"""A device that has said no says it again without fetching the question.
+
+A question carries the whole weights: some twelve megabytes for the packaged model, which a device that declines, or
+whose disk is full, would fetch each time only to give the same answer. After a few refusals in a row it therefore
+answers from the question's envelope alone, in its last words, for a pause that doubles up to a ceiling; then it looks
+at one whole question again. A changed policy ends the pause, and so does a restart of the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+IN_FULL = 2
+"""Refusals in a row that are given after looking at the whole question."""
+FIRST_SECONDS = 30.0
+MOST_SECONDS = 900.0
+# Asks for weights that the device lacks: the next question brings them.
+_TO_BE_ASKED_AGAIN = "LacksAnchorError"
+
+
+@dataclass(slots=True)
+class Restraint:
+    """What this device answered lately, and whether the next question is worth fetching."""
+
+    policy: Path
+    """The owner's policy, whose change makes every earlier refusal void."""
+    clock: Callable[[], float] = time.monotonic
+    in_a_row: int = 0
+    _words: str = ""
+    _until: float = 0.0
+    _read_at: float = field(default=0.0)
+
+    def answered(self, refusal: str | None) -> None:
+        """A question was answered: with an update, or with these words."""
+        if refusal is None or _TO_BE_ASKED_AGAIN in refusal:
+            self.in_a_row = 0
+            return
+        self.in_a_row += 1
+        self._words, self._read_at = refusal, _changed_at(self.policy)
+        beyond = self.in_a_row - IN_FULL
+        if beyond >= 0:
+            self._until = self.clock() + min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(beyond, 32))
+
+    def words(self) -> str | None:
+        """What to answer without looking; None if the question should be fetched."""
+        if self.in_a_row < IN_FULL or self.clock() >= self._until:
+            return None
+        if _changed_at(self.policy) != self._read_at:
+            self.in_a_row = 0
+            return None
+        return self._words
+
+
+def _changed_at(path: Path) -> float:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
