@@ -39,7 +39,7 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
     Raises :class:`EnrolmentError` with what is wrong: another server than the code names, a code that was used
     by another device, a version that does not fit; :class:`ServiceError` if the server cannot be reached.
     """
-    certificate = _fetch_certificate(code, seconds)
+    certificate = fetch_certificate(code, seconds)
     write_atomically(home / "ca.pem", certificate)
     key = DeviceKey.of(home)
     asked = {
@@ -108,7 +108,8 @@ def _spoken(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _fetch_certificate(code: JoinCode, seconds: float) -> bytes:
+def fetch_certificate(code: JoinCode, seconds: float) -> bytes:
+    """The CA certificate of the code's server as PEM, if it is the one that the code names."""
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
@@ -126,7 +127,18 @@ def _fetch_certificate(code: JoinCode, seconds: float) -> bytes:
 
 
 def _post(address: str, path: str, asked: dict[str, Any], ca: Path, seconds: float) -> dict[str, Any]:
-    response = _request("POST", address, path, ssl.create_default_context(cafile=str(ca)), seconds, asked)
+    return ask(address, path, asked, ssl.create_default_context(cafile=str(ca)), seconds)
+
+
+def ask(
+    address: str, path: str, asked: dict[str, Any], context: ssl.SSLContext, seconds: float
+) -> dict[str, Any]:
+    """Post a JSON object to a server and give the one that it answers with.
+
+    Raises :class:`EnrolmentError` with the server's sentence where it refuses, :class:`ServiceError` where it cannot
+    be reached.
+    """
+    response = _request("POST", address, path, context, seconds, asked)
     try:
         answer = response.json()
         if not isinstance(answer, dict):

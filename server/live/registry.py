@@ -76,6 +76,31 @@ class Registry:
             ).fetchone()
         return int(row[0])
 
+    def check_invitation(self, secret: bytes, public_key: bytes | None, population: int) -> int:
+        """When a code that could be used now expires (Unix time); nothing is changed.
+
+        Raises :class:`EnrolmentError` as :meth:`enrol` would. A code that ``public_key`` used itself is as good.
+        """
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT expires_at, used_by FROM invitations WHERE code = ?", (_hash(secret),)
+            ).fetchone()
+            taken = connection.execute("SELECT COALESCE(MAX(partition) + 1, 0) FROM devices").fetchone()[0]
+        if row is None:
+            raise EnrolmentError("the server does not know this join code: ask the operator for one")
+        expires_at, used_by = row
+        if used_by is not None:
+            if used_by == public_key:
+                return int(expires_at)
+            raise EnrolmentError("this join code was used already: each is for one device")
+        if expires_at <= time.time():
+            raise EnrolmentError("this join code has expired: ask the operator for a new one")
+        if taken >= population:
+            raise EnrolmentError(
+                f"the federation has its {population} places taken: the operator can start one for more people"
+            )
+        return int(expires_at)
+
     def enrol(
         self,
         secret: bytes,

@@ -215,7 +215,7 @@ class _People:
         material = Material.split(utterances, recipe.client.support_fraction)
         rng = generator(recipe.seed, "local", 1, 0)
         batch = draw_batch(material.query, recipe, rng)
-            rows = zip(batch.reference, batch.reference_lengths, strict=True)
+        rows = zip(batch.reference, batch.reference_lengths, strict=True)
         return torch.cat([normalise_mel(mel[: int(length)]) for mel, length in rows]).double()
 
 

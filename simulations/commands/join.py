@@ -35,6 +35,22 @@ def join(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Join without being asked once more.")] = False,
     enrol_only: Annotated[bool, typer.Option("--enrol-only", help="Enrol, and start later.")] = False,
+    inspect: Annotated[
+        bool,
+        typer.Option(
+            "--inspect", help="Show what the code's federation trains and how private; join nothing."
+        ),
+    ] = False,
+    get_model: Annotated[
+        bool, typer.Option("--get-model", help="Fetch and check the model that the federation published.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="With --get-model: the model's folder; in the home by default."),
+    ] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Stay when the federation is over: it may be prolonged.")
+    ] = False,
     status: Annotated[
         bool, typer.Option("--status", help="Show what the device is doing, and leave it at that.")
     ] = False,
@@ -54,7 +70,11 @@ def join(
 
         fedvoice join
 
+        fedvoice join fedvoice1-... --inspect
+
         fedvoice join --status
+
+        fedvoice join --get-model --output model/
     """
     home = home.expanduser()
     if print_systemd or print_containerfile:
@@ -65,12 +85,28 @@ def join(
     if status:
         device_status.show(home, as_json)
         return
+    if inspect or get_model:
+        _look_or_fetch(code, home, policy, output, inspect, as_json)
+        return
     if code is not None:
         _enrol(code, voice, home, name, policy, yes)
     elif policy is not None:
         _install_policy(policy, home)
     if not enrol_only:
-        _run(home, as_json)
+        _run(home, as_json, stay)
+
+
+def _look_or_fetch(
+    code: str | None, home: Path, policy: Path | None, output: Path | None, inspect: bool, as_json: bool
+) -> None:
+    from simulations.commands import join_model
+
+    if not inspect:
+        join_model.get_model(home, output, as_json)
+        return
+    if code is None:
+        raise typer.BadParameter("say which federation: fedvoice join CODE --inspect", param_hint="CODE")
+    join_model.show_offer(code, home, policy, as_json)
 
 
 def _enrol(
@@ -80,10 +116,12 @@ def _enrol(
     from client.live.disclosure import what_is_sent
     from client.live.enrolment import enrol
     from client.live.home import superexec_secret
+    from client.live.inspection import sentences
     from client.live.voice import prepare_voice
     from client.policy import load_policy
     from shared_models.errors import CorpusError, RecipeError
     from shared_models.join_code import JoinCode
+    from simulations.commands.join_model import look_at
 
     parsed = JoinCode.parse(code)
     if policy is not None and not policy.is_file():
@@ -92,7 +130,9 @@ def _enrol(
     if voice is None and not (home / "recordings.json").exists():
         raise CorpusError("say where your recordings are: fedvoice join CODE --voice PATH")
     shown = name or (voice.resolve().stem if voice is not None else Device.open(home).speaker)
-    _say([*what_is_sent("(to be told)", parsed.address, shown, chosen)][1:])
+    # The code is checked here, before any recording is read.
+    offer, _ = look_at(code, home, policy)
+    _say([*sentences(offer, chosen), *what_is_sent(offer.federation, parsed.address, shown, chosen)])
     if not yes and not typer.confirm("Join?"):
         raise typer.Abort
     if voice is not None:
@@ -121,12 +161,15 @@ def _install_policy(chosen: Path | None, home: Path) -> None:
         write_atomically(home / "policy.toml", as_toml(load_policy(home / "policy.toml")))
 
 
-def _run(home: Path, as_json: bool) -> None:
+def _run(home: Path, as_json: bool, stay: bool) -> None:
     from client.live.supervisor import supervise
+    from simulations.commands.join_model import say_finished
 
     stop = threading.Event()
     with _signals(stop.set), device_status.live(as_json) as draw:
-        supervise(home, stop, draw)
+        finished = supervise(home, stop, draw, stay=stay)
+    if finished is not None:
+        say_finished(finished, home)
 
 
 @contextmanager
