@@ -87,7 +87,7 @@ class ModelDesk:
             return
         self._looked_at = time.monotonic()
         standing = read_standing(self._home.folder)
-        self._finished = standing.round if standing.state == "done" else None
+        self._finished = standing.rounds if standing.state == "done" else None
         self._published = published(self._home)
         if self._finished is None:
             self._told.clear()
