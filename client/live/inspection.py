@@ -6,7 +6,6 @@ The join code is checked with it and not used up; nothing is made in the device'
 from __future__ import annotations
 
 import base64
-import ssl
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from client.live.enrolment import SECONDS, ask, fetch_certificate
+from client.live.enrolment import SECONDS, another_version, ask, fetch_certificate
 from client.live.keys import DeviceKey
 from client.policy import Policy
 from client.spending import claim_of
@@ -25,9 +24,10 @@ from shared_models.accounting import epsilon_of
 from shared_models.acoustic import build_model
 from shared_models.bundle import PROTOCOL
 from shared_models.config import Recipe, recipe_from_json
-from shared_models.errors import DeclinedError, EnrolmentError, PartitionError, RecipeError
+from shared_models.errors import DeclinedError, PartitionError, RecipeError
 from shared_models.join_code import JoinCode
 from shared_models.partition import Partition
+from shared_models.shown_text import name_problem, shown
 from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
 
@@ -55,17 +55,14 @@ def inspect(code: JoinCode, home: Path, *, seconds: float = SECONDS) -> Offer:
     :class:`ServiceError` if the server cannot be reached.
     """
     certificate = fetch_certificate(code, seconds)
-    context = ssl.create_default_context(cadata=certificate.decode())
-    asked = {"secret": base64.b64encode(code.secret).decode()}
+    asked: dict[str, Any] = {
+        "secret": base64.b64encode(code.secret).decode(),
+        "version": installed("fedvoice"),
+        "protocol": PROTOCOL,
+    }
     if (home / "node.key").exists():
         asked["public_key"] = DeviceKey.load(home).public_pem
-    answer = ask(code.address, "/fedvoice/inspect", asked, context, seconds)
-    if answer.get("protocol") != PROTOCOL or answer.get("version") != installed("fedvoice"):
-        theirs = printable(str(answer.get("version", "another version")))[:32]
-        raise EnrolmentError(
-            f"the server runs fedvoice {theirs}, this device has {installed('fedvoice')}: "
-            f"pip install fedvoice=={theirs}"
-        )
+    answer = ask(code.address, "/fedvoice/inspect", asked, certificate, seconds)
     return _offer(answer, code.address)
 
 
@@ -101,7 +98,7 @@ def sentences(offer: Offer, policy: Policy) -> list[str]:
     federation = offer.recipe.federation
     declined = verdict(offer, policy)
     return [
-        f"Federation '{offer.federation}' at {offer.server}: recipe '{printable(offer.recipe.name)}', "
+        f"Federation '{offer.federation}' at {offer.server}: recipe '{shown(offer.recipe.name)}', "
         f"{federation.rounds} rounds, of which {offer.round} are done ({offer.state}).",
         f"Trained: {_what_is_trained(offer)}. Each update has {offer.numbers:,} numbers "
         f"({4 * offer.numbers / 1e6:.1f} MB uncompressed).",
@@ -138,28 +135,23 @@ def as_plain(offer: Offer, policy: Policy) -> dict[str, Any]:
     }
 
 
-def printable(text: str) -> str:
-    """A stranger's text on one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def _offer(answer: dict[str, Any], server: str) -> Offer:
     try:
-        epsilon = answer["epsilon"]
+        federation, epsilon = str(answer["federation"]), answer["epsilon"]
+        if name_problem(federation):
+            raise ValueError(federation)
         return Offer(
-            federation=printable(str(answer["federation"]))[:64],
+            federation=federation,
             server=server,
             population=int(answer["population"]),
             recipe=recipe_from_json(str(answer["recipe"])),
             numbers=int(answer["numbers"]),
             round=int(answer["round"]),
-            state=printable(str(answer["state"]))[:32],
+            state=shown(str(answer["state"]))[:32],
             epsilon=None if epsilon is None else float(epsilon),
         )
     except (KeyError, TypeError, ValueError, RecipeError):
-        raise EnrolmentError(
-            f"the server {server} answered with something else than what a federation is: it runs another version"
-        ) from None
+        raise another_version(server) from None
 
 
 def _privacy(offer: Offer, policy: Policy) -> Iterator[str]:

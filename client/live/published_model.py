@@ -44,6 +44,7 @@ from shared_models.published_model import (
     parse_manifest,
     verify_folder,
 )
+from shared_models.shown_text import shown
 
 Progress = Callable[[int, int], None]
 _SECONDS = 60.0
@@ -227,7 +228,7 @@ class _Desk:
             raise _BusyError(reason)
         skewed = clock_problem(response.headers.get("date", "")) if response.status_code == 401 else None
         raise ServiceError(
-            skewed or f"the server refused this device ({response.status_code}): {_plain(reason)}"
+            skewed or f"the server refused this device ({response.status_code}): {shown(reason)}"
         )
 
 
@@ -257,7 +258,3 @@ def _json(body: bytes) -> dict[str, Any]:
             "the server answered with something else than FedVoice does: is it another version?"
         )
     return found
-
-
-def _plain(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -20,7 +20,8 @@ from typing import Any
 
 from client.live import status
 from client.live.flower_node import DEVICE_REFUSED
-from client.live.home import Membership, only_one, superexec_secret
+from client.live.holding import only_one
+from client.live.home import Membership, superexec_secret
 from shared_models.disk import room, shortage
 from shared_models.errors import StorageError
 from shared_models.files import storage_problems, write_atomically

@@ -28,7 +28,7 @@ from server.live.refusals import Refusals
 from server.live.registry import Registered, Registry
 from server.live.transfers import Answer, Transfers
 from shared_models.call_signature import SESSION_HEADER
-from shared_models.errors import EnrolmentError, FedVoiceError
+from shared_models.errors import EnrolmentError, FedVoiceError, ServiceError
 from shared_models.published_model import MODEL_PATH
 
 Scope = MutableMapping[str, Any]
@@ -49,11 +49,6 @@ _OPEN = {
     "/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/inspect": "POST", "/fedvoice/enrol": "POST",
     "/fedvoice/leave": "POST",
 }  # fmt: skip
-_REFUSED = {
-    "/fedvoice/enrol": "enrolment refused",
-    "/fedvoice/inspect": "inspection refused",
-    "/fedvoice/leave": "leaving refused",
-}
 _SIGNED_HEADERS = (b"flwr-", b"x-fedvoice-")
 _IN_USE = 412
 """How Flower answers who comes online with the key of a node that is online."""
@@ -190,8 +185,12 @@ class Gate:
 
     async def _revoke(self, scope: Scope, send: Send, body: bytes) -> None:
         try:
-            device = self._registry.named(str(json.loads(body)["device"]))
-        except (FedVoiceError, ValueError, KeyError, TypeError) as error:
+            asked = json.loads(body)
+            by = asked.get("by")
+            if by not in (None, "number", "name", "key"):
+                raise ServiceError("a device is meant by its number, its name or its key")
+            device = self._registry.named(str(asked["device"]), by)
+        except (FedVoiceError, ValueError, KeyError, TypeError, AttributeError) as error:
             await answer_json(send, 400, {"error": str(error)})
             return
         await run_in_threadpool(self._registry.withdraw, device.public_key, "revoked")
@@ -209,13 +208,15 @@ class Gate:
             await answer(send, 200, self._ca, b"application/x-pem-file")
             return
         body = await read_body(receive, scope["headers"], self._options.limits.enrolment_bytes, 10.0)
-        work = {
-            "/fedvoice/enrol": self._enrol, "/fedvoice/inspect": self._inspect, "/fedvoice/leave": self._leave,
-        }[path]  # fmt: skip
+        work, kind = {
+            "/fedvoice/inspect": (self._inspect, "join code refused"),
+            "/fedvoice/enrol": (self._enrol, "enrolment refused"),
+            "/fedvoice/leave": (self._leave, "leaving refused"),
+        }[path]
         try:
             told = await run_in_threadpool(work, scope["app"], body)
         except EnrolmentError as error:
-            raise RefusedError(403, _REFUSED[path], str(error)) from None
+            raise RefusedError(403, kind, str(error)) from None
         except FedVoiceError as error:
             raise RefusedError(503, "server trouble", str(error)) from None
         if path != "/fedvoice/inspect":

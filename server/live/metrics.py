@@ -12,6 +12,7 @@ from server.drops import Drop
 from server.live.journal import Standing
 from server.live.places import places
 from server.live.registry import Registered
+from shared_models.shown_text import shown
 
 ONLINE_SECONDS = 15.0
 
@@ -97,4 +98,6 @@ def _whole(name: str, labels: str, value: float) -> str:
 
 
 def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    # A line end is one of three characters that the format escapes; the others that are unseen it takes as they are.
+    lines = shown(label, keep="\n")
+    return lines.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

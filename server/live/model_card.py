@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shared_models.config import Recipe
 from shared_models.published_model import WEIGHTS
+from shared_models.shown_text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,7 @@ A clone imitates a person. Make one of your own voice, or with the consent of wh
 
 def one_line(text: str) -> str:
     """A name for a table's cell: printable, on one line, without what would end the cell or the code."""
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(plain.replace("|", "/").replace("`", "'").split())
+    return " ".join(shown(text).replace("|", "/").replace("`", "'").split())
 
 
 def _sentence(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shared_models.shown_text import fit_name, shown
 from simulations.commands import console, device_status
 
 
@@ -114,7 +115,8 @@ def _enrol(
 ) -> None:
     from client.device import Device
     from client.live.disclosure import what_is_sent
-    from client.live.enrolment import enrol
+    from client.live.enrolment import enrol, refuse_name
+    from client.live.holding import only_one
     from client.live.home import superexec_secret
     from client.live.inspection import sentences
     from client.live.voice import prepare_voice
@@ -129,19 +131,21 @@ def _enrol(
     chosen = load_policy(policy) if policy is not None else load_policy(home / "policy.toml")
     if voice is None and not (home / "recordings.json").exists():
         raise CorpusError("say where your recordings are: fedvoice join CODE --voice PATH")
-    shown = name or (voice.resolve().stem if voice is not None else Device.open(home).speaker)
-    # The code is checked here, before any recording is read.
+    called = name or fit_name(voice.resolve().stem if voice is not None else Device.open(home).speaker)
+    refuse_name(called)
+    # Before a recording is read: that takes minutes, and the code may be of no use.
     offer, _ = look_at(code, home, policy)
-    _say([*sentences(offer, chosen), *what_is_sent(offer.federation, parsed.address, shown, chosen)])
+    _say([*sentences(offer, chosen), *what_is_sent(offer.federation, parsed.address, called, chosen)])
     if not yes and not typer.confirm("Join?"):
         raise typer.Abort
-    if voice is not None:
-        with console.steps_progress("reading your recordings") as progress:
-            device, problems = prepare_voice(voice, home, shown, progress)
-        _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
-    _install_policy(policy, home)
-    member = enrol(parsed, home, shown)
-    superexec_secret(home)
+    with only_one(home):
+        if voice is not None:
+            with console.steps_progress("reading your recordings") as progress:
+                device, problems = prepare_voice(voice, home, called, progress)
+            _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
+        _install_policy(policy, home)
+        member = enrol(parsed, home, called)
+        superexec_secret(home)
     _say(
         [f"Enrolled in '{member.federation}' at {member.server} as device {member.partition}. Files: {home}"]
     )
@@ -189,4 +193,4 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 
 def _say(sentences: list[str]) -> None:
     for sentence in sentences:
-        console.notices().print(sentence, highlight=False, markup=False)
+        console.notices().print(shown(sentence), highlight=False)

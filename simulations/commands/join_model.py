@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from shared_models.shown_text import shown
 from simulations.commands import console
 
 
@@ -26,11 +27,11 @@ def look_at(code: str, home: Path, policy: Path | None) -> tuple[Any, Any]:
 def show_offer(code: str, home: Path, policy: Path | None, as_json: bool) -> None:
     """``fedvoice join CODE --inspect``."""
     from client.live.disclosure import what_is_sent
-    from client.live.inspection import as_plain, sentences
+    from client.live.inspection import sentences
 
     offer, chosen = look_at(code, home, policy)
     if as_json:
-        console.print_json(as_plain(offer, chosen))
+        console.print_json(asshown(offer, chosen))
         return
     # Who sees what, without the first sentence, which says that one is joining.
     for line in [*sentences(offer, chosen), *what_is_sent(offer.federation, offer.server, "", chosen)[1:]]:
@@ -59,7 +60,7 @@ def get_model(home: Path, output: Path | None, as_json: bool) -> None:
         f"privacy, as its operator states it: {manifest.privacy}",
         "clone your voice on it:",
     ):
-        console.notices().print(_plain(line), highlight=False, markup=False, soft_wrap=True)
+        console.notices().print(shown(line), highlight=False, markup=False, soft_wrap=True)
     console.output().print(
         f"fedvoice clone RECORDINGS --base {_quoted(fetched.folder)}",
         highlight=False,
@@ -79,13 +80,9 @@ def say_finished(finished: Any, home: Path) -> None:
         else f"once its operator publishes a model: fedvoice join --get-model{where}"
     )
     console.notices().print(
-        _plain(f"the federation '{finished.federation}' has finished after round {finished.last_round}; {then}"),
+        shown(f"the federation '{finished.federation}' has finished after round {finished.last_round}; {then}"),
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _quoted(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from shared_models.errors import PrivacyError
-from simulations.commands.console import JsonOption, output, print_json
+from simulations.commands.console import JsonOption, output, print_json, styled
 
 app = typer.Typer(help="Plan differential privacy: noise, epsilon, and what is left of the signal.")
 
@@ -211,7 +211,7 @@ def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
     }
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in figures.items():
-        table.add_row(f"[bold]{name}", value)
+        table.add_row(styled(name, "bold"), value)
     screen.print(table)
     bought = Table(title="The same epsilon with a larger cohort", title_justify="left")
     for heading in ("cohort", "noise multiplier", "noise a coordinate", "signal to noise"):
@@ -225,6 +225,6 @@ def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
         )
     screen.print(bought)
     for note in _notes(chosen):
-        screen.print(f"[dim]{note}.")
+        screen.print(styled(f"{note}.", "dim"))
     if plot is not None:
         screen.print(f"plot: {plot}", soft_wrap=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from simulations.reports.charts import Interval
 
@@ -171,7 +172,7 @@ def results_table(results: Mapping[str, Any]) -> Table:
     for name in results["arms"]:
         table.add_column(name, justify="right", overflow="fold")
     table.add_row(
-        "privacy ε", *(write_epsilon(arm) if arm.get("epsilon") else "[red]none[/]" for arm in arms)
+        "privacy ε", *(write_epsilon(arm) if arm.get("epsilon") else Text("none", "red") for arm in arms)
     )
     for metric, group in grouped_rows(results):
         if group[0].stage:

@@ -72,6 +72,9 @@ class SmallSuperLink:
         self.secrets: dict[bytes, str] = {}
         self.recipe = tiny_recipe()
         self.left: list[str] = []
+        self.federation = "test"
+        self.checked = 0
+        """How often a join code was asked about."""
         self.run_id = self._task_id = 0
         self._closed = threading.Event()
         self.kind = str(TaskType.SERVER_APP)
@@ -247,15 +250,17 @@ class SmallSuperLink:
 
     async def _inspect(self, request: Request) -> Response:
         asked = await request.json()
-        secret, pem = base64.b64decode(asked["secret"]), asked.get("public_key", "")
-        if secret not in self.secrets:
+        used_by = self.secrets.get(base64.b64decode(asked["secret"]))
+        self.checked += 1
+        if used_by is None:
             return JSONResponse({"error": "this join code is unknown here"}, 403)
-        if self.secrets[secret] not in ("", pem):
-            return JSONResponse({"error": "this join code was used by another device"}, 409)
+        if used_by not in ("", asked.get("public_key")):
+            return JSONResponse({"error": "this join code was used by another device"}, 403)
         return JSONResponse(
             {
-                "federation": "test", "population": 10, "recipe": self.recipe.model_dump_json(), "numbers": 1000,
-                "round": 0, "state": "waiting", "epsilon": None, "version": version("fedvoice"), "protocol": PROTOCOL,
+                "federation": self.federation, "population": 10, "recipe": self.recipe.model_dump_json(),
+                "numbers": 1000, "round": 0, "state": "waiting", "epsilon": None, "version": version("fedvoice"),
+                "protocol": PROTOCOL,
             }
         )  # fmt: skip
 
@@ -272,7 +277,7 @@ class SmallSuperLink:
         key = public_key_to_bytes(serialization.load_pem_public_key(pem.encode()))  # type: ignore[arg-type]
         node = self.state.get_node_id_by_public_key(key) or self.state.create_node("", "", key, 30)
         return JSONResponse(
-            {"partition": 0, "federation": "test", "node_id": str(node), "run": "run", "protocol": 1}
+            {"partition": 0, "federation": self.federation, "node_id": str(node), "run": "run", "protocol": 1}
         )
 
     async def _leave(self, request: Request) -> Response:
