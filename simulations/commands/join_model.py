@@ -31,7 +31,7 @@ def show_offer(code: str, home: Path, policy: Path | None, as_json: bool) -> Non
 
     offer, chosen = look_at(code, home, policy)
     if as_json:
-        console.print_json(asshown(offer, chosen))
+        console.print_json(as_plain(offer, chosen))
         return
     # Who sees what, without the first sentence, which says that one is joining.
     for line in [*sentences(offer, chosen), *what_is_sent(offer.federation, offer.server, "", chosen)[1:]]:
