@@ -27,7 +27,7 @@ def look_at(code: str, home: Path, policy: Path | None) -> tuple[Any, Any]:
 def show_offer(code: str, home: Path, policy: Path | None, as_json: bool) -> None:
     """``fedvoice join CODE --inspect``."""
     from client.live.disclosure import what_is_sent
-    from client.live.inspection import sentences
+    from client.live.inspection import as_plain, sentences
 
     offer, chosen = look_at(code, home, policy)
     if as_json:
