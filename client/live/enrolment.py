@@ -40,27 +40,6 @@ def refuse_name(name: str) -> None:
         raise EnrolmentError(f"this cannot be a device's name: {problem}; choose another --name")
 
 
-def check_code(code: JoinCode, home: Path, *, seconds: float = SECONDS) -> str:
-    """The name of the federation that the code opens; nothing is used up, and nothing written.
-
-    Raises :class:`EnrolmentError` and :class:`ServiceError` as :func:`enrol` does.
-    """
-    certificate = _fetch_certificate(code, seconds)
-    asked: dict[str, Any] = {
-        "secret": base64.b64encode(code.secret).decode(),
-        "version": installed("fedvoice"),
-        "protocol": PROTOCOL,
-    }
-    if (home / "node.key").exists():
-        # The code may have been used by this very device, whose answer was lost.
-        asked["public_key"] = DeviceKey.load(home).public_pem
-    answer = _post(code.address, "/fedvoice/invitation", asked, certificate, seconds)
-    federation = str(answer.get("federation", ""))
-    if name_problem(federation):
-        raise _another_version(code.address)
-    return federation
-
-
 def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) -> Membership:
     """Make this home a member of the code's federation; asking again with the same code changes nothing.
 
@@ -68,7 +47,7 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
     by another device, a version that does not fit; :class:`ServiceError` if the server cannot be reached.
     """
     refuse_name(name)
-    certificate = _fetch_certificate(code, seconds)
+    certificate = fetch_certificate(code, seconds)
     write_atomically(home / "ca.pem", certificate)
     key = DeviceKey.of(home)
     asked = {
@@ -79,7 +58,7 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
         "version": installed("fedvoice"),
         "protocol": PROTOCOL,
     }
-    answer = _post(code.address, "/fedvoice/enrol", asked, certificate, seconds)
+    answer = ask(code.address, "/fedvoice/enrol", asked, certificate, seconds)
     try:
         membership = Membership(
             server=code.address,
@@ -92,7 +71,7 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
         if name_problem(membership.federation):
             raise ValueError(membership.federation)
     except (KeyError, TypeError, ValueError):
-        raise _another_version(code.address) from None
+        raise another_version(code.address) from None
     membership.save(home)
     return membership
 
@@ -110,7 +89,7 @@ def leave(home: Path, *, seconds: float = SECONDS) -> Membership:
         "timestamp": timestamp,
         "proof": base64.b64encode(proof).decode(),
     }
-    _post(membership.server, "/fedvoice/leave", asked, _kept_certificate(home), seconds)
+    ask(membership.server, "/fedvoice/leave", asked, _kept_certificate(home), seconds)
     return membership
 
 
@@ -137,7 +116,8 @@ def _spoken(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _fetch_certificate(code: JoinCode, seconds: float) -> bytes:
+def fetch_certificate(code: JoinCode, seconds: float) -> bytes:
+    """The CA certificate of the code's server as PEM, if it is the one that the code names."""
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
@@ -163,13 +143,19 @@ def _kept_certificate(home: Path) -> bytes:
         ) from None
 
 
-def _another_version(address: str) -> EnrolmentError:
+def another_version(address: str) -> EnrolmentError:
+    """What is said of a server that answers with something else than was asked."""
     return EnrolmentError(
         f"the server {address} answered with something else than was asked: it runs another version"
     )
 
 
-def _post(address: str, path: str, asked: dict[str, Any], ca: bytes, seconds: float) -> dict[str, Any]:
+def ask(address: str, path: str, asked: dict[str, Any], ca: bytes, seconds: float) -> dict[str, Any]:
+    """Post a JSON object to a server that the authority ``ca`` (PEM) vouches for, and give the one it answers with.
+
+    Raises :class:`EnrolmentError` with the server's sentence where it refuses, :class:`ServiceError` where it cannot
+    be reached.
+    """
     context = ssl.create_default_context(cadata=ca.decode("ascii", "replace"))
     response = _request("POST", address, path, context, seconds, asked)
     try:

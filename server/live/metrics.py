@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from server.drops import Drop
 from server.live.journal import Standing
 from server.live.places import places
 from server.live.registry import Registered
-from server.validation import Drop
 from shared_models.config import UNPROTECTED
 from shared_models.shown_text import shown
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared_models.shown_text import shown
-from simulations.commands import console
+from simulations.commands import console, serve_publish
 
 app = typer.Typer(
     help="Serve a live federation to real devices.", invoke_without_command=True, no_args_is_help=False
@@ -266,6 +266,9 @@ def flwr(
     run_flwr(_existing(home), arguments or ["--help"])
 
 
+app.command("publish")(serve_publish.publish)
+
+
 def _existing(home: Path | None) -> Any:
     from server.live.home import ServerHome
 
@@ -364,7 +367,8 @@ def _serve(where: Any, settings: Any, stay: bool) -> None:
                 signal.signal(number, handler)
     if standing.state == "done":
         notices.print(
-            f"done: {standing.rounds} rounds; clone with fedvoice clone --base {where.checkpoints}",
+            f"done: {standing.rounds} rounds; clone with fedvoice clone --base {where.checkpoints}, and give the model "
+            f"to the devices with fedvoice serve publish --home {where.folder}",
             highlight=False,
             soft_wrap=True,
         )

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from tiny_federation import tiny_recipe
 
 from server.live.certificates import ensure_certificates, fingerprint
-from shared_models.bundle import bundle
+from shared_models.bundle import PROTOCOL, bundle
 from shared_models.join_code import JoinCode
 
 Scope = dict[str, Any]
@@ -68,6 +70,7 @@ class SmallSuperLink:
         self.lost_bytes = 0
         self.calls: list[str] = []
         self.secrets: dict[bytes, str] = {}
+        self.recipe = tiny_recipe()
         self.left: list[str] = []
         self.federation = "test"
         self.checked = 0
@@ -78,7 +81,7 @@ class SmallSuperLink:
         self._small = Starlette(
             routes=[
                 Route("/fedvoice/ca.pem", self._ca),
-                Route("/fedvoice/invitation", self._invitation, methods=["POST"]),
+                Route("/fedvoice/inspect", self._inspect, methods=["POST"]),
                 Route("/fedvoice/enrol", self._enrol, methods=["POST"]),
                 Route("/fedvoice/leave", self._leave, methods=["POST"]),
             ]
@@ -245,7 +248,7 @@ class SmallSuperLink:
     async def _ca(self, _request: Request) -> Response:
         return PlainTextResponse((self.folder / "ca.pem").read_text())
 
-    async def _invitation(self, request: Request) -> Response:
+    async def _inspect(self, request: Request) -> Response:
         asked = await request.json()
         used_by = self.secrets.get(base64.b64decode(asked["secret"]))
         self.checked += 1
@@ -253,7 +256,13 @@ class SmallSuperLink:
             return JSONResponse({"error": "this join code is unknown here"}, 403)
         if used_by not in ("", asked.get("public_key")):
             return JSONResponse({"error": "this join code was used by another device"}, 403)
-        return JSONResponse({"federation": self.federation, "protocol": 1})
+        return JSONResponse(
+            {
+                "federation": self.federation, "population": 10, "recipe": self.recipe.model_dump_json(),
+                "numbers": 1000, "round": 0, "state": "waiting", "epsilon": None, "version": version("fedvoice"),
+                "protocol": PROTOCOL,
+            }
+        )  # fmt: skip
 
     async def _enrol(self, request: Request) -> Response:
         asked = await request.json()

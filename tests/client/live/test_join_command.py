@@ -16,9 +16,10 @@ from live_device import joined
 from small_superlink import SmallSuperLink, superlink
 
 from client.device import Device
-from client.live.enrolment import check_code, enrol
+from client.live.enrolment import enrol
 from client.live.holding import is_held
 from client.live.home import Membership
+from client.live.inspection import inspect
 from client.policy import load_policy
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.join_code import JoinCode
@@ -129,7 +130,7 @@ def test_names_that_cannot_be_seen_come_neither_from_here_nor_from_the_server(
         link.federation = federation
         try:
             for asking in (
-                lambda: check_code(JoinCode.parse(code), home),
+                lambda: inspect(JoinCode.parse(code), home),
                 lambda: enrol(JoinCode.parse(code), home, "me"),
             ):
                 with pytest.raises(EnrolmentError, match="another version"):

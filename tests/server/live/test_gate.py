@@ -134,10 +134,13 @@ def test_a_join_code_is_asked_about_and_not_used_up(home: ServerHome) -> None:
     def asked(code: JoinCode, **changes: Any) -> httpx.Response:
         fields = {"secret": base64.b64encode(code.secret).decode(), "version": "0.1.0", "protocol": PROTOCOL}
         with https(ca) as client:
-            return client.post(_url(home, "/fedvoice/invitation"), json=fields | changes)
+            return client.post(_url(home, "/fedvoice/inspect"), json=fields | changes)
 
     for _ in range(3):
-        assert asked(code).json() == {"federation": "test", "protocol": PROTOCOL}
+        told = asked(code).json()
+        assert {name: told[name] for name in ("federation", "protocol", "population")} == {
+            "federation": "test", "protocol": PROTOCOL, "population": POPULATION,
+        }  # fmt: skip
     before = len(Registry(home.registry).devices())
     for wrong, told in (
         (asked(JoinCode.new(code.address, code.fingerprint, 60.0)), "does not know"),
