@@ -130,7 +130,7 @@ def dp_sgd_steps(
     returns its loss ``(1,)``. It must look each of ``module``'s tables up once, with the batch first. ``reserve``
     is called with the whole cost before the first step (the ledger's :meth:`~client.ledger.Ledger.reserve`),
     and what it raises stops the training before it starts. A step on which the coins choose nobody is
-    taken all the same, on noise alone. An utterance whose gradient is not finite counts for nothing and stops
+    taken all the same, on noise alone. An utterance whose loss or gradient is not finite counts for nothing and stops
     nothing: whether a training ends would else tell of that utterance, and nobody paid for it. Raises
     :class:`PrivacyError` if the losses are not one an utterance, or if the trained numbers, which are noised, are
     no longer finite.
@@ -199,7 +199,7 @@ def _gradients_alone(
                 f"1 utterance gave {len(found)} gradients of one table: look it up once an utterance"
             )
         gradients.append(found)
-    if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+    if all(bool(torch.isfinite(found).all()) for found in (losses, *gradients)):
         return gradients
     # One utterance's NaN would pass through clipping and undo the noise: it counts for nothing instead.
     return [torch.zeros_like(gradient) for gradient in gradients]
