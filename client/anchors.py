@@ -7,6 +7,7 @@ every installation brings; otherwise the server sends them once, and the device 
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from shared_models.files import write_atomically
 from shared_models.partition import weights_hash
 from shared_models.tensor_file import read_tensors
 
+# What a server says is looked up as a file's name only where it has the form of a SHA-256.
+_HASH = re.compile(r"[0-9a-f]{64}")
+
 
 def find_anchor(device: Device, digest: str, sent: Tensor | None) -> Tensor:
     """The weights ``(D,)`` with that hash: those that were ``sent`` along, kept ones, or the packaged base's.
@@ -32,7 +36,11 @@ def find_anchor(device: Device, digest: str, sent: Tensor | None) -> Tensor:
             raise WireError("the first weights that came along are not those that the change counts from")
         _keep_only(path, sent)
         return sent
-    if digest.isalnum() and path.exists() and (kept := _read(path, path.stat().st_mtime_ns)) is not None:
+    if (
+        _HASH.fullmatch(digest)
+        and path.exists()
+        and (kept := _read(path, path.stat().st_mtime_ns)) is not None
+    ):
         return kept
     packaged = packaged_anchor()
     if packaged is not None and packaged[0] == digest:
