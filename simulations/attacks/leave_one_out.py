@@ -123,6 +123,8 @@ def speakers_of(
     found: dict[str, list[Features]] = {}
     cache = FeatureCache(default_cache())
     for speaker, own in open_corpus(CorpusConfig(path=corpus)).speakers("test").items():
+        if len(own) < utterances:
+            continue
         heard: list[Features] = []
         for utterance in own:
             with contextlib.suppress(AudioError):
