@@ -21,6 +21,9 @@ from shared_models.files import write_atomically
 from shared_models.partition import weights_hash
 from shared_models.tensor_file import read_tensors
 
+# What a server says is looked up as a file's name only where it has the form of a SHA-256.
+_HASH = re.compile(r"[0-9a-f]{64}")
+
 
 def find_anchor(device: Device, digest: str, sent: Tensor | None) -> Tensor:
     """The weights ``(D,)`` with that hash: those that were ``sent`` along, kept ones, or the packaged base's.
@@ -33,7 +36,7 @@ def find_anchor(device: Device, digest: str, sent: Tensor | None) -> Tensor:
             raise WireError("the first weights that came along are not those that the change counts from")
         _keep_only(path, sent)
         return sent
-    kept = _kept(path) if re.fullmatch("[0-9a-f]{64}", digest) else None
+    kept = _kept(path) if _HASH.fullmatch(digest) else None
     if kept is not None:
         return kept
     packaged = packaged_anchor()

@@ -24,7 +24,11 @@ from torch import nn
 
 from client.compressed_update import encode_update
 from client.device import Device
+from client.ledger import Ledger
 from client.live_round import LiveRound
+from client.owner_ledger import open_owner_ledger
+from client.personal_terms import PersonalTerms
+from client.policy import Policy
 from client.private_adaptation import private_steps
 from client.received_weights import receive_weights
 from client.training import InnerLoop, Material, VoicePartition, local_round
@@ -86,8 +90,9 @@ def train(message: Message, context: Context) -> Message:
             )
         else:
             update = train_device(
-                model, weights.vector, device, recipe, weights.round, run, partition_id, simulated
-            )
+                model, weights.vector, device, recipe, weights.round, run, partition_id, simulated,
+                None if live is None else live.policy,
+            )  # fmt: skip
         reply_header, buffer = encode_update(model, update, recipe, device, run, partition_id, simulated)
         content = _content(reply_header, buffer)
         if live is not None:
@@ -161,21 +166,28 @@ def train_device(
     run: str,
     partition_id: int,
     simulated: bool,
+    policy: Policy | None = None,
 ) -> wire.Update:
     """One round on one device's files: personal parameters from and to disk, losses to the owner's log.
 
-    ``simulated`` draws DP-SGD's noise from the recipe's seed, so that runs repeat; a real device's comes
-    from the operating system, since whoever sent the recipe knows its seed.
+    ``simulated`` draws DP-SGD's noise from the recipe's seed, so that runs repeat, and keeps the cost in the
+    simulated device's own ledger; a real device's noise comes from the operating system, since whoever sent the
+    recipe knows its seed, and its cost goes into the ledger of its owner, on the terms of the owner's ``policy``
+    (the default one if None).
     """
     started = time.monotonic()
-    _put_personal(model, device.load_personal(run, round_number, like=model.personal_state()))
+    private = _private_terms(device, recipe, None if simulated else policy or Policy())
+    paid_by = None if private is None else private[0].identity
+    _put_personal(
+        model, device.load_personal(run, round_number, like=model.personal_state(), paid_by=paid_by)
+    )
     utterances = CachedFeatures(device.recordings, device.feature_cache, recipe.features)
     material = Material.split(utterances, recipe.client.support_fraction)
     inner = None
-    if recipe.personal_privacy.enabled:
-        inner = _private_inner_loop(model, device, recipe, round_number, run, simulated)
+    if private is not None:
+        inner = _private_inner_loop(model, recipe, round_number, run, simulated, *private)
     result = local_round(model, weights, material, recipe, round_number, partition_id, inner)
-    device.save_personal(run, round_number, model.personal_state())
+    device.save_personal(run, round_number, model.personal_state(), paid_by=paid_by)
     device.log(
         {"run": run, "round": round_number, "seconds": round(time.monotonic() - started, 3)} | result.losses
     )
@@ -183,16 +195,39 @@ def train_device(
     return result.update
 
 
+def _private_terms(
+    device: Device, recipe: Recipe, policy: Policy | None
+) -> tuple[Ledger, PersonalTerms] | None:
+    """The ledger and the terms of a private inner loop; None where the personal set trains without noise, or may.
+
+    Without a ``policy``, a simulation's: the recipe's, and the simulated device's own ledger.
+    """
+    personal = recipe.personal_privacy
+    # The other algorithms train the personal set in the outer loop, in which there is no noise.
+    if not personal.enabled or recipe.federation.algorithm not in ("fedavg", "fedrep"):
+        return None
+    if policy is None:
+        return Ledger(device.ledger_path, personal.epsilon, personal.delta), PersonalTerms.of(recipe)
+    terms = policy.personal_terms(recipe)
+    return open_owner_ledger(policy.personal_epsilon, policy.personal_delta, home=device.home), terms
+
+
 def _private_inner_loop(
-    model: VoicePartition, device: Device, recipe: Recipe, round_number: int, run: str, simulated: bool
+    model: VoicePartition,
+    recipe: Recipe,
+    round_number: int,
+    run: str,
+    simulated: bool,
+    book: Ledger,
+    terms: PersonalTerms,
 ) -> InnerLoop:
     def loop(support: Sequence[Features], rng: torch.Generator) -> list[float]:
         private_steps(
             model, support, recipe, steps=recipe.client.inner_steps,
             # At most so many, if the client is in every cohort.
             total_steps=recipe.client.inner_steps * recipe.federation.rounds,
-            lr=recipe.client.inner_lr, ledger=device.ledger_path, purpose="inner loop", run=run,
-            round_number=round_number, generator=rng if simulated else None,
+            lr=recipe.client.inner_lr, book=book, purpose="inner loop", run=run,
+            round_number=round_number, generator=rng if simulated else None, terms=terms,
         )  # fmt: skip
         return []
 

@@ -2,19 +2,20 @@
 
 Zero-shot, the reference encoder reads the support and that is all. Adapted, the personal set (embedding,
 CLN scales and shifts, prosody) is then trained on the support with everything shared frozen: step 3 of a
-round, alone. Either way the outcome is one :class:`SpeakerCondition` in serving form.
+round, alone. Either way the outcome is one :class:`SpeakerCondition` in serving form, made to be given to others,
+and so a release: it is in the owner's ledger before it exists, with its cost, or as one that nothing bounds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from client.ledger import Ledger
 from client.private_adaptation import private_steps
 from client.training import VoicePartition, personal_steps
 from shared_models.config import Recipe
@@ -30,20 +31,27 @@ class ClonedVoice:
 
     condition: SpeakerCondition
     privacy: dict[str, Any] | None = None
+    """What may travel with the voice: nothing in it depends on the recordings. None if nothing is guaranteed."""
 
 
 def clone(
     model: VoicePartition,
     support: Sequence[Features],
     recipe: Recipe,
-    ledger: Path,
+    ledger: Ledger,
     *,
     on_step: Callable[[int, int], None] | None = None,
 ) -> ClonedVoice:
-    """Clone a voice as the recipe says: zero-shot (no steps), adapted, or adapted by DP-SGD."""
+    """Clone a voice as the recipe says: zero-shot (no steps), adapted, or adapted by DP-SGD.
+
+    ``ledger`` is the owner's. What is made without DP-SGD is entered in it as unprotected.
+    """
     if recipe.personal_privacy.enabled:
         return adapt_privately(model, support, recipe, ledger, on_step=on_step)
-    if recipe.cloning.steps == 0:
+    listens = recipe.cloning.steps == 0
+    purpose = "zero-shot cloning" if listens else "cloning without DP-SGD"
+    ledger.record_unprotected(run="clone", round_number=0, purpose=purpose)
+    if listens:
         return ClonedVoice(zero_shot(model, support))
     return ClonedVoice(adapt(model, support, recipe, on_step=on_step))
 
@@ -52,7 +60,7 @@ def adapt_privately(
     model: VoicePartition,
     support: Sequence[Features],
     recipe: Recipe,
-    ledger: Path,
+    ledger: Ledger,
     *,
     on_step: Callable[[int, int], None] | None = None,
     rng: torch.Generator | None = None,
@@ -62,16 +70,12 @@ def adapt_privately(
     ``rng`` is a simulation's; None draws the noise from the operating system.
     """
     forget_voice(model)
-    model.model.train()
     steps = recipe.cloning.steps
-    with torch.random.fork_rng(devices=[]):
-        # Dropout draws from torch's own generator; it is the noise, from ``rng``, that privacy rests on.
-        torch.manual_seed(derive_seed(recipe.seed, "cloning dropout"))
-        spent = private_steps(
-            model, support, recipe, steps=steps, total_steps=steps, lr=recipe.cloning.lr, ledger=ledger,
-            purpose="cloning", run="clone", round_number=0, generator=rng, on_step=on_step,
-        )  # fmt: skip
-    return ClonedVoice(condition_alone(model), spent)
+    guaranteed = private_steps(
+        model, support, recipe, steps=steps, total_steps=steps, lr=recipe.cloning.lr, book=ledger,
+        purpose="cloning", run="clone", round_number=0, generator=rng, on_step=on_step,
+    )  # fmt: skip
+    return ClonedVoice(condition_alone(model), guaranteed)
 
 
 def voice_of_nobody(model: VoicePartition) -> SpeakerCondition:

@@ -4,8 +4,13 @@ Source: Abadi 2016 (arXiv 1607.00133, Algorithm 1): Poisson-sampled utterances, 
 own, Gaussian noise on their sum, divided by the expected batch. Per-utterance gradients and clipping are
 Opacus's; sampling, noise and accounting are here, so that the accountant's assumptions are what is done.
 
-The unit is an utterance of this device's own recordings. The rest of the model must be frozen and must treat
-utterances alike whatever else is in the batch (no batch statistics, each loss from its own utterance alone).
+The unit is an utterance of this device's own recordings. Each one's gradient is computed alone, in a forward and
+a backward pass of its own: no padding, no batch statistic, no kernel that depends on a batch's shape and no
+random number can carry anything from one utterance to another's gradient. What remains for the loss is to be a
+function of its utterance and of the weights: the rest of the model is frozen and drops nothing out.
+
+How many utterances there are sets the sampling probability and the noise. The neighbours of the guarantee hold
+the same number, one of them emptied; the number itself is told to nobody.
 """
 
 from __future__ import annotations
@@ -34,7 +39,10 @@ class PersonalDP:
 
     noise_multiplier: float
     clipping_norm: float
-    """C: adding or removing one utterance moves a step's summed gradient by at most this much."""
+    """C: adding or removing one utterance moves a step's summed gradient by at most this much.
+
+    Up to the rounding of a float32 sum, which is below C / 100,000.
+    """
     utterances: int
     """How many there are to train on."""
     expected_batch: float
@@ -118,12 +126,14 @@ def dp_sgd_steps(
 ) -> SampledGaussian:
     """Train ``module`` privately for ``settings.steps`` steps and return what was spent.
 
-    ``per_utterance_loss`` gets the indices of a step's utterances and returns their losses ``(b,)``, row by
-    row. It must look each of ``module``'s tables up once an utterance, with the batch first. ``reserve`` is
-    called with the whole cost before the first step (the ledger's :meth:`~client.ledger.Ledger.reserve`),
+    ``per_utterance_loss`` is called with a list of one utterance's index, once for each that the coins chose, and
+    returns its loss ``(1,)``. It must look each of ``module``'s tables up once, with the batch first. ``reserve``
+    is called with the whole cost before the first step (the ledger's :meth:`~client.ledger.Ledger.reserve`),
     and what it raises stops the training before it starts. A step on which the coins choose nobody is
-    taken all the same, on noise alone. Raises :class:`PrivacyError` if the losses are not one an utterance,
-    or not finite.
+    taken all the same, on noise alone. An utterance whose loss or gradient is not finite counts for nothing and stops
+    nothing: whether a training ends would else tell of that utterance, and nobody paid for it. Raises
+    :class:`PrivacyError` if the losses are not one an utterance, or if the trained numbers, which are noised, are
+    no longer finite.
     """
     _require_alone(module, optimizer)
     cost = settings.cost
@@ -143,6 +153,7 @@ def dp_sgd_steps(
             coins = uniform(settings.utterances, generator) < settings.sampling_probability
             _per_utterance_gradients(private, per_utterance_loss, coins.nonzero().flatten().tolist())
             private.step()
+            _require_finite(private)
             if progress is not None:
                 progress(step + 1, settings.steps)
     finally:
@@ -155,32 +166,48 @@ def dp_sgd_steps(
 def _per_utterance_gradients(
     private: PrivateOptimizer, per_utterance_loss: Callable[[list[int]], Tensor], chosen: list[int]
 ) -> None:
-    if chosen:
-        losses = per_utterance_loss(chosen)
-        if losses.shape != (len(chosen),):
-            raise PrivacyError(
-                f"private training of {len(chosen)} utterances needs one loss each, and got "
-                f"{tuple(losses.shape)}"
-            )
-        if not bool(torch.isfinite(losses).all()):
-            raise PrivacyError("a loss is not finite in private training: lower the learning rate")
-        with warnings.catch_warnings():
-            # Tables are looked up by integers, which have no gradient: just what the hooks expect here.
-            warnings.filterwarnings("ignore", message="Full backward hook is firing")
-            torch.autograd.backward(losses.sum())
+    found = [_gradients_alone(private, per_utterance_loss, index) for index in chosen]
+    for position, parameter in enumerate(private.params):
+        rows = [gradients[position] for gradients in found]
+        # Where nobody was chosen the sum is 0, and is noised all the same.
+        parameter.grad_sample = torch.cat(rows) if rows else parameter.new_zeros((0, *parameter.shape))
+
+
+def _gradients_alone(
+    private: PrivateOptimizer, per_utterance_loss: Callable[[list[int]], Tensor], index: int
+) -> list[Tensor]:
+    """One utterance's gradient of each parameter ``(1, ...)``, from a pass that saw no other utterance."""
     for parameter in private.params:
-        found = getattr(parameter, "grad_sample", None)
+        parameter.grad_sample = None
+    losses = per_utterance_loss([index])
+    if losses.shape != (1,):
+        raise PrivacyError(
+            f"private training of an utterance needs one loss each, of shape (1,), and got {tuple(losses.shape)}"
+        )
+    with warnings.catch_warnings():
+        # Tables are looked up by integers, which have no gradient: just what the hooks expect here.
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
+        torch.autograd.backward(losses.sum())
+    gradients = []
+    for parameter in private.params:
+        found = parameter.grad_sample
         if found is None:
-            # Nobody was chosen, or this table was not used: its part of the sum is nought, and is noised.
-            parameter.grad_sample = parameter.new_zeros((len(chosen), *parameter.shape))
-        elif len(found) != len(chosen):
+            # This table was not used: its part of the sum is 0, and is noised.
+            found = parameter.new_zeros((1, *parameter.shape))
+        elif len(found) != 1:
             raise PrivacyError(
-                f"{len(chosen)} utterances gave {len(found)} gradients of one table: look it up once "
-                "an utterance"
+                f"1 utterance gave {len(found)} gradients of one table: look it up once an utterance"
             )
-        else:
-            # One utterance's NaN would else pass through clipping and undo the noise.
-            torch.nan_to_num_(found, nan=0.0, posinf=0.0, neginf=0.0)
+        gradients.append(found)
+    if all(bool(torch.isfinite(found).all()) for found in (losses, *gradients)):
+        return gradients
+    # One utterance's NaN would pass through clipping and undo the noise: it counts for nothing instead.
+    return [torch.zeros_like(gradient) for gradient in gradients]
+
+
+def _require_finite(private: PrivateOptimizer) -> None:
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in private.params):
+        raise PrivacyError("the voice is not finite in private training: lower the learning rate")
 
 
 def _require_alone(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from client.personal_terms import PersonalTerms
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 from shared_models.partition import SharedTensor
@@ -93,6 +94,16 @@ class Policy(BaseModel):
         gt=0,
         description="Disk for answers that may be asked for again; the oldest go, and are never trained again.",
     )
+    personal_epsilon: float = Field(
+        8.0,
+        gt=0,
+        description="Budget of each of your utterances over all private training of your voice on this computer, "
+        "at personal_delta; it holds whatever the recipe says.",
+    )
+    personal_delta: float = Field(1e-3, gt=0, lt=1, description="The delta at which that is counted.")
+    personal_minimum_noise_multiplier: float = Field(
+        0.5, gt=0, description="Least noise of that training, over the clipping norm; it holds likewise."
+    )
     hours: str = Field("", description="Local time in which to train, as in '22:00-07:00'; empty for always.")
     only_when_charging: bool = Field(False, description="Train on external power only.")
     only_when_idle: bool = Field(False, description="Train only while the computer has little else to do.")
@@ -145,9 +156,7 @@ class Policy(BaseModel):
             )
         if reason := self._refusal_of_steps(recipe):
             return reason
-        if self.personal_privacy_required and not recipe.personal_privacy.enabled:
-            return _differs("personal_privacy_required", "personal_privacy.enabled = false", "true")
-        return None
+        return self._refusal_of_personal(recipe) if self.personal_privacy_required else None
 
     def _refusal_of_steps(self, recipe: Recipe) -> str | None:
         client, vocoder = recipe.client, recipe.vocoder
@@ -193,6 +202,32 @@ class Policy(BaseModel):
         return _differs(
             "minimum_cohort", f"{expected} expected people a round", f"at least {self.minimum_cohort}"
         )
+
+    def _refusal_of_personal(self, recipe: Recipe) -> str | None:
+        """Why the training of what stays here is not the DP-SGD that this policy requires; None if it is."""
+        field, personal = "personal_privacy_required", recipe.personal_privacy
+        if recipe.trains == "vocoder":
+            return _differs(
+                field, "trains = 'vocoder', whose discriminators stay here without noise", "DP-SGD"
+            )
+        if recipe.federation.algorithm == "fedper":
+            return _differs(field, "algorithm 'fedper', which trains the voice without noise", "DP-SGD")
+        if not personal.enabled:
+            return _differs(field, "personal_privacy.enabled = false", "true")
+        noise, least = personal.noise_multiplier, self.personal_minimum_noise_multiplier
+        if noise is not None and noise < least:
+            asked = f"personal_privacy.noise_multiplier {noise:g}"
+            return _differs("personal_minimum_noise_multiplier", asked, f"at least {least:g}")
+        return None
+
+    def personal_terms(self, recipe: Recipe) -> PersonalTerms:
+        """What the noise of the inner loop is made for: the recipe's epsilon if it asks for less than the owner's.
+
+        The clipping norm stays the recipe's: noise is relative to it, so that no epsilon depends on it.
+        """
+        asked = recipe.personal_privacy.epsilon
+        epsilon = self.personal_epsilon if asked is None else min(asked, self.personal_epsilon)
+        return PersonalTerms(epsilon, self.personal_delta, self.personal_minimum_noise_multiplier)
 
     def refusal_of_noise(self, noise_multiplier: float) -> str | None:
         """Why this much noise on the sum is too little; None if it is enough."""

@@ -3,24 +3,32 @@
 Nothing but the noised gradients may depend on the recordings. So there are no references here, neither in
 training nor in the resulting voice: an embedding that the reference encoder hears in an utterance would be
 a release of its own. The voice starts as nobody's and is trained, table and offsets alone.
+
+Each utterance's loss is a function of that utterance and of the weights alone, whatever the recipe says of
+training without privacy: it is computed alone, whole and without dropout. A mask or a window that a seed draws for a
+batch would change with the number and the lengths of the utterances in it, and so leaving one out would change the
+gradients of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from client.ledger import Ledger, Spend
 from client.personal_privacy import PersonalDP, dp_sgd_steps, noise_multiplier_for_personal
+from client.personal_terms import PersonalTerms
 from client.training import VoicePartition
-from shared_models.accounting import SampledGaussian
+from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.config import Recipe
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
+
+MECHANISM = "DP-SGD (Poisson-subsampled Gaussian)"
 
 
 def private_steps(
@@ -31,23 +39,24 @@ def private_steps(
     steps: int,
     total_steps: int,
     lr: float,
-    ledger: Path,
+    book: Ledger,
     purpose: str,
     run: str,
     round_number: int,
     generator: torch.Generator | None,
+    terms: PersonalTerms | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Train the personal set for ``steps`` of ``total_steps`` private steps and say what that spent.
+    """Train the personal set for ``steps`` of ``total_steps`` private steps and say what is guaranteed of them.
 
-    The noise is what the recipe names, or what its epsilon needs over ``total_steps``. The cost is in the
-    device's ledger before the first step. Raises :class:`BudgetError` if the budget does not allow it.
+    The noise is what the recipe names, or what the epsilon of ``terms`` (the recipe's if None) needs over
+    ``total_steps``, and at least their minimum. The cost is in ``book`` before the first step. Raises
+    :class:`BudgetError` if the budget of ``book`` does not allow it.
     """
-    settings = _settings(recipe, len(utterances), steps, total_steps)
-    privacy = recipe.personal_privacy
-    book = Ledger(ledger, privacy.epsilon, privacy.delta)
+    terms = terms or PersonalTerms.of(recipe)
+    settings = _settings(recipe, terms, len(utterances), steps, total_steps)
     voices = model.model.voices
-    for parameter in model.shared_parameters():
+    for parameter in model.model.parameters():
         parameter.requires_grad_(False)
     voices.requires_grad_(True)
     optimizer = torch.optim.Adam(voices.parameters(), lr=lr, betas=(0.9, 0.99))
@@ -66,30 +75,50 @@ def private_steps(
             )
         )
 
-    def losses(chosen: list[int]) -> Tensor:
+    def loss(chosen: list[int]) -> Tensor:
         items = [utterances[index] for index in chosen]
         batch = collate(items, [item.mel[:0] for item in items])
-        output = model.model(batch, window=recipe.client.window_frames, generator=generator)
+        output = model.model(batch, window=None)
         return acoustic_loss(output, batch, per_utterance=True, weights=recipe.aligner).total
 
-    dp_sgd_steps(voices, optimizer, losses, settings, reserve=reserve, generator=generator, progress=on_step)
-    return {
-        "unit": "utterance",
-        "epsilon": book.spent(),
-        "delta": privacy.delta,
-        "noise_multiplier": settings.noise_multiplier,
-        "clipping_norm": settings.clipping_norm,
-        "sampling_probability": settings.sampling_probability,
-        "steps": steps,
-        "mechanism": "DP-SGD (Poisson-subsampled Gaussian), composed over everything in the device's ledger",
-    }
+    with _nothing_dropped(model.model):
+        dp_sgd_steps(
+            voices, optimizer, loss, settings, reserve=reserve, generator=generator, progress=on_step
+        )
+    return _statement(recipe, terms, settings.noise_multiplier, total_steps)
 
 
-def _settings(recipe: Recipe, utterances: int, steps: int, total_steps: int) -> PersonalDP:
-    privacy = recipe.personal_privacy
+@contextlib.contextmanager
+def _nothing_dropped(model: nn.Module) -> Iterator[None]:
+    """Within, every module is in evaluation mode; afterwards each is in the mode that it was in before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def _settings(
+    recipe: Recipe, terms: PersonalTerms, utterances: int, steps: int, total_steps: int
+) -> PersonalDP:
     batch = min(recipe.client.batch_size, utterances)
-    noise = privacy.noise_multiplier
+    noise = recipe.personal_privacy.noise_multiplier
     if noise is None:
-        assert privacy.epsilon is not None  # the recipe's own validation
-        noise = noise_multiplier_for_personal(privacy.epsilon, privacy.delta, batch / utterances, total_steps)
-    return PersonalDP(noise, privacy.clipping_norm, utterances, batch, steps)
+        assert terms.epsilon is not None  # the recipe's own validation
+        noise = noise_multiplier_for_personal(terms.epsilon, terms.delta, batch / utterances, total_steps)
+    noise = max(noise, terms.minimum_noise_multiplier)
+    return PersonalDP(noise, recipe.personal_privacy.clipping_norm, utterances, batch, steps)
+
+
+def _statement(recipe: Recipe, terms: PersonalTerms, noise: float, total_steps: int) -> dict[str, Any]:
+    """What may be told to whoever gets the voice: nothing in it depends on the recordings or on their number.
+
+    The noise that a target needs, the sampling probability and what else the ledger holds depend on how many
+    utterances there are and on what was done with them before, and nobody paid for telling that. So the epsilon is
+    the target, or where the recipe names the noise, the bound that holds for any number of utterances.
+    """
+    named = recipe.personal_privacy.noise_multiplier is not None
+    epsilon = epsilon_of([SampledGaussian(noise, 1.0, total_steps)], terms.delta) if named else terms.epsilon
+    return {"unit": "utterance", "epsilon": epsilon, "delta": terms.delta, "mechanism": MECHANISM}

@@ -3,13 +3,16 @@
 It holds AdaSpeech's serving form, the embedding and the CLN scale and shift vectors (at most 5,000
 numbers), as safetensors with a versioned header that names the base model by hash. It is never a pickle,
 and it holds no audio, no text and no reference recording.
+
+The header goes wherever the file goes, so it holds nothing that nobody paid for: no number of utterances and
+nothing that it follows from (the sampling probability, the noise found for a target), nothing of what else a ledger
+holds, and no time, which would tie a voice to the day of its recordings. The name is what its owner calls it.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from shared_models.speakers.condition import SpeakerCondition
 from shared_models.tensor_file import read_tensors
 
 FORMAT = "fedvoice-profile-1"
+_GUARANTEE = ("unit", "epsilon", "delta", "mechanism")
 _TENSORS = ("embedding", "cln_scale", "cln_shift", "prosody")
 
 
@@ -35,7 +39,10 @@ class VoiceProfile:
     """Hash of the shared weights that it was cloned on, the only ones that it speaks with."""
     name: str
     privacy: dict[str, Any] | None = None
-    """What DP-SGD guarantees of the support utterances; None if the voice was cloned without it."""
+    """What DP-SGD guarantees of the support utterances; None if the voice was cloned without it.
+
+    Of its fields the file holds ``unit``, ``epsilon`` (this release's target), ``delta`` and ``mechanism`` alone.
+    """
 
     @property
     def size(self) -> int:
@@ -45,12 +52,14 @@ class VoiceProfile:
 
 def save_profile(path: Path, profile: VoiceProfile) -> None:
     """Write a profile. Raises StorageError on a full disk."""
+    guarantee = profile.privacy and {
+        key: profile.privacy[key] for key in _GUARANTEE if key in profile.privacy
+    }
     header = {
         "format": FORMAT,
         "base": profile.base,
         "name": profile.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "privacy": json.dumps(profile.privacy),
+        "privacy": json.dumps(guarantee),
     }
     tensors = {name: getattr(profile.condition, name).detach().contiguous() for name in _TENSORS}
     write_atomically(path, save(tensors, header))

@@ -49,13 +49,15 @@ class Batch:
     energy: Tensor
     """``(B, T)``."""
     durations: Tensor | None
-    """``(B, L)`` int64, or None if any utterance lacks them."""
+    """``(B, L)`` int64, 0 for an utterance that lacks them; None if all do."""
     speakers: Tensor
     """``(B,)`` int64 row of the voice table; all 0 on a device."""
     reference: Tensor
     """``(B, R, n_mels)`` another utterance of the same speaker, for the reference encoder."""
     reference_lengths: Tensor
     """``(B,)`` int64."""
+    aligned: Tensor
+    """``(B,)`` bool: which utterances bring durations."""
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
@@ -69,9 +71,12 @@ class Batch:
 def collate(
     items: Sequence[Features], references: Sequence[Tensor], speakers: Sequence[int] | None = None
 ) -> Batch:
-    """Pad utterances into a :class:`Batch`; ``references`` are mels ``(R_i, n_mels)``, one an item."""
-    durations = [f.durations for f in items]
-    aligned = [d for d in durations if d is not None]
+    """Pad utterances into a :class:`Batch`; ``references`` are mels ``(R_i, n_mels)``, one an item.
+
+    What an utterance brings it keeps, whatever the others of the batch lack.
+    """
+    aligned = torch.tensor([f.durations is not None for f in items])
+    durations = [torch.zeros_like(f.phonemes) if f.durations is None else f.durations for f in items]
     return Batch(
         phonemes=pad_sequence([f.phonemes for f in items], batch_first=True),
         phoneme_lengths=torch.tensor([len(f.phonemes) for f in items]),
@@ -80,8 +85,9 @@ def collate(
         log_f0=pad_sequence([f.log_f0 for f in items], batch_first=True),
         voiced=pad_sequence([f.voiced for f in items], batch_first=True),
         energy=pad_sequence([f.energy for f in items], batch_first=True),
-        durations=pad_sequence(aligned, batch_first=True) if len(aligned) == len(items) else None,
+        durations=pad_sequence(durations, batch_first=True) if bool(aligned.any()) else None,
         speakers=torch.tensor(list(speakers) if speakers is not None else [0] * len(items)),
         reference=pad_sequence(list(references), batch_first=True),
         reference_lengths=torch.tensor([len(r) for r in references]),
+        aligned=aligned,
     )

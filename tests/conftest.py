@@ -9,6 +9,8 @@ import hypothesis
 import pytest
 import torch
 
+from client import owner_ledger
+
 # A busy or slow machine may take its time: speed is what benchmarks measure.
 hypothesis.settings.register_profile("fedvoice", deadline=None)
 hypothesis.settings.load_profile("fedvoice")
@@ -33,6 +35,15 @@ def speech_path() -> Path:
 def kokoro_path() -> Path:
     """Clean synthetic speech in many voices (marker ``realspeech`` as well)."""
     return _corpus("FEDVOICE_KOKORO", "kokoro")
+
+
+@pytest.fixture(autouse=True)
+def _a_ledger_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the ledger, or the memory of it, of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("owner")
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    monkeypatch.setattr(owner_ledger, "HOMES", folder / "homes")
 
 
 @pytest.fixture(autouse=True)

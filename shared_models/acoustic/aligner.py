@@ -8,7 +8,7 @@ gives whole durations. It knows nothing of speakers, so that all of it is shared
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,15 @@ class AlignmentOutput:
     """``(B,)``: CTC negative log-likelihood over the number of phonemes."""
     binarization: Tensor
     """``(B,)``: mean over frames of minus the soft log-probability on the hard path."""
+
+    def only(self, rows: Tensor) -> AlignmentOutput:
+        """The same with the losses of ``rows (B,)`` bool alone; those of all others are 0, and move nothing."""
+        nothing = torch.zeros_like(self.forward_sum)
+        return replace(
+            self,
+            forward_sum=torch.where(rows, self.forward_sum, nothing),
+            binarization=torch.where(rows, self.binarization, nothing),
+        )
 
 
 class Aligner(nn.Module):

@@ -54,20 +54,30 @@ class VoiceModel(nn.Module):
     ) -> AcousticOutput:
         """Teacher forcing on ``batch``; :func:`shared_models.losses.acoustic_loss` judges the result.
 
-        Durations are the batch's own, or the aligner's where it brings none (or always, if the recipe says
+        Durations are an utterance's own, or the aligner's where it brings none (or always, if the recipe says
         so). ``window``: of each utterance, and of each reference, only a random run of at most so many frames
         is used; ``generator`` draws where they start. Raises :class:`RecipeError` if nothing gives durations.
         """
-        alignment: AlignmentOutput | None = None
-        durations = batch.durations
-        if durations is None or self.always_align:
-            alignment = self.align(batch)
-            durations = alignment.durations
+        durations, alignment = self.durations(batch)
         condition = self.condition(batch, window=window, generator=generator)
         output: AcousticOutput = self.acoustic(
             batch, durations, condition, alignment=alignment, window=window, generator=generator
         )
         return output
+
+    def durations(self, batch: Batch) -> tuple[Tensor, AlignmentOutput | None]:
+        """The durations ``(B, L)`` int64 that ``batch`` is trained with, and the aligner's output if it ran.
+
+        An utterance that brings its own durations is not aligned: its aligner's losses are 0. Raises
+        :class:`RecipeError` if nothing gives an utterance durations.
+        """
+        if batch.durations is None or self.always_align:
+            alignment = self.align(batch)
+            return alignment.durations, alignment
+        if bool(batch.aligned.all()):
+            return batch.durations, None
+        alignment = self.align(batch).only(~batch.aligned)
+        return torch.where(batch.aligned[:, None], batch.durations, alignment.durations), alignment
 
     def align(self, batch: Batch) -> AlignmentOutput:
         """The aligner alone: its alignment and losses, without encoder or decoder (warm-up rounds)."""

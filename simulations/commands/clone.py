@@ -31,12 +31,25 @@ def clone(
     ] = None,
     zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Only listen; train nothing.")] = False,
     epsilon: Annotated[
-        float | None, typer.Option(min=0.01, help="Adapt by DP-SGD, with at most this epsilon an utterance.")
+        float | None,
+        typer.Option(min=0.01, help="Adapt by DP-SGD: this profile costs an utterance at most this epsilon."),
     ] = None,
     delta: Annotated[float, typer.Option(help="The delta of that guarantee.")] = 1e-3,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="What all private cloning and joining on this computer may come to, this profile with it; "
+            "--epsilon by default.",
+        ),
+    ] = None,
     as_json: console.JsonOption = False,
 ) -> None:
     """Clone a voice: writes a profile of at most 5,000 numbers, bound to its base, and says what cloning changed.
+
+    A profile may be given away. What it costs is entered in your ledger first, with --epsilon as what DP-SGD spends,
+    and otherwise as a release without protection. The figures that are shown are for your eyes: they are computed
+    from the recordings without noise.
 
     Examples:
 
@@ -47,9 +60,13 @@ def clone(
         fedvoice clone my-recordings/ --base runs/real --zero-shot
 
         fedvoice clone my-recordings/ --base runs/real --epsilon 8
+
+        fedvoice clone my-recordings/ --epsilon 4 --budget 12
     """
     from client.base_model import keep_base, load_base, packaged_base
+    from client.cloning import clone as clone_voice
     from client.enrollment import enroll
+    from client.owner_ledger import open_owner_ledger
     from client.profile import VoiceProfile, save_profile
     from shared_models.errors import PrivacyError
     from simulations.evaluation.before_and_after import compare_voices
@@ -59,6 +76,8 @@ def clone(
             "zero-shot cloning listens to the recordings without noise and has no epsilon: leave --epsilon, or adapt "
             "with --steps of 1 or more"
         )
+    if budget is not None and epsilon is None:
+        raise PrivacyError("--budget is for cloning by DP-SGD: give --epsilon with it")
     loaded = packaged_base() if base is None else load_base(base, arm)
     changes: dict[str, Any] = {} if steps is None else {"cloning.steps": steps}
     if epsilon is not None:
@@ -74,8 +93,11 @@ def clone(
         support, problems = enroll(recordings, recipe, listened)
     if not zero_shot and not _can_adapt(loaded.model, support):
         zero_shot = _only_listen(epsilon)
+    if zero_shot:
+        recipe = recipe.override({"cloning.steps": 0, "personal_privacy.enabled": False})
+    ledger = open_owner_ledger(budget or epsilon, delta)
     with console.steps_progress("adapting", quiet=as_json) as adapted:
-        voice = _clone(loaded.model, support, recipe, zero_shot, adapted)
+        voice = clone_voice(loaded.model, support, recipe, ledger, on_step=adapted)
     if base is not None:
         keep_base(loaded)
     profile = VoiceProfile(voice.condition, loaded.hash, title, voice.privacy)
@@ -88,7 +110,11 @@ def clone(
         "numbers": profile.size,
         "bytes": path.stat().st_size,
         "privacy": voice.privacy,
-    }
+        "ledger": {
+            "epsilon": ledger.spent_protected(), "delta": delta, "unprotected_releases": ledger.unprotected()
+        },
+    }  # fmt: skip
+    figures["for_your_eyes"] = _for_your_eyes(figures)
     if as_json:
         console.print_json(figures)
         return
@@ -118,15 +144,9 @@ def _only_listen(epsilon: float | None) -> bool:
     return True
 
 
-def _clone(model: Any, support: Any, recipe: Any, zero_shot: bool, on_step: Any) -> Any:
-    from client.base_model import bases_folder
-    from client.cloning import ClonedVoice, clone
-    from client.cloning import zero_shot as listen
-
-    if zero_shot:
-        return ClonedVoice(listen(model, support))
-    # One ledger for this user: every private cloning composes with those before it.
-    return clone(model, support, recipe, bases_folder().parent / "ledger.sqlite", on_step=on_step)
+def _for_your_eyes(figures: dict[str, Any]) -> list[str]:
+    """The figures that no epsilon covers: whoever is given them learns of the recordings without noise."""
+    return [key for key in figures if key not in ("name", "profile", "numbers", "bytes", "privacy")]
 
 
 def _show(figures: dict[str, Any]) -> None:
@@ -139,14 +159,44 @@ def _show(figures: dict[str, Any]) -> None:
     out.print(table)
     for problem in figures["left_out"]:
         out.print(console.styled("left out:", "yellow"), problem, soft_wrap=True)
-    privacy = figures["privacy"]
-    if privacy:
-        out.print(
-            f"privacy: epsilon {privacy['epsilon']:.2f} at delta {privacy['delta']:g} for each {privacy['unit']}; "
-            f"{privacy['mechanism']}", soft_wrap=True,
-        )  # fmt: skip
-    else:
-        out.print(
-            "privacy: none; the profile may reveal what it was cloned from, so treat it like a recording"
-        )
+    for sentence in (
+        _guarantee(figures["privacy"]),
+        _history(figures["privacy"], figures["ledger"]),
+        _NOT_PAID,
+    ):
+        if sentence:
+            out.print(sentence, soft_wrap=True)
     out.print(f"{figures['profile']}: {figures['numbers']} numbers, {figures['bytes']} bytes", soft_wrap=True)
+
+
+_NOT_PAID = (
+    "the table and your ledger are for your eyes: they come from the recordings without noise, no epsilon covers "
+    "them, and the profile does not hold them"
+)
+
+
+def _guarantee(privacy: dict[str, Any] | None) -> str:
+    if privacy is None:
+        return "privacy: none; the profile may reveal what it was cloned from, so treat it like a recording"
+    return (
+        f"privacy: this profile costs epsilon {privacy['epsilon']:g} at most, at delta {privacy['delta']:g}, for each "
+        f"{privacy['unit']}; {privacy['mechanism']}"
+    )
+
+
+def _history(privacy: dict[str, Any] | None, ledger: dict[str, Any]) -> str:
+    """What the owner's ledger holds; only where nothing unprotected stands in it does it speak of everything."""
+    from shared_models.accounting import epsilon_shown
+
+    unprotected, cost = (
+        ledger["unprotected_releases"],
+        f"epsilon {epsilon_shown(ledger['epsilon'])} at delta {ledger['delta']:g}",
+    )
+    if unprotected:
+        releases = f"{unprotected} release" + ("s" if unprotected > 1 else "")
+        beside = f"; what was protected comes to {cost} beside that" if privacy else ""
+        return (
+            f"your ledger: {releases} without protection on this computer, and no epsilon covers the recordings that "
+            f"went into {'them' if unprotected > 1 else 'it'}{beside}"
+        )
+    return f"your ledger: {cost}, composed over all cloning and joining on this computer"

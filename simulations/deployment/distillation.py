@@ -106,7 +106,7 @@ def taught_loss(
 ) -> Tensor:
     """The student's loss on ``batch``: :data:`TAUGHT` of it against the teacher, the rest against the recording."""
     with torch.no_grad():
-        durations = _durations(teacher, batch)
+        durations, _ = teacher.durations(batch)
     # One generator twice from the same state: both decode the same run of frames.
     again = torch.Generator()
     again.set_state(rng.get_state())
@@ -128,9 +128,3 @@ def _forward(
         batch, durations, model.condition(batch), window=recipe.client.window_frames, generator=rng
     )
     return output
-
-
-def _durations(teacher: VoiceModel, batch: Batch) -> Tensor:
-    if batch.durations is not None and not teacher.always_align:
-        return batch.durations
-    return teacher.align(batch).durations

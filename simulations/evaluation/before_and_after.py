@@ -44,8 +44,7 @@ def compare_voices(
 
 def _errors(model: VoicePartition, features: Features, voice: SpeakerCondition) -> dict[str, float]:
     batch = collate([features], [features.mel])
-    alignment = model.model.align(batch) if batch.durations is None else None
-    durations = batch.durations if alignment is None else alignment.durations
+    durations = model.model.align(batch).durations if batch.durations is None else batch.durations
     output = model.model.acoustic(batch, durations, voice)
     return acoustic_loss(output, batch).items()
 

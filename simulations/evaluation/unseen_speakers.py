@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
+from client.ledger import Ledger
 from client.local_only import train_alone
 from client.training import VoicePartition
 from shared_models.audio.cache import FeatureCache
@@ -78,9 +79,10 @@ def clone_and_speak(
 def _adapted_privately(
     model: VoicePartition, support: Sequence[Features], recipe: Recipe, speaker: str
 ) -> SpeakerCondition:
-    rng = generator(recipe.seed, "private cloning", speaker)
+    rng, personal = generator(recipe.seed, "private cloning", speaker), recipe.personal_privacy
     with TemporaryDirectory() as folder:  # a simulated newcomer, whose ledger begins here
-        return adapt_privately(model, support, recipe, Path(folder) / "ledger.sqlite", rng=rng).condition
+        ledger = Ledger(Path(folder) / "ledger.sqlite", personal.epsilon, personal.delta)
+        return adapt_privately(model, support, recipe, ledger, rng=rng).condition
 
 
 @torch.no_grad()

@@ -146,7 +146,9 @@ class LiveFederation:
             ["join", code.text(), "--voice", str(voice.table), "--home", str(home), "--name", self.names[number],
              "--policy", str(policy), "--yes", "--json"],
             self.folder / "logs" / f"device-{number:02d}.log",
-            {**self._surroundings, **self._device_environment},
+            # Each voice is another person, with a ledger of their own.
+            {**self._surroundings, "XDG_DATA_HOME": str(self.folder / "data" / f"{number:02d}"),
+             **self._device_environment},
             self.network.device_prefix(number),
         )  # fmt: skip
         self.devices.append(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from client import private_adaptation
 from client.cloning import adapt, adapt_privately, clone, voice_of_nobody, zero_shot
 from client.ledger import Ledger
 from client.training import VoicePartition
+from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.config import Recipe
 from shared_models.errors import BudgetError, CorpusError
 from shared_models.features import Features, collate
@@ -30,6 +32,11 @@ def recipe_of(**changes: Any) -> Recipe:
 def private_recipe(**changes: Any) -> Recipe:
     settings = {"personal_privacy__enabled": True, "personal_privacy__epsilon": 4.0}
     return recipe_of(**(settings | {"personal_privacy__delta": DELTA} | changes))
+
+
+def ledger_in(folder: Path, name: str = "ledger.sqlite") -> Ledger:
+    """A ledger with the budget of :func:`private_recipe`."""
+    return Ledger(folder / name, 4.0, DELTA)
 
 
 class Heard(Sequence[Features]):
@@ -110,17 +117,60 @@ def test_one_utterance_is_too_few_to_adapt_to() -> None:
 
 
 def test_clone_does_what_the_recipe_says(tmp_path: Path) -> None:
-    model, speech, ledger = shaken(tiny_model(recipe_of())), random_speech(5), tmp_path / "ledger.sqlite"
+    model, speech, ledger = shaken(tiny_model(recipe_of())), random_speech(5), ledger_in(tmp_path)
     listened = clone(model, speech, recipe_of(cloning__steps=0), ledger)
     assert torch.equal(listened.condition.embedding, zero_shot(model, speech).embedding)
     adapted = clone(model, speech, recipe_of(), ledger)
     assert torch.equal(adapted.condition.embedding, adapt(model, speech, recipe_of()).embedding)
     assert listened.privacy is adapted.privacy is None
-    assert not ledger.exists()
     private = clone(model, speech, private_recipe(), ledger)
     assert private.privacy is not None
     assert private.privacy["epsilon"] <= 4.0
     assert private.privacy["unit"] == "utterance"
+
+
+def test_every_clone_is_in_the_ledger_before_a_recording_is_heard(tmp_path: Path) -> None:
+    class NotYet(Heard):
+        def __iter__(self) -> Any:
+            raise ZeroDivisionError("the recordings were read")
+
+        def __getitem__(self, index: Any) -> Any:
+            raise ZeroDivisionError("a recording was read")
+
+    ledger, model = ledger_in(tmp_path), shaken(tiny_model(recipe_of()))
+    for recipe in (recipe_of(cloning__steps=0), recipe_of()):
+        with pytest.raises(ZeroDivisionError):
+            clone(model, NotYet(random_speech(5)), recipe, ledger)
+    assert [e.spend.purpose for e in ledger.history()] == ["zero-shot cloning", "cloning without DP-SGD"]
+    assert ledger.unprotected() == 2
+    assert ledger.spent() == math.inf
+    assert ledger.spent_protected() == 0
+    # What was given away without protection neither forbids nor excuses what is protected.
+    private = clone(model, random_speech(5), private_recipe(), ledger)
+    assert private.privacy is not None
+    assert 0 < ledger.spent_protected() <= 4.0
+    assert ledger.spent() == math.inf
+    with pytest.raises(BudgetError):
+        clone(model, random_speech(5), private_recipe(), ledger)
+
+
+def test_what_travels_with_a_voice_does_not_depend_on_the_recordings(tmp_path: Path) -> None:
+    said = []
+    for settings in ({}, {"personal_privacy__epsilon": None, "personal_privacy__noise_multiplier": 3.0}):
+        recipe, told = private_recipe(cloning__steps=2, **settings), list[Any]()
+        for number, utterances in enumerate((2, 5, 9)):
+            ledger = Ledger(tmp_path / f"{len(said)}-{number}", 100.0, DELTA)
+            for _ in range(number):  # and not on what the ledger holds besides
+                clone(shaken(tiny_model(recipe)), random_speech(5), recipe, ledger)
+            voice = clone(shaken(tiny_model(recipe)), random_speech(utterances), recipe, ledger)
+            assert voice.privacy is not None
+            assert ledger.spent() <= (number + 1) * voice.privacy["epsilon"]
+            told.append(voice.privacy)
+        assert told[0] == told[1] == told[2]
+        assert set(told[0]) == {"unit", "epsilon", "delta", "mechanism"}
+        said.append(told[0]["epsilon"])
+    assert said[0] == 4.0
+    assert said[1] == pytest.approx(epsilon_of([SampledGaussian(3.0, 1.0, 2)], DELTA))
 
 
 def test_private_adaptation_pays_before_it_reads_a_recording(tmp_path: Path) -> None:
@@ -132,7 +182,9 @@ def test_private_adaptation_pays_before_it_reads_a_recording(tmp_path: Path) -> 
     path, entries = tmp_path / "ledger.sqlite", list[int]()
     recipe = private_recipe(client__batch_size=5)
     with pytest.raises(ZeroDivisionError):
-        adapt_privately(shaken(tiny_model(recipe)), NotYet(random_speech(5)), recipe, path)
+        adapt_privately(
+            shaken(tiny_model(recipe)), NotYet(random_speech(5)), recipe, Ledger(path, 4.0, DELTA)
+        )
     assert entries == [1]
     (entry,) = Ledger(path, None, DELTA).history()
     assert (entry.spend.steps, entry.spend.unit, entry.spend.purpose) == (3, "utterance", "cloning")
@@ -141,10 +193,13 @@ def test_private_adaptation_pays_before_it_reads_a_recording(tmp_path: Path) -> 
 
 def test_private_adaptation_costs_what_the_recipe_allows(tmp_path: Path) -> None:
     recipe = private_recipe(cloning__steps=10)
-    told = adapt_privately(shaken(tiny_model(recipe)), random_speech(8), recipe, tmp_path / "l").privacy
+    ledger = ledger_in(tmp_path)
+    told = adapt_privately(shaken(tiny_model(recipe)), random_speech(8), recipe, ledger).privacy
     assert told is not None
-    assert 0.97 * 4.0 < told["epsilon"] <= 4.0
-    assert (told["steps"], told["sampling_probability"], told["delta"]) == (10, 0.25, DELTA)
+    assert (told["epsilon"], told["delta"]) == (4.0, DELTA)
+    assert 0.97 * 4.0 < ledger.spent() <= 4.0
+    (entry,) = ledger.history()
+    assert (entry.spend.steps, entry.spend.sampling_probability) == (10, 0.25)
 
 
 def test_an_utterance_that_was_not_sampled_changes_nothing(tmp_path: Path) -> None:
@@ -155,7 +210,7 @@ def test_an_utterance_that_was_not_sampled_changes_nothing(tmp_path: Path) -> No
         heard = Heard(utterances)
         rng = torch.Generator().manual_seed(11)
         torch.manual_seed(0)
-        voice = adapt_privately(model, heard, recipe, tmp_path / name, rng=rng)
+        voice = adapt_privately(model, heard, recipe, ledger_in(tmp_path, name), rng=rng)
         return personal_copy(model), heard.read, voice.condition
 
     plain, read, condition = adapted(speech, "a")
@@ -182,7 +237,7 @@ def test_private_adaptation_hears_no_reference(tmp_path: Path, monkeypatch: pyte
         return collate(items, references, *rest)
 
     monkeypatch.setattr(private_adaptation, "collate", watched)
-    voice = adapt_privately(model, random_speech(5), recipe, tmp_path / "l")
+    voice = adapt_privately(model, random_speech(5), recipe, ledger_in(tmp_path))
     assert heard
     assert set(heard) == {0}
     # The resulting voice is the trained table and nothing else.
@@ -192,12 +247,14 @@ def test_private_adaptation_hears_no_reference(tmp_path: Path, monkeypatch: pyte
 def test_beyond_the_budget_nothing_is_trained(tmp_path: Path) -> None:
     recipe, path = private_recipe(), tmp_path / "ledger.sqlite"
     model, speech = shaken(tiny_model(recipe)), random_speech(5)
-    adapt_privately(model, speech, recipe, path)
+    adapt_privately(model, speech, recipe, Ledger(path, 4.0, DELTA))
     heard, steps = Heard(speech), []
     with pytest.raises(
         BudgetError, match=r"cloning would bring this device to epsilon .* where its budget is 4"
     ):
-        adapt_privately(model, heard, recipe, path, on_step=lambda *step: steps.append(step))
+        adapt_privately(
+            model, heard, recipe, Ledger(path, 4.0, DELTA), on_step=lambda *step: steps.append(step)
+        )
     assert (heard.read, steps) == (set(), [])
     assert not any(tensor.any() for tensor in model.personal_state().values())
     assert len(Ledger(path, None, DELTA).history()) == 1
@@ -209,5 +266,5 @@ def test_live_noise_is_drawn_anew_each_time(tmp_path: Path) -> None:
     voices = []
     for name in ("a", "b"):
         torch.manual_seed(0)
-        voices.append(adapt_privately(model, speech, recipe, tmp_path / name).condition.embedding)
+        voices.append(adapt_privately(model, speech, recipe, ledger_in(tmp_path, name)).condition.embedding)
     assert not torch.equal(*voices)

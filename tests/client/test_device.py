@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -24,6 +25,11 @@ def voice(value: float) -> dict[str, Tensor]:
 
 def value_of(state: dict[str, Tensor] | None) -> float | None:
     return None if state is None else float(state["voices.embedding.weight"][0, 0])
+
+
+def folder_of(device: Device, run: str = "run") -> Path:
+    """Where the personal sets of a run are."""
+    return device.home / "personal" / f"run-{hashlib.sha256(run.encode()).hexdigest()[:32]}"
 
 
 @pytest.fixture
@@ -86,7 +92,7 @@ def test_a_new_run_starts_where_the_last_one_ended_and_does_so_again(device: Dev
     device.save_personal("first", 4, voice(4))
     device.save_personal("second", 2, voice(2))
     for run, stamp in (("first", 2_000), ("second", 1_000)):
-        (file,) = (device.home / "personal" / run).glob("*")
+        (file,) = folder_of(device, run).glob("*")
         os.utime(file, (stamp, stamp))
     assert value_of(device.load_personal("third", 1)) == 4
     # What the other runs do from now on changes nothing for a first round that is trained again.
@@ -128,7 +134,7 @@ def test_setting_a_home_up_again_keeps_the_voice(device: Device) -> None:
 def test_old_rounds_are_pruned(device: Device) -> None:
     for number in range(1, 30):
         device.save_personal("run", number, voice(number))
-    assert len(list((device.home / "personal" / "run").iterdir())) <= 3
+    assert len(list(folder_of(device).iterdir())) <= 3
 
 
 def test_killed_between_saving_and_pruning(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +153,7 @@ def test_killed_between_saving_and_pruning(device: Device, monkeypatch: pytest.M
     assert value_of(reopened.load_personal("run", 5)) == 4
     reopened.save_personal("run", 5, voice(5))
     assert value_of(reopened.load_personal("run", 6)) == 5
-    assert len(list((device.home / "personal" / "run").iterdir())) <= 3
+    assert len(list(folder_of(device).iterdir())) <= 3
 
 
 def test_killed_while_saving(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +171,7 @@ def test_killed_while_saving(device: Device, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_damaged_voice_is_named_and_not_replaced_by_a_fresh_one(device: Device) -> None:
     device.save_personal("run", 1, voice(1))
-    (file,) = (device.home / "personal" / "run").glob("round-*")
+    (file,) = folder_of(device).glob("round-*")
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(CorpusError, match="round-00001"):
         device.load_personal("run", 2)
@@ -173,7 +179,7 @@ def test_a_damaged_voice_is_named_and_not_replaced_by_a_fresh_one(device: Device
 
 def test_a_file_of_someone_else_in_the_folder_is_no_round(device: Device) -> None:
     device.save_personal("run", 1, voice(1))
-    save_file(voice(5), device.home / "personal" / "run" / ".round-00002.safetensors.99.partial")
+    save_file(voice(5), folder_of(device) / ".round-00002.safetensors.99.partial")
     assert value_of(device.load_personal("run", 3)) == 1
 
 
@@ -197,3 +203,85 @@ def test_a_voice_of_another_model_is_not_adopted(tmp_path: Path) -> None:
     assert adopted is not None
     assert adopted["voices.embedding.weight"].shape == (1, 8)
     assert device.load_personal("fourth", 1, like={"voices.embedding.weight": torch.ones(1, 32)}) is None
+
+
+HOSTILE = [
+    "../../../up",
+    "/abs",
+    "..",
+    ".",
+    "",
+    "a/b",
+    "a\\b",
+    "x" * 5000,
+    "nul\0",
+    "-rf",
+    "~",
+    "line\nbreak",
+    "CON",
+]
+
+
+@pytest.mark.parametrize("run", HOSTILE)
+def test_a_runs_name_is_no_place_on_the_disk(device: Device, run: str) -> None:
+    before = {path for path in device.home.parent.parent.rglob("*") if device.home not in path.parents}
+    device.save_personal(run, 1, voice(1))
+    device.save_remainder(run, 1, torch.ones(3))
+    assert value_of(device.load_personal(run, 2)) == 1
+    assert device.load_remainder(run, 2) is not None
+    assert device.last_round(run) == 1
+    after = {path for path in device.home.parent.parent.rglob("*") if device.home not in path.parents}
+    assert after == before
+    for kind in ("personal", "remainder"):
+        (folder,) = (device.home / kind).iterdir()
+        assert folder.name.startswith("run-")
+
+
+def test_the_files_of_an_older_version_are_found(device: Device) -> None:
+    older = device.home / "personal" / "first-run_1.2"
+    older.mkdir(parents=True)
+    save_file(voice(3), older / "round-00003.safetensors")
+    assert value_of(device.load_personal("first-run_1.2", 4)) == 3
+    assert not older.exists()
+    device.save_personal("first-run_1.2", 4, voice(4))
+    assert value_of(device.load_personal("first-run_1.2", 4)) == 3
+    assert value_of(device.load_personal("next", 1)) == 4
+
+
+def test_a_run_cannot_take_anothers_files_by_calling_itself_like_their_folder(device: Device) -> None:
+    device.save_personal("mine", 1, voice(1))
+    taken = folder_of(device, "mine").name
+    assert device.last_round(taken) == -1
+    device.save_personal(taken, 1, voice(2))
+    assert value_of(device.load_personal("mine", 2)) == 1
+
+
+def test_a_private_run_starts_from_zero_or_from_what_its_own_ledger_paid_for(device: Device) -> None:
+    device.save_personal("plain", 1, voice(1))
+    assert device.load_personal("private", 1, paid_by="ledger") is None
+    device.save_personal("paid", 1, voice(2), paid_by="ledger")
+    device.save_personal("paid by another", 1, voice(3), paid_by="another ledger")
+    assert value_of(device.load_personal("private two", 1, paid_by="ledger")) == 2
+    # And again, whatever the other runs have done since.
+    device.save_personal("paid", 2, voice(4), paid_by="ledger")
+    assert value_of(device.load_personal("private two", 1, paid_by="ledger")) == 2
+
+
+def test_a_private_round_does_not_go_on_from_rounds_of_its_run_that_were_not(device: Device) -> None:
+    device.save_personal("run", 1, voice(1), paid_by="ledger")
+    device.save_personal("run", 2, voice(2))
+    assert value_of(device.load_personal("run", 3, paid_by="ledger")) == 1
+    assert value_of(device.load_personal("run", 3)) == 2
+    device.save_personal("other", 1, voice(3))
+    assert device.load_personal("other", 2, paid_by="ledger") is None
+
+
+def test_a_run_that_adopted_an_unpaid_voice_does_not_start_from_it_once_it_is_private(device: Device) -> None:
+    device.save_personal("first", 1, voice(1))
+    assert value_of(device.load_personal("second", 1)) == 1
+    assert device.load_personal("second", 1, paid_by="ledger") is None
+
+
+def test_a_run_without_privacy_may_go_on_from_any_voice(device: Device) -> None:
+    device.save_personal("paid", 1, voice(2), paid_by="ledger")
+    assert value_of(device.load_personal("plain", 1)) == 2

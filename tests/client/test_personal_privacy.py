@@ -152,18 +152,24 @@ def test_the_noise_has_the_promised_deviation_even_on_empty_batches(seed: int | 
 
 def test_the_coins_are_each_utterances_own_and_of_the_stated_probability() -> None:
     problem, steps = Problem(), 400
-    counts, sizes = torch.zeros(UTTERANCES), []
+    counts, sizes, chosen = torch.zeros(UTTERANCES), list[int](), list[int]()
 
     def counted(indices: list[int]) -> Tensor:
         counts[indices] += 1
-        sizes.append(len(indices))
+        chosen.extend(indices)
         return problem.losses(indices)
+
+    def stepped(_done: int, _total: int) -> None:
+        assert len(set(chosen)) == len(chosen), "an utterance counted twice in a step"
+        sizes.append(len(chosen))
+        chosen.clear()
 
     settings = PersonalDP(1.0, 1.0, UTTERANCES, expected_batch=2.1, steps=steps)
     dp_sgd_steps(
         problem.tables, torch.optim.SGD(problem.tables.parameters(), lr=1e-6), counted, settings,
-        reserve=[].append, generator=torch.Generator().manual_seed(9),
+        reserve=[].append, generator=torch.Generator().manual_seed(9), progress=stepped,
     )  # fmt: skip
+    assert len(sizes) == steps
     deviation = math.sqrt(steps * 0.3 * 0.7)
     assert float((counts - steps * 0.3).abs().max()) < 4 * deviation
     assert len(set(sizes)) > 3  # a fixed batch would have one size
@@ -229,6 +235,32 @@ def _twice(problem: Problem) -> Callable[[list[int]], Tensor]:
     return losses
 
 
+def test_each_utterance_is_computed_alone() -> None:
+    """No batch, no coupling: what would let one utterance into another's gradient never sees two of them."""
+    problem, asked = Problem(), list[list[int]]()
+
+    def watched(indices: list[int]) -> Tensor:
+        asked.append(indices)
+        return problem.losses(indices)
+
+    optimizer = torch.optim.SGD(problem.tables.parameters(), lr=1.0)
+    dp_sgd_steps(problem.tables, optimizer, watched, _full_batch(1.0), reserve=[].append, generator=None)
+    assert asked == [[index] for index in range(UTTERANCES)]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_counts_for_nothing_and_stops_nothing(wrong: float) -> None:
+    broken, without = Problem(), Problem()
+    broken.frames[2] = torch.full_like(broken.frames[2], wrong)
+    without.gains[2] = 0.0
+    assert torch.equal(_movement(broken, _full_batch(0.7)), _movement(without, _full_batch(0.7)))
+
+
+def test_a_voice_that_is_no_longer_finite_is_refused() -> None:
+    with pytest.raises(PrivacyError, match="voice is not finite"):
+        _movement(Problem(), _full_batch(0.7), lr=math.inf)
+
+
 def test_what_the_proof_does_not_cover_is_refused() -> None:
     problem = Problem()
     only_some = torch.optim.SGD([problem.tables.scale.weight], lr=1.0)
@@ -239,8 +271,7 @@ def test_what_the_proof_does_not_cover_is_refused() -> None:
         )  # fmt: skip
     for losses, message in [
         (lambda indices: problem.losses(indices).mean(), "one loss each"),
-        (lambda indices: problem.losses(indices) * math.nan, "not finite"),
-        (_twice(problem), "gave 14 gradients"),
+        (_twice(problem), "gave 2 gradients"),
     ]:
         with pytest.raises(PrivacyError, match=message):
             dp_sgd_steps(

@@ -11,6 +11,7 @@ import pytest
 
 import simulations
 from client.live.conditions import Surroundings, not_now
+from client.personal_terms import PersonalTerms
 from client.policy import Policy, as_toml, load_policy
 from shared_models.config import Recipe, load_recipe
 from shared_models.errors import RecipeError
@@ -25,6 +26,8 @@ CENTRAL = {
 RECIPES = Path(simulations.__file__).parent / "recipes"
 # one_step is for measuring engines and never trains anybody; diffwave and the like train pooled speech alone.
 SHIPPED = sorted({*RECIPES.glob("*.toml"), *RECIPES.glob("vocoders/*.toml")} - {RECIPES / "one_step.toml"})
+REQUIRED = {"personal_privacy_required": True}
+PRIVATE = {"personal_privacy__enabled": True, "personal_privacy__noise_multiplier": 1.0}
 OWN = (SharedTensor("decoder.weight", (2, 3), 0, 6), SharedTensor("mel.weight", (4,), 6, 10))
 
 
@@ -68,6 +71,22 @@ def test_the_default_takes_part_in_central_privacy_and_in_nothing_without_noise(
         ),
         ({"personal_privacy_required": True}, {}, ("personal_privacy_required", "false", "true")),
         ({}, {"federation__algorithm": "full"}, ("allowed_shared", "full", "personal")),
+        (REQUIRED, PRIVATE | {"trains": "vocoder"}, ("personal_privacy_required", "vocoder", "DP-SGD")),
+        (
+            REQUIRED,
+            PRIVATE | {"federation__algorithm": "fedper"},
+            ("personal_privacy_required", "fedper", "DP-SGD"),
+        ),
+        (
+            REQUIRED,
+            PRIVATE | {"personal_privacy__noise_multiplier": 0.001},
+            ("personal_minimum_noise_multiplier", "0.001", "0.5"),
+        ),
+        (
+            REQUIRED | {"personal_minimum_noise_multiplier": 1.5},
+            PRIVATE,
+            ("personal_minimum_noise_multiplier", "noise_multiplier 1,", "1.5"),
+        ),
     ],
 )
 def test_a_recipe_outside_a_field_is_declined_with_both_values(
@@ -82,8 +101,18 @@ def test_a_recipe_outside_a_field_is_declined_with_both_values(
 
 def test_a_recipe_at_a_fields_limit_is_let_through() -> None:
     limits = Policy(maximum_clipping_norm=0.5, maximum_local_steps=7, personal_privacy_required=True)
-    private = {"personal_privacy__enabled": True, "personal_privacy__noise_multiplier": 1.0}
-    assert limits.refusal(recipe(**private)) is None
+    assert limits.refusal(recipe(**PRIVATE)) is None
+
+
+def test_the_terms_of_personal_training_are_the_owners() -> None:
+    policy = Policy(personal_epsilon=3.0, personal_delta=1e-4, personal_minimum_noise_multiplier=0.9)
+    generous = recipe(personal_privacy__enabled=True, personal_privacy__epsilon=50.0)
+    assert policy.personal_terms(generous) == PersonalTerms(3.0, 1e-4, 0.9)
+    frugal = recipe(personal_privacy__enabled=True, personal_privacy__epsilon=1.0)
+    assert policy.personal_terms(frugal) == PersonalTerms(1.0, 1e-4, 0.9)
+    # A recipe that wants more than the owner's budget is not declined for it: it gets the owner's.
+    required = policy.model_copy(update=REQUIRED)
+    assert required.refusal(generous) is None
 
 
 def test_plain_sgd_is_judged_by_its_step_and_not_by_its_rate() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -54,6 +55,35 @@ def test_a_profile_is_loaded_as_it_was_saved(saved: Path) -> None:
 def test_without_privacy_nothing_is_claimed(tmp_path: Path) -> None:
     save_profile(tmp_path / "x", VoiceProfile(condition(), BASE, "x"))
     assert load_profile(tmp_path / "x", base=BASE).privacy is None
+
+
+def test_the_header_holds_nothing_that_depends_on_the_recordings(tmp_path: Path) -> None:
+    # What versions before wrote: the number of utterances follows from it, and what the ledger held.
+    told = {"unit": "utterance", "epsilon": 8.0, "delta": 1e-3, "mechanism": "DP-SGD"}
+    more = {"noise_multiplier": 0.8815, "clipping_norm": 1.0, "sampling_probability": 0.4, "steps": 60}
+    for name, privacy in (("a", told | more), ("b", told)):
+        save_profile(tmp_path / name, VoiceProfile(condition(), BASE, "x", privacy))
+    headers = []
+    for name in ("a", "b"):
+        with safe_open(tmp_path / name, framework="pt") as file:
+            headers.append(file.metadata())
+    header = headers[0]
+    assert header == headers[1]
+    assert set(header) == {"format", "base", "name", "privacy"}
+    assert json.loads(header["privacy"]) == told
+
+
+def test_a_profile_of_an_older_version_is_loaded_as_it_is(saved: Path) -> None:
+    privacy = {"unit": "utterance", "epsilon": 3.1, "sampling_probability": 0.4, "steps": 60}
+    with safe_open(saved, framework="pt") as file:
+        header = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    older = header | {"created": "2026-11-01T10:00:00+00:00", "privacy": json.dumps(privacy)}
+    save_file(tensors, saved, older)
+    loaded = load_profile(saved, base=BASE)
+    assert loaded.privacy == privacy
+    save_profile(saved, loaded)  # and given on without it
+    assert load_profile(saved, base=BASE).privacy == {"unit": "utterance", "epsilon": 3.1}
 
 
 @pytest.mark.parametrize("size", NAMED)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from synthetic_batches import batch_of, random_features, shake, small_model
+from torch import Tensor
 
 from shared_models.config import AlignerConfig
+from shared_models.errors import RecipeError
+from shared_models.features import Features
 from shared_models.losses import acoustic_loss, alignment_loss
 
 ITEMS = [random_features(9, 60, 1), random_features(5, 41, 2), random_features(12, 33, 3)]
@@ -52,6 +57,48 @@ def test_an_utterance_s_loss_does_not_depend_on_the_others(learn: str) -> None:
             other = batch_of([random_features(14, 80, 8), item])
             alone = acoustic_loss(model(other), other, per_utterance=True).total[1]
             assert alone.item() == pytest.approx(together[row].item(), rel=1e-5)
+
+
+MIXED = [ITEMS[0], replace(ITEMS[1], durations=None), ITEMS[2]]
+
+
+def test_an_alignment_that_one_utterance_lacks_takes_no_others_away() -> None:
+    model = small_model("large", aligner=AlignerConfig(learn="auto")).eval()
+    shake(model)
+    with torch.no_grad():
+        batch = batch_of(MIXED)
+        output = model(batch)
+        losses = acoustic_loss(output, batch, per_utterance=True)
+        for row, item in enumerate(MIXED):
+            own = batch_of([item])
+            alone = acoustic_loss(model(own), own, per_utterance=True)
+            assert losses.total[row].item() == pytest.approx(alone.total.item(), rel=1e-5)
+            if item.durations is not None:
+                assert torch.equal(output.durations[row, : len(item.durations)], item.durations)
+    assert losses.forward_sum is not None
+    assert losses.binarization is not None
+    # What brings its alignment teaches the aligner nothing, alone or in company.
+    assert (losses.forward_sum > 0).tolist() == (losses.binarization > 0).tolist() == [False, True, False]
+
+
+def test_mixed_utterances_need_an_aligner() -> None:
+    model = small_model(aligner=AlignerConfig(learn="never"))
+    with pytest.raises(RecipeError, match="without alignments"):
+        model(batch_of(MIXED))
+
+
+def test_only_what_lacks_an_alignment_moves_the_aligner() -> None:
+    model = small_model("large", aligner=AlignerConfig(learn="auto")).eval()
+    shake(model)
+
+    def moved(items: list[Features]) -> Tensor:
+        batch = batch_of(items)
+        loss = acoustic_loss(model(batch), batch, per_utterance=True).total.sum()
+        assert model.aligner is not None
+        found = torch.autograd.grad(loss, list(model.aligner.parameters()))
+        return torch.cat([gradient.flatten() for gradient in found])
+
+    torch.testing.assert_close(moved(MIXED), moved([MIXED[1]]), rtol=1e-4, atol=1e-5)
 
 
 def test_a_phoneme_without_frames_has_no_pitch_to_miss() -> None:

@@ -11,6 +11,7 @@ from tiny_federation import random_speech, shaken, tiny_model, tiny_recipe
 
 from client.base_model import BaseModel, load_base, write_base
 from client.cloning import adapt, adapt_privately, voice_of_nobody
+from client.ledger import Ledger
 from shared_models.acoustic import build_model
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.features import collate
@@ -64,7 +65,7 @@ def test_written_and_read_again_it_adapts_without_alignments(tmp_path: Path) -> 
     private = read.recipe.override(
         {"personal_privacy": {"enabled": True, "epsilon": 8.0, "delta": 1e-3}, "cloning.steps": 2}
     )
-    adapted = adapt_privately(read.model, speech, private, tmp_path / "ledger.sqlite")
+    adapted = adapt_privately(read.model, speech, private, Ledger(tmp_path / "ledger.sqlite", 8.0, 1e-3))
     assert adapted.privacy is not None
     assert 0 < adapted.privacy["epsilon"] <= 8
 

@@ -94,6 +94,7 @@ def joined(home: Path, *options: str, **environment: str) -> Iterator[subprocess
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "XDG_STATE_HOME": str(home.parent / "state"),
+        "XDG_DATA_HOME": str(home.parent / "data"),
         **environment,
     }
     with (home.parent / "join.log").open("ab") as log:

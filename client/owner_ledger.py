@@ -1,0 +1,53 @@
+"""The one ledger of an owner's utterances on a computer: cloning and live inner loops are entered in it alike.
+
+What composes is what was computed from the same utterance, and one's recordings may be cloned from and joined
+with, from several device homes. So there is one ledger for each user account, in the user's data folder, and
+everything in it composes, also where it was about different recordings: that counts too much, and never too
+little. A device's own ledger (``<home>/ledger.sqlite``) keeps what its updates cost the person, which is another unit.
+
+Versions before this one entered inner loops in the home's ledger, and put the ledger of cloning beside
+``$FEDVOICE_BASES``. Their entries are carried over, once each, and stay where they were.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from client.base_model import bases_folder
+from client.ledger import Ledger
+from client.ledger_anchor import LedgerAnchor
+
+HOMES = Path("~/.fedvoice")
+"""Where device homes are by default."""
+
+
+def owner_ledger_path() -> Path:
+    """``$XDG_DATA_HOME/fedvoice/ledger.sqlite``, by default ``~/.local/share/fedvoice/ledger.sqlite``."""
+    chosen = os.environ.get("XDG_DATA_HOME")
+    return (Path(chosen) if chosen else Path.home() / ".local" / "share") / "fedvoice" / "ledger.sqlite"
+
+
+def open_owner_ledger(epsilon: float | None, delta: float, *, home: Path | None = None) -> Ledger:
+    """The owner's ledger with a budget, remembered outside of it, with all that older ledgers hold.
+
+    ``home`` is the device's whose ledger is carried over besides those at the default place. Raises what
+    :class:`~client.ledger.Ledger` does.
+    """
+    path = owner_ledger_path()
+    ledger = Ledger(path, epsilon, delta, LedgerAnchor(f"ledger of utterances {path.resolve()}"))
+    for older in _older_ledgers(path, home):
+        ledger.carry_over(Ledger(older, None, delta))
+    return ledger
+
+
+def _older_ledgers(own: Path, home: Path | None) -> Iterator[Path]:
+    places = [bases_folder().parent / "ledger.sqlite", *sorted(HOMES.expanduser().glob("*/ledger.sqlite"))]
+    if home is not None:
+        places.append(home / "ledger.sqlite")
+    seen = {own.resolve()}
+    for place in places:
+        if place.resolve() not in seen and place.is_file():
+            seen.add(place.resolve())
+            yield place
