@@ -26,6 +26,8 @@ _LIBRARIES = (
     "uvicorn", "pytest",
 )  # fmt: skip
 
+# What code that makes no sense raises, rather than code that does the wrong thing.
+_SENSELESS = (ImportError, NameError, SyntaxError, AttributeError, TypeError)
 _RESULT, _LOG = Path("mutation.json"), Path("mutation.log")
 
 
@@ -51,7 +53,7 @@ class Recorder:
                 "when": call.when,
                 "outcome": outcome,
                 "error": "" if error is None else error.__name__,
-                "broken": error is not None and issubclass(error, ImportError | NameError | SyntaxError),
+                "broken": error is not None and issubclass(error, _SENSELESS),
                 "message": "" if call.excinfo is None else str(call.excinfo.value)[:300],
             }
         )

@@ -85,7 +85,7 @@ MUTANTS = (
                 "        update.vector.add_(remainder)\n",
             ),
         ),
-        _OF_UPDATES + "test_with_what_was_left_over_it_is_still_within_the_clip[top_k]",
+        _OF_UPDATES + "test_what_clipping_took_is_not_kept",
     ),
     mutant(
         "remainder kept with what the clip took",

@@ -92,6 +92,12 @@ MUTANTS = (
         _OF_SPENDING + "test_the_same_round_on_the_same_weights_is_paid_once_and_on_others_again",
     ),
     mutant(
+        "round paid for whatever its weights",
+        "a round is the same release only on the same weights",
+        Edit(_SPENDING, 'purpose = f"{ROUND} (weights {weights[:16]})"', "purpose = ROUND"),
+        _OF_SPENDING + "test_the_same_round_on_the_same_weights_is_paid_once_and_on_others_again",
+    ),
+    mutant(
         "round beyond plan free",
         "a round that was not planned is paid in full",
         Edit(_SPENDING, "planned and round_number <= claim.rounds and", "planned and"),

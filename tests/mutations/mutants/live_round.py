@@ -90,6 +90,34 @@ MUTANTS = (
         _TESTS + "test_what_the_owner_does_not_allow_is_declined_untrained_and_unpaid[too large a clip]",
     ),
     mutant(
+        "another device's ledger accepted",
+        "the anchor knows its own device's ledger from any other",
+        Edit("client/ledger_anchor.py", "if chained(entries[:count]) != digest:", "if False:"),
+        "client/test_spending.py::test_another_devices_ledger_is_refused",
+    ),
+    mutant(
+        "outbox not keyed by weights",
+        "a question on other weights does not get the reply to the first",
+        Edit(
+            "client/outbox.py",
+            "hashlib.sha256(weights.encode()).hexdigest()[:16]",
+            "hashlib.sha256(b'').hexdigest()[:16]",
+        ),
+        "client/test_outbox.py::test_the_same_question_gets_the_same_bytes_and_another_none",
+    ),
+    mutant(
+        "outbox folder named by the run",
+        "a run's name, which the server chooses, names no place on the device's disk",
+        Edit("client/outbox.py", "name = hashlib.sha256(run.encode()).hexdigest()[:16]", "name = run"),
+        "client/test_outbox.py::test_a_runs_name_names_no_place_on_the_disk",
+    ),
+    mutant(
+        "damaged reply sent again",
+        "what is sent again is what was sent",
+        Edit("client/outbox.py", 'if hashlib.sha256(body).hexdigest() != described["sha256"]:', "if False:"),
+        "client/test_outbox.py::test_a_damaged_reply_counts_as_none",
+    ),
+    mutant(
         "count of recordings in reply header",
         "a reply holds an update and the agreed header",
         Edit(

@@ -61,6 +61,18 @@ MUTANTS = (
         _OF_STEPS + "test_a_gradient_that_is_not_finite_counts_for_nothing",
     ),
     mutant(
+        "DP-SGD loss that is not finite accepted",
+        "training that diverged stops before it releases anything",
+        Edit(_STEPS, "if not bool(torch.isfinite(losses).all()):", "if False:"),
+        _OF_STEPS + "test_what_the_proof_does_not_cover_is_refused",
+    ),
+    mutant(
+        "DP-SGD of a part of the personal set",
+        "all that is trained on the recordings is noised",
+        Edit(_STEPS, "if not own or own != trained:", "if not own:"),
+        _OF_STEPS + "test_what_the_proof_does_not_cover_is_refused",
+    ),
+    mutant(
         "DP-SGD fixed batch",
         "each utterance's coin is its own, as the accountant assumes",
         Edit(
@@ -84,7 +96,10 @@ MUTANTS = (
     mutant(
         "DP-SGD clips the sum, not each",
         "each utterance is clipped on its own",
-        Edit(_STEPS, _NAN, _NAN + "\n            parameter.grad_sample = found.sum(0, keepdim=True)"),
+        (
+            Edit(_STEPS, _NAN, _NAN + "\n            parameter.grad_sample = found.sum(0, keepdim=True)"),
+            Edit(_STEPS, "parameter.new_zeros((len(chosen), ", "parameter.new_zeros((1, "),
+        ),
         _OF_STEPS + "test_a_step_is_the_mean_of_clipped_gradients_computed_by_hand",
     ),
     mutant(

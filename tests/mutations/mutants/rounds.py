@@ -39,7 +39,7 @@ MUTANTS = (
         "accountant not stepped",
         "every release is counted",
         Edit(_ROUNDS, "    state.accountant.step()\n", ""),
-        _OF_ROUNDS + "test_epsilon_is_what_dp_accounting_composes[(0.8, 3, 6, 4)]",
+        _OF_ROUNDS + "test_a_release_is_paid_for_before_it_exists",
     ),
     mutant(
         "accountant stepped after release",
@@ -111,6 +111,12 @@ MUTANTS = (
         "a server that falls cannot choose who takes part",
         Edit("server/attempts.py", "if redraw else before.cohort", "if True else before.cohort"),
         _FAULTS + "test_a_round_that_is_begun_again_asks_the_same_devices",
+    ),
+    mutant(
+        "quorum not waited for",
+        "a round begins when enough devices are online, and nobody is drawn before",
+        Edit(_ROUNDS, "if len(nodes) >= quorum:", "if True:"),
+        _LIVE + "test_a_round_waits_for_its_quorum_and_spends_nothing_meanwhile",
     ),
     mutant(
         "noise_cohort allowed live (server)",
