@@ -25,7 +25,7 @@ SOUND = "shared_models/test_noise.py::test_as_many_are_drawn_as_were_asked_for[7
 
 
 @lru_cache
-def tests_in(file: Path) -> frozenset[str]:
+def functions_of(file: Path) -> frozenset[str]:
     """The test functions of a file."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
@@ -43,7 +43,7 @@ def test_it_applies_and_names_tests_that_exist(bug: Mutant) -> None:
         assert edit.file.split("/")[0] in ("server", "client", "shared_models")
     for test in bug.killed_by:
         file, name = test.split("::")
-        assert name.split("[")[0] in tests_in(REPOSITORY / "tests" / file), test
+        assert name.split("[")[0] in functions_of(REPOSITORY / "tests" / file), test
 
 
 def test_no_two_have_one_name_or_one_edit() -> None:
