@@ -244,6 +244,19 @@ def test_private_adaptation_hears_no_reference(tmp_path: Path, monkeypatch: pyte
     assert torch.equal(voice.condition.embedding, model.personal_state()["voices.embedding.weight"])
 
 
+def test_private_training_leaves_no_gradient_on_what_is_shared(tmp_path: Path) -> None:
+    """It would be one without noise, kept where a later step might take it up."""
+    recipe = private_recipe(client__batch_size=4)
+    model = shaken(tiny_model(recipe))
+    for parameter in model.shared_parameters():
+        parameter.requires_grad_(True)
+    shared = model.shared_vector()
+    adapt_privately(model, random_speech(5), recipe, tmp_path / "l")
+    assert torch.equal(model.shared_vector(), shared)
+    assert all(parameter.grad is None for parameter in model.shared_parameters())
+    assert any(tensor.any() for tensor in model.personal_state().values())
+
+
 def test_beyond_the_budget_nothing_is_trained(tmp_path: Path) -> None:
     recipe, path = private_recipe(), tmp_path / "ledger.sqlite"
     model, speech = shaken(tiny_model(recipe)), random_speech(5)

@@ -8,8 +8,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -106,6 +108,61 @@ def test_two_processes_cannot_both_spend_what_is_left(tmp_path: Path) -> None:
         worker.join()
     assert sum(counts) == 6
     assert len(Ledger(path, budget, DELTA).history()) == 6
+
+
+def watch(
+    monkeypatch: pytest.MonkeyPatch, path: Path, note: Callable[[sqlite3.Connection, str], None]
+) -> Ledger:
+    """A ledger that says each statement to ``note``, with its connection, before it is executed."""
+    connect = sqlite3.connect
+
+    class Watched(sqlite3.Connection):
+        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+            with monkeypatch.context() as plain:
+                plain.setattr(sqlite3, "connect", connect)
+                note(self, statement)
+            return super().execute(statement, *values)
+
+    def connected(*arguments: Any, **keywords: Any) -> sqlite3.Connection:
+        return connect(*arguments, factory=Watched, **keywords)
+
+    ledger = Ledger(path, 20.0, DELTA)
+    monkeypatch.setattr(sqlite3, "connect", connected)
+    return ledger
+
+
+def test_an_entry_is_on_the_disk_when_it_is_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``synchronous`` is of a connection: 2 (FULL) or 3 (EXTRA) means that a commit waits for the disk."""
+    durable: list[bool] = []
+
+    def note(connection: sqlite3.Connection, statement: str) -> None:
+        if statement == "COMMIT":
+            cursor = sqlite3.Connection.execute(connection, "PRAGMA synchronous")
+            durable.append(cursor.fetchone()[0] >= 2)
+
+    watch(monkeypatch, tmp_path / "ledger.sqlite", note).reserve(SPEND)
+    assert durable == [True]
+
+
+def test_the_budget_is_looked_at_with_the_ledger_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between looking and spending no other process may spend, whatever the two are interrupted by."""
+    path, others = tmp_path / "ledger.sqlite", list[str]()
+
+    def note(connection: sqlite3.Connection, statement: str) -> None:
+        if statement.startswith("SELECT") and connection.in_transaction:
+            other = sqlite3.connect(path, timeout=0, isolation_level=None)
+            try:
+                other.execute("BEGIN IMMEDIATE")
+                others.append("got in between")
+            except sqlite3.OperationalError as error:
+                others.append(str(error))
+            finally:
+                other.close()
+
+    watch(monkeypatch, path, note).reserve(SPEND)
+    assert others == ["database is locked"]
 
 
 def test_a_killed_process_leaves_what_it_reserved(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from tiny_federation import tiny_model
 
 from client import app as device_app
 from client import ledger_anchor, live_round
@@ -108,6 +109,51 @@ def test_files_restored_from_a_backup_are_refused(device: Made, tmp_path: Path) 
     with pytest.raises(FedVoiceError, match="StaleCopyError"):
         ask(home, question(recipe, 3, seen=2))
     bytes_of(ask(home, question(recipe, 2, seen=1)))
+
+
+def test_an_older_ledger_is_refused_though_the_server_knows_of_nothing(device: Made, tmp_path: Path) -> None:
+    """A server that came back from a backup itself, or that lies, says that it never counted this device."""
+    home, recipe = device
+    bytes_of(ask(home, question(recipe, 1)))
+    shutil.copytree(home, tmp_path / "backup")
+    bytes_of(ask(home, question(recipe, 2)))
+    shutil.rmtree(home)
+    shutil.copytree(tmp_path / "backup", home)
+    with pytest.raises(FedVoiceError, match="StaleCopyError"):
+        ask(home, question(recipe, 3, seen=-1))
+    assert "is an older copy" in (home / "training.jsonl").read_text()
+    assert entries(home) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "field"),
+    [
+        ('allowed_shared = ["decoder.*"]', {}, "allowed_shared"),
+        ("maximum_numbers = 9", {}, "maximum_numbers"),
+        ("minimum_noise_multiplier = 2.0", {}, "minimum_noise_multiplier"),
+        ("maximum_clipping_norm = 0.4", {}, "maximum_clipping_norm"),
+        ("", {"privacy.mode": "none", "privacy.noise_multiplier": None}, "modes"),
+    ],
+    ids=["another tensor", "too many numbers", "too little noise", "too large a clip", "no privacy"],
+)
+def test_what_the_owner_does_not_allow_is_declined_untrained_and_unpaid(
+    device: Made, monkeypatch: pytest.MonkeyPatch, policy: str, changes: dict[str, Any], field: str
+) -> None:
+    home, recipe = device
+    (home / "policy.toml").write_text(f"epsilon_per_run = 100.0\ntotal_epsilon = 100.0\n{policy}\n")
+    monkeypatch.setattr(device_app, "train_device", lambda *_: pytest.fail("trained though declined"))
+    with pytest.raises(DeclinedError, match=f"^policy {field}"):
+        ask(home, question(recipe.override(changes)))
+    assert not (home / "ledger.sqlite").exists() or entries(home) == 0
+
+
+def test_a_reply_says_what_was_agreed_and_no_more(device: Made) -> None:
+    home, recipe = device
+    reply = ask(home, question(recipe))
+    assert set(reply.content) == {"header", "shared"}
+    assert set(reply.content["header"]) == {"kind", "schema", "round", "size", "dtype"}
+    assert set(reply.content["shared"]) == {"shared"}
+    assert len(bytes_of(reply)) == 4 * tiny_model(recipe).partition.size
 
 
 def test_the_owner_reads_in_full_what_the_server_reads_in_part(device: Made) -> None:

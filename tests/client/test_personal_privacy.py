@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from independence import most_correlated, most_repetitive
 from opacus import GradSampleModule
 from torch import Tensor, nn
 
@@ -148,6 +150,100 @@ def test_the_noise_has_the_promised_deviation_even_on_empty_batches(seed: int | 
     noise = (module.table.weight.detach() - before).double()
     assert float(noise.std()) == pytest.approx(1.5 * 0.2, rel=0.02)
     assert abs(float(noise.mean())) < 5 * 0.3 / math.sqrt(100_000)
+
+
+class WideTables(nn.Module):
+    """Two tables large enough to judge noise by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Embedding(1, 40_000)
+        self.other = nn.Embedding(1, 40_000)
+
+
+def _noise_of_steps(steps: int, seed: int | None) -> Tensor:
+    """What each table is moved by in each of some steps that draw nobody: ``(2 * steps, 40000)``."""
+    module, expected = WideTables(), 1e-9
+    states: list[Tensor] = []
+
+    def note(*_: int) -> None:
+        states.append(torch.stack([module.one.weight[0], module.other.weight[0]]).detach().clone())
+
+    note()
+    dp_sgd_steps(
+        module, torch.optim.SGD(module.parameters(), lr=expected), lambda _: pytest.fail("nobody was to be chosen"),
+        PersonalDP(1.0, 1.0, utterances=1, expected_batch=expected, steps=steps), reserve=[].append,
+        generator=None if seed is None else torch.Generator().manual_seed(seed), progress=note,
+    )  # fmt: skip
+    return torch.stack(states).diff(dim=0).flatten(0, 1)
+
+
+@pytest.mark.parametrize("seed", [5, None], ids=["simulation", "operating system"])
+def test_no_steps_noise_tells_of_anothers(seed: int | None) -> None:
+    """Nor a table's, nor a coordinate's: with the same noise twice, a difference is free of it."""
+    noise = _noise_of_steps(4, seed)
+    assert noise.shape == (8, 40_000)
+    assert float(noise.std()) == pytest.approx(1.0, rel=0.02)
+    assert most_correlated(noise) < 1
+    assert most_repetitive(noise.flatten()) < 1
+    again = _noise_of_steps(2, seed if seed is None else seed + 1)
+    assert most_correlated(torch.cat([noise, again])) < 1, "another training's noise"
+
+
+def _drawn(steps: int, seed: int | None, utterances: int = 40) -> list[list[int]]:
+    """The utterances of each step, half of them on average."""
+    module, chosen = nn.Embedding(1, 2), list[list[int]]()
+
+    def losses(indices: list[int]) -> Tensor:
+        chosen.append(indices)
+        return module(torch.zeros(len(indices), dtype=torch.int64)).sum(1)
+
+    dp_sgd_steps(
+        module, torch.optim.SGD(module.parameters(), lr=1e-6), losses,
+        PersonalDP(1.0, 1.0, utterances, utterances / 2, steps), reserve=[].append,
+        generator=None if seed is None else torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    return chosen
+
+
+@pytest.mark.parametrize("seed", [5, None], ids=["simulation", "operating system"])
+def test_every_step_throws_its_own_coins(seed: int | None) -> None:
+    """Two steps of 40 coins are alike once in 2^40; that any two of five are, once in 10^11."""
+    assert len({tuple(indices) for indices in _drawn(5, seed)}) == 5
+
+
+def test_coins_on_a_real_device_are_thrown_anew() -> None:
+    assert _drawn(3, seed=2) == _drawn(3, seed=2) != _drawn(3, seed=3)
+    for one, other in zip(_drawn(3, seed=None), _drawn(3, seed=None), strict=True):
+        assert one != other
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_gradient_that_is_not_finite_counts_for_nothing(bad: float) -> None:
+    """A loss may be finite and its gradient not (a root at zero); NaN would pass through clipping and noise."""
+
+    class NotFinite(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, value: Tensor) -> Tensor:  # noqa: ARG004
+            return value.clone()
+
+        @staticmethod
+        def backward(context: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+            return torch.full_like(gradient, bad)
+
+    class Broken(Problem):
+        def losses(self, indices: list[int]) -> Tensor:
+            losses = super().losses(indices)
+            return torch.stack(
+                [NotFinite.apply(x) if i == 3 else x for i, x in zip(indices, losses, strict=True)]
+            )
+
+    norm = 0.3
+    moved = _movement(Broken(), _full_batch(norm))
+    without = Problem()
+    without.gains[3] = 0.0
+    assert bool(moved.isfinite().all())
+    torch.testing.assert_close(moved, _movement(without, _full_batch(norm)), rtol=1e-5, atol=1e-6)
 
 
 def test_the_coins_are_each_utterances_own_and_of_the_stated_probability() -> None:

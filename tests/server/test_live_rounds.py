@@ -27,6 +27,7 @@ from round_players import (
 )
 from torch import Tensor
 
+from server.accounting import Accountant
 from server.rounds import RoundReport, federate
 from shared_models.errors import RecipeError
 
@@ -76,8 +77,9 @@ def test_a_round_waits_for_its_quorum_and_spends_nothing_meanwhile(tmp_path: Pat
     thread = threading.Thread(target=live.run)
     thread.start()
     deadline = time.monotonic() + 30
-    while len(live.waits) < 2 and time.monotonic() < deadline:
+    while len(live.waits) < 2 and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.02)
+    assert live.waits, "the round did not wait"
     waiting = live.waits[-1]
     assert (waiting.round, waiting.online, waiting.quorum) == (1, 2, 3)
     assert "2 of the 3 devices" in waiting.reason
@@ -149,7 +151,10 @@ def test_a_private_round_in_which_nobody_delivers_is_released_and_counted(
         )
 
 
-def test_a_device_alone_online_is_drawn_no_more_often_than_the_accountant_claims(tmp_path: Path) -> None:
+def test_a_device_alone_online_is_drawn_no_more_often_than_the_accountant_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Accountant, "epsilon", lambda *_: 0.0)  # composed anew each round, which takes long
     # The round is not repeated until it answers, which would draw it every time.
     recipe = private_recipe(
         federation__rounds=200, federation__cohort=1, federation__quorum=0, privacy__noise_multiplier=20.0

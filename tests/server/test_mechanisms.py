@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from independence import most_correlated, most_repetitive
 from scipy import stats
 from torch import Tensor
 
@@ -64,6 +65,34 @@ def test_simulated_noise_repeats_and_live_noise_does_not() -> None:
     assert torch.equal(_released(mechanism, total, 1), _released(mechanism, total, 1))
     assert not torch.equal(_released(mechanism, total, 1), _released(mechanism, total, 2))
     assert not torch.equal(_released(mechanism, total, None), _released(mechanism, total, None))
+
+
+@pytest.mark.parametrize("seed", [1, None], ids=["simulation", "operating system"])
+def test_no_coordinate_of_a_release_tells_of_another(seed: int | None) -> None:
+    blocks, block = 5, 1 << 16
+    noise = _released(CentralGaussian(0.5, 1.2, 8), StreamingSum(blocks * block + 123), seed)
+    assert most_repetitive(noise) < 1
+    assert most_correlated(noise[: blocks * block].view(blocks, block)) < 1
+
+
+def test_no_release_tells_of_another() -> None:
+    mechanism, total = CentralGaussian(0.5, 1.2, 8), StreamingSum((1 << 16) + 5)
+    live = [_released(mechanism, total, None) for _ in range(4)]
+    assert (
+        most_correlated(torch.stack([*live, *(_released(mechanism, total, seed) for seed in range(4))])) < 1
+    )
+
+
+def test_noise_is_added_before_anything_is_rounded() -> None:
+    """Rounded once, each published number has many preimages: see :mod:`shared_models.noise`."""
+    mechanism, total = CentralGaussian(0.5, 1.2, expected_cohort=8), StreamingSum(5000)
+    update = torch.randn(5000, generator=generator("update")) * 0.1
+    total.add(update)
+    noise = standard_normal(5000, generator(1, "noise")) * mechanism.noise_on_sum
+    value = torch.from_numpy(total.block(0, 5000))
+    assert torch.equal(_released(mechanism, total).float(), ((noise + value) / 8).float())
+    twice = (noise.float() + value.float()) / 8
+    assert not torch.equal(((noise + value) / 8).float(), twice), "too few numbers to tell"
 
 
 @pytest.mark.parametrize("noise_cohort", [None, 400])

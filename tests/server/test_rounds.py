@@ -14,6 +14,7 @@ import torch
 from dp_accounting.pld import privacy_loss_distribution as pld
 from fake_grid import FakeGrid
 from flwr.app import ConfigRecord, Error, Message, RecordDict
+from independence import FALSE_ALARM, most_correlated
 from round_players import (
     CLIENTS,
     Behaviour,
@@ -26,11 +27,12 @@ from round_players import (
     run,
     silent,
 )
+from scipy import stats
 from torch import Tensor
 
 from server import rounds
-from server.accounting import accountant_for
-from server.mechanisms import audit_noise
+from server.accounting import Accountant, accountant_for
+from server.mechanisms import CentralGaussian, audit_noise
 from server.rounds import FederationPlan, RoundReport, central_mechanism, federate
 from shared_models.errors import CheckpointError, FedVoiceError, PrivacyError
 
@@ -329,3 +331,50 @@ def test_a_live_cohort_is_not_the_recipes_to_foretell(tmp_path: Path) -> None:
         federate(grid, plan)
         chosen.append(frozenset(asked))
     assert len(set(chosen)) > 1
+
+
+@pytest.mark.parametrize("seeded", [True, False], ids=["simulation", "live"])
+def test_no_rounds_noise_tells_of_anothers(tmp_path: Path, seeded: bool) -> None:
+    """Else the difference of two rounds is free of noise."""
+    nothing: Behaviour = lambda message, update, _: [reply(message, update * 0)]  # noqa: E731
+    plan = plan_of(private_recipe(federation__rounds=6), tmp_path, seeded=seeded)
+    weights = [plan.initial]
+    grid = grid_of(plan, dict.fromkeys(range(CLIENTS), nothing))
+    federate(grid, plan, lambda _, now: weights.append(now.clone()))
+    steps = torch.stack(weights).double().diff(dim=0)
+    assert len(steps) == 6
+    assert most_correlated(steps) < 1
+
+
+def test_people_are_drawn_at_the_rate_that_is_accounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Accountant, "epsilon", lambda *_: 0.0
+    )  # what it costs is another test's, and takes long
+    number, rate = 80, 2 / 6
+    plan = plan_of(private_recipe(federation__rounds=number, federation__cohort=2), tmp_path)
+    asked: list[int] = []
+    grid = grid_of(plan)
+    answer = grid.answer
+
+    def note(client: int, message: Message) -> list[Message]:
+        if message.metadata.message_type == "train":
+            asked.append(client)
+        return list(answer(client, message))
+
+    grid.answer = note
+    federate(grid, plan)
+    counts = [asked.count(client) for client in range(CLIENTS)]
+    assert stats.binomtest(sum(counts), number * CLIENTS, rate).pvalue > FALSE_ALARM, counts
+    for count in counts:
+        assert stats.binomtest(count, number, rate).pvalue > FALSE_ALARM, counts
+
+
+def test_a_release_is_paid_for_before_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    step, release = Accountant.step, CentralGaussian.release
+    monkeypatch.setattr(Accountant, "step", lambda *a: events.append("paid") or step(*a))
+    monkeypatch.setattr(CentralGaussian, "release", lambda *a: events.append("released") or release(*a))
+    run(plan_of(private_recipe(federation__rounds=3), tmp_path))
+    assert events == ["paid", "released"] * 3

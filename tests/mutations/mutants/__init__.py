@@ -1,0 +1,21 @@
+"""Every planted bug, by the promise that it breaks.
+
+To add one: find the file of its kind here, name an edit whose old text stands once in its file (short, and of words
+that will stay), say in one sentence what is promised, and name the narrowest test that notices.
+"""
+
+from __future__ import annotations
+
+from mutants import admission, clipping, ledger, live_round, noise, partition, personal_privacy, rounds
+from mutants.mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    *noise.MUTANTS,
+    *rounds.MUTANTS,
+    *clipping.MUTANTS,
+    *ledger.MUTANTS,
+    *live_round.MUTANTS,
+    *partition.MUTANTS,
+    *personal_privacy.MUTANTS,
+    *admission.MUTANTS,
+)

@@ -1,0 +1,67 @@
+"""Bugs in what is shared and what is personal."""
+
+from __future__ import annotations
+
+from mutants.mutant import Edit, mutant
+
+_PARTITION = "shared_models/partition.py"
+_PROFILE = "client/profile.py"
+_TESTS = "shared_models/test_partition.py::"
+_WHOLE = _TESTS + "test_every_voice_model_is_partitioned_whole"
+
+MUTANTS = (
+    mutant(
+        "voices marked shared",
+        "a voice stays on its device",
+        Edit("shared_models/speakers/voices.py", "belongs_to = Owner.PERSONAL", "belongs_to = Owner.SHARED"),
+        _WHOLE + "[never-sources0-vectors-tiny]",
+    ),
+    mutant(
+        "cln_maps owner swapped",
+        "conditioning maps belong to whom the recipe says",
+        Edit(
+            "shared_models/acoustic/voice_model.py",
+            "Owner.SHARED if vectors else Owner.PERSONAL",
+            "Owner.PERSONAL if vectors else Owner.SHARED",
+        ),
+        _WHOLE + "[never-sources0-vectors-tiny]",
+    ),
+    mutant(
+        "buffers may be shared",
+        "nothing that training does not bound is sent",
+        Edit(
+            _PARTITION,
+            "    if not isinstance(tensor, nn.Parameter):\n        raise",
+            "    if False:\n        raise",
+        ),
+        _TESTS + "test_running_statistics_and_whole_numbers_cannot_travel",
+    ),
+    mutant(
+        "undeclared tensor is shared",
+        "a tensor that nobody declared is not sent",
+        Edit(
+            _PARTITION,
+            "        if owner is None:\n            raise",
+            "        if owner is None:\n            owner = Owner.SHARED\n        if False:\n            raise",
+        ),
+        _TESTS + "test_an_undeclared_tensor_stops_the_partition",
+    ),
+    mutant(
+        "profile holds a reference",
+        "a voice's file holds the voice and nothing that was recorded",
+        (
+            Edit(
+                _PROFILE,
+                "    write_atomically(path, save(tensors, header))",
+                '    tensors["reference"] = torch.zeros(10, 80)\n    write_atomically(path, save(tensors, header))',
+            ),
+            Edit(_PROFILE, "set(tensors) != set(_TENSORS)", "not set(tensors) >= set(_TENSORS)"),
+            Edit(
+                _PROFILE,
+                "from safetensors.torch import save",
+                "import torch\nfrom safetensors.torch import save",
+            ),
+        ),
+        "client/test_profile.py::test_a_voice_of_any_size_is_at_most_5000_numbers_and_so_is_its_file",
+    ),
+)
