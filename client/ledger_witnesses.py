@@ -61,13 +61,13 @@ def check_personal_files(ledger: Ledger, device: Device, run: str) -> None:
         )
 
 
-def check_beginning(ledger: Ledger, anchor: LedgerAnchor, identity_is_new: bool) -> None:
+def check_beginning(ledger: Ledger, anchor: LedgerAnchor) -> None:
     """Raise :class:`StaleCopyError` if a home that took part has an empty ledger and nothing outside of it.
 
-    A home gets its identity and its memory outside at the same time. One that has the first alone came from another
-    computer or lost the second, and then at least its ledger must have come along.
+    A home gets its memory outside and then its identity. One that has the identity alone came from another computer
+    or lost the memory, and then at least its ledger must have come along.
     """
-    if not identity_is_new and not anchor.path.exists() and not ledger.history():
+    if not anchor.path.exists() and not ledger.history():
         raise _lost(ledger, "this home took part before (it has an identity) and its ledger is empty")
 
 

@@ -174,17 +174,13 @@ class LiveRound:
 
     def _checked_anchor(self, ledger: Ledger, record: RunRecord, question: Question) -> LedgerAnchor:
         """The ledger's memory outside. Raises :class:`StaleCopyError` if any memory contradicts another."""
-        home = self.device.home
-        is_new = not (home / "identity").exists()
-        anchor = LedgerAnchor(identity_of(home))
-        check_beginning(ledger, anchor, is_new)
+        anchor = anchor_of(self.device.home, ledger)
+        check_beginning(ledger, anchor)
         anchor.check(ledger)
         check_against_witnesses(ledger, self._answers, self._outbox)
         if self.claim is not None:
             check_personal_files(ledger, self.device, question.run)
         self._refuse_if_older(ledger, record, question.run)
-        if is_new:
-            anchor.move(ledger)
         return anchor
 
     def _refuse_impossible_coin(self, record: RunRecord, question: Question) -> None:
@@ -227,12 +223,17 @@ class LiveRound:
             )
 
 
-def identity_of(home: Path) -> str:
-    """By what a home is known to its anchor: a name of its own, made once, which a backup brings along."""
+def anchor_of(home: Path, ledger: Ledger) -> LedgerAnchor:
+    """The memory of a home's ledger, known by the home's identity: a name of its own, which a backup brings along.
+
+    Both are made once, the memory first: a home with an identity had a memory, on some computer.
+    """
     path = home / "identity"
     if not path.exists():
-        write_atomically(path, secrets.token_hex(16))
-    return path.read_text()
+        name = secrets.token_hex(16)
+        LedgerAnchor(name).move(ledger)
+        write_atomically(path, name)
+    return LedgerAnchor(path.read_text())
 
 
 def _population_of(header: Mapping[str, Any]) -> int | None:

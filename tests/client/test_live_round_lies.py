@@ -155,6 +155,8 @@ class Crash(BaseException):
 
 
 CRASHES = {
+    "before the home has an identity": ("client.live_round.write_atomically", 0),
+    "before its memory outside is compared": ("client.ledger_anchor.LedgerAnchor.check", 0),
     "before anything is paid": ("client.live_round.reserve_round", 0),
     "after it was paid": ("client.answers.Answers.begin", 1),
     "after the run was pinned": ("client.answers.Answers.admit", 1),

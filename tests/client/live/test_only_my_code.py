@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from flwr.app import Message
 from flwr.supercore.constant import TaskType
-from live_device import bytes_of, device_of, enrolled, joined, question, status, until
+from live_device import allow, bytes_of, device_of, enrolled, joined, question, status, until
 from small_superlink import superlink
 
 from client.policy import Policy, as_toml
@@ -99,7 +99,7 @@ def test_a_device_runs_only_its_own_code_and_only_what_its_policy_allows(
 
             (home / "policy.toml").write_text(as_toml(Policy(hours=hours_that_are_not_now())))
             assert "not now (policy hours" in refused(link.reply(link.ask(node, question(recipe))))
-            (home / "policy.toml").write_text(as_toml(Policy(epsilon_per_run=40.0, total_epsilon=50.0)))
+            allow(home)
             assert "StaleCopyError" in refused(
                 link.reply(link.ask(node, question(recipe, 4, seen=3), group="4"))
             )
