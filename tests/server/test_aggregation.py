@@ -46,6 +46,15 @@ def test_clipping_is_total_and_never_exceeds_the_norm(
         validate_update(clipped, len(values), norm)
 
 
+@pytest.mark.parametrize("times", [0.5, 1.0, 1.001, 1.9, 2.1, 1e6])
+def test_whatever_is_longer_than_the_norm_is_clipped_and_nothing_else(times: float) -> None:
+    vector = torch.randn(5000, generator=torch.Generator().manual_seed(1))
+    vector *= 0.5 * times / l2_norm(vector)
+    clipped, before = clip(vector, 0.5)
+    assert before == pytest.approx(0.5 * times, rel=1e-6)
+    assert l2_norm(clipped) == pytest.approx(0.5 * min(times, 1.0), rel=1e-6)
+
+
 def test_clipping_keeps_the_direction_and_uses_the_norm_up() -> None:
     update = torch.randn(300_000, generator=torch.Generator().manual_seed(1))
     clipped, _ = clip(update, 0.5)

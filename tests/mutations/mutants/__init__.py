@@ -1,7 +1,7 @@
 """Every planted bug, by the promise that it breaks.
 
 To add one: find the file of its kind here, name an edit whose old text stands once in its file (short, and of words
-that will stay), say in one sentence what is promised, and name the narrowest test that notices.
+that will stay), say in one sentence what is promised, and name the narrowest test that notices whatever it draws.
 """
 
 from __future__ import annotations
