@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulations.commands.attack_leave_one_out import leave_one_out
 from simulations.commands.console import JsonOption, output, print_json
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ app = typer.Typer(
 @app.callback()
 def _options() -> None:
     """Try on the real code what an adversary could get of a person."""
+
+
+app.command("leave-one-out")(leave_one_out)
 
 
 @app.command("free-releases")
