@@ -160,11 +160,13 @@ def _one_round(federation: _Federation) -> RoundReport:
 
 def _gather(federation: _Federation, number: int) -> tuple[Attempt, Aggregate, Tally]:
     plan, state, redraw = federation.plan, federation.state, False
-    failures = _failures(plan, number)
+    failures, fruitless = 0, _fruitless_attempts(plan, number)
     while True:
         nodes = _quorum(federation, number)
         draw = partial(_sample, plan, number, failures)
-        begin = partial(begin_attempt, plan.folder, plan.run, number, draw, redraw=redraw, fruitless=failures)
+        begin = partial(
+            begin_attempt, plan.folder, plan.run, number, draw, redraw=redraw, fruitless=fruitless
+        )
         attempt = _stored(federation, number, begin)
         gathered, tally = federation.gatherer.gather(attempt, state.weights, nodes, state.counted)
         if plan.live:
@@ -175,11 +177,13 @@ def _gather(federation: _Federation, number: int) -> tuple[Attempt, Aggregate, T
         if plan.private and plan.live:
             return attempt, gathered, tally
         failures, redraw = failures + 1, True
-        _pause_or_end(federation, number, failures, gathered, tally)
+        # Where all that were drawn rest or are offline, nobody was asked: that is waiting.
+        fruitless += tally.asked > 0
+        _pause_or_end(federation, number, failures, fruitless, gathered, tally)
 
 
-def _failures(plan: FederationPlan, number: int) -> int:
-    """How many attempts at this round brought nothing, before this process too."""
+def _fruitless_attempts(plan: FederationPlan, number: int) -> int:
+    """How many attempts at this round asked somebody and brought nothing, before this process too."""
     before = latest_attempt(plan.folder, plan.run) if plan.live else None
     return before.fruitless if before is not None and before.round == number else 0
 
@@ -217,7 +221,7 @@ def _quorum(federation: _Federation, number: int) -> Mapping[int, int]:
 
 
 def _pause_or_end(
-    federation: _Federation, number: int, failures: int, gathered: Aggregate, tally: Tally
+    federation: _Federation, number: int, failures: int, fruitless: int, gathered: Aggregate, tally: Tally
 ) -> None:
     plan = federation.plan
     first = next(iter(tally.reasons), "so few were drawn")
@@ -231,8 +235,8 @@ def _pause_or_end(
     reason = f"round {number}: {found}; the first reason: {first}"
     if not plan.live:
         raise FedVoiceError(reason)
-    if failures >= plan.recipe.federation.patience:
-        raise FruitlessError(f"stopped after {failures} attempts: {reason}; go on with fedvoice serve")
+    if fruitless >= plan.recipe.federation.patience:
+        raise FruitlessError(f"stopped after {fruitless} attempts: {reason}; go on with fedvoice serve")
     pause = min(plan.retry_seconds * 2.0 ** min(failures - 1, 16), _LONGEST_PAUSE)
     federation.on_wait(Waiting(number, reason, 0, 0, pause, tally.grouped))
     time.sleep(pause)

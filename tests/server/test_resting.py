@@ -70,7 +70,7 @@ def asked_at(live: Live, clock: Clock) -> list[float]:
 @pytest.mark.parametrize("reason", [DECLINES, "StorageError: the device's disk is full", "AudioError: no"])
 def test_a_device_that_always_refuses_costs_little_traffic(tmp_path: Path, clock: Clock, reason: str) -> None:
     """Before: seven times the weights in the first minute, and one each minute after it."""
-    recipe = recipe_of(federation__rounds=1, federation__cohort=1)
+    recipe = recipe_of(federation__rounds=1, federation__cohort=1, federation__patience=1000)
     live = Live.of(recipe, tmp_path, {0: says(reason)}, clients=1, retry_seconds=1.0, rest_seconds=30.0)
     moments = asked_at(live, clock)
     assert sum(moment < 60 for moment in moments) <= 2
