@@ -7,6 +7,7 @@ every installation brings; otherwise the server sends them once, and the device 
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def find_anchor(device: Device, digest: str, sent: Tensor | None) -> Tensor:
             raise WireError("the first weights that came along are not those that the change counts from")
         _keep_only(path, sent)
         return sent
-    if digest.isalnum() and path.exists() and (kept := _read(path, path.stat().st_mtime_ns)) is not None:
+    kept = _kept(path) if re.fullmatch("[0-9a-f]{64}", digest) else None
+    if kept is not None:
         return kept
     packaged = packaged_anchor()
     if packaged is not None and packaged[0] == digest:
@@ -49,6 +51,10 @@ def _keep_only(path: Path, weights: Tensor) -> None:
     for other in path.parent.glob("*.safetensors"):
         if other != path:
             other.unlink(missing_ok=True)
+
+
+def _kept(path: Path) -> Tensor | None:
+    return _read(path, path.stat().st_mtime_ns) if path.exists() else None
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save
+import torch
 
 from client.training import VoicePartition
 from shared_models.acoustic import build_model
@@ -16,6 +16,7 @@ from shared_models.files import write_atomically
 from shared_models.partition import Partition, PartitionedModel, weights_hash
 from shared_models.pretrained import ACOUSTIC
 from shared_models.private_files import shut_home
+from shared_models.published_model import WEIGHTS, is_published, verify_folder, weights_file
 from shared_models.tensor_file import read_tensors
 
 
@@ -29,11 +30,13 @@ class BaseModel:
 
 
 def load_base(path: Path, arm: str | None = None) -> BaseModel:
-    """Load a checkpoint file, or the newest one of a run folder (of one ``arm``, if it has several).
+    """Load a checkpoint file, the newest one of a run folder (of one ``arm``, if it has several), or a published
+    model's folder, whose hashes and signature are checked.
 
     Raises :class:`CheckpointError` if there is none, or it is damaged, or not what its recipe makes.
     """
-    file = path if path.is_file() else _newest(path, arm)
+    manifest = verify_folder(path) if is_published(path) else None
+    file = path / WEIGHTS if manifest is not None else path if path.is_file() else _newest(path, arm)
     header, tensors = read_tensors(file, "the checkpoint", "it is truncated or damaged, so use another")
     if not {"recipe", "schema"} <= header.keys() or "weights" not in tensors:
         raise CheckpointError(
@@ -48,6 +51,10 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
             f"the checkpoint {file} holds another model than its recipe makes (schema {header['schema']}, and "
             f"{partition.schema} here): it was written by another version of FedVoice"
         )
+    if not bool(torch.isfinite(weights).all()):
+        raise CheckpointError(
+            f"the weights in {file} hold NaN or infinite numbers: nothing can be cloned on them"
+        )
     PartitionedModel(model, partition).load_shared_vector(weights)
     model.eval()
     base = PartitionedModel(model)
@@ -56,7 +63,12 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
         if partition.schema != base.partition.schema
         else recipe
     )
-    return BaseModel(base, private, weights_hash(base.shared_vector()))
+    found = BaseModel(base, private, weights_hash(base.shared_vector()))
+    if manifest is not None and found.hash != manifest.base:
+        raise CheckpointError(
+            f"the weights in {path} are not those that its manifest names: fetch the model again"
+        )
+    return found
 
 
 def packaged_base() -> BaseModel:
@@ -87,8 +99,8 @@ def keep_base(base: BaseModel) -> Path:
 
 def write_base(path: Path, base: BaseModel) -> None:
     """Write the base to ``path``, as :func:`load_base` reads it. Raises StorageError."""
-    header = {"recipe": base.recipe.model_dump_json(), "schema": base.model.partition.schema}
-    write_atomically(path, save({"weights": base.model.shared_vector()}, header))
+    recipe, schema = base.recipe.model_dump_json(), base.model.partition.schema
+    write_atomically(path, weights_file(base.model.shared_vector(), recipe, schema))
 
 
 def find_base(digest: str) -> BaseModel:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from shared_models.errors import CorpusError
+from shared_models.file_names import path_within
 from shared_models.utterance import Role, Split, Utterance
 
 Layout = Literal["auto", "csv", "folder", "ljspeech"]
@@ -246,7 +247,8 @@ def _ljspeech_rows(table: Path) -> Iterator[_Row]:
             continue
         if not name or not bar:
             raise CorpusError(f"{where}: expected id|text, found {line.strip()[:40]!r}; add the missing part")
-        audio = _existing(folder / name, AUDIO_SUFFIXES) or folder / f"{name}.wav"
+        stem = path_within(folder, name, where)
+        audio = _existing(stem, AUDIO_SUFFIXES) or stem.with_name(f"{stem.name}.wav")
         text = rest.split("|")[-1] or rest.split("|")[0]
         path = audio.relative_to(table.parent).as_posix()
         fields = {"path": path, "text": text, "utterance": name, "speaker": table.resolve().parent.name}

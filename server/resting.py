@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from server.validation import Drop
+from server.drops import Drop
 
 FIRST_SECONDS = 30.0
 MOST_SECONDS = 900.0

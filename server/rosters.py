@@ -9,8 +9,8 @@ from typing import Protocol
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from server.drops import Drop
 from server.exchange import replies
-from server.validation import Drop
 from shared_models.errors import FedVoiceError, WireError
 
 _POLL_SECONDS = 0.02

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from flwr.app import Array, Message
 from torch import Tensor
 
 from server.aggregation import LARGEST_COORDINATE
+from server.drops import Drop as Drop
 from shared_models import wire
 from shared_models.clipping import l2_norm, require_float32
 from shared_models.compression import Bounded
@@ -27,30 +27,6 @@ NORM_TOLERANCE = 1e-5
 _BLOCK = 1 << 17
 _LONGEST_REASON = 300
 _LONGEST_HEADER = 1 << 16
-
-
-class Drop(StrEnum):
-    """The closed set of names under which an update does not count."""
-
-    NEVER_JOINED = "never joined"
-    WITHDRAWN = "withdrawn"
-    OFFLINE = "offline"
-    RESTING = "resting"
-    NO_REPLY = "no reply"
-    TOO_LATE = "too late"
-    NOT_NEEDED = "not needed"
-    DECLINED = "declined"
-    DISK = "disk"
-    DIVERGED = "diverged"
-    ROLLED_BACK = "rolled back"
-    FAILED = "failed"
-    NOT_ASKED = "not asked"
-    SENT_TWICE = "sent twice"
-    REPLAYED = "replayed"
-    OVERSIZED = "oversized"
-    MALFORMED = "malformed"
-    NOT_FINITE = "not finite"
-    NORM = "norm"
 
 
 class UnusableUpdateError(WireError):

@@ -80,7 +80,7 @@ def refusal(content: bytes) -> str | None:
         return f"{error}; a device runs only the FedVoice that its owner installed"
     mine = installed("fedvoice")
     if version != mine:
-        return f"the server runs fedvoice {version}, this device has {mine}: pip install fedvoice=={version}"
+        return f"the server runs fedvoice {version}, this device has {mine}: install fedvoice {version} in its place"
     if protocol != PROTOCOL:
         return f"the server speaks protocol {protocol}, this device {PROTOCOL}: install the server's fedvoice"
     return "the run's bundle names this version and is not its bundle: a device runs only what its owner installed"

@@ -47,6 +47,7 @@ def private_folder(folder: Path) -> None:
         # Another process may be making it too.
         with contextlib.suppress(FileExistsError):
             made.mkdir(_FOLDER)
+            made.chmod(_FOLDER)  # The umask may have taken rights from its owner too.
     if not folder.is_dir():
         raise NotADirectoryError(20, os.strerror(20), str(folder))
 

@@ -13,6 +13,7 @@ from shared_models.audio.cache import FeatureCache, extract_all
 from shared_models.config import Recipe
 from shared_models.errors import CorpusError
 from shared_models.features import Features
+from shared_models.file_names import file_name_of
 from shared_models.utterance import Utterance
 from simulations.corpora import open_corpus
 
@@ -105,7 +106,7 @@ def make_devices(root: Path, speakers: Speakers, cache: Path) -> Path:
     width = len(str(len(speakers)))
     for index, (speaker, recordings) in enumerate(speakers.items()):
         # The number first: clients find their device by its place in the sorted list.
-        home = root / f"{index:0{width}d}-{speaker}"
+        home = root / f"{index:0{width}d}-{file_name_of(speaker)}"
         if not (home / "recordings.json").exists():
             Device.create(home, speaker, recordings, cache)
     return root

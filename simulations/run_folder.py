@@ -26,6 +26,7 @@ from typing import Any
 
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError, StorageError
+from shared_models.file_names import file_name_of, is_harmless
 from shared_models.files import append_line, storage_problems, write_atomically
 from shared_models.private_files import private_folder
 from simulations.environment import describe_environment
@@ -33,7 +34,7 @@ from simulations.environment import describe_environment
 
 def default_run_path(recipe_name: str, root: Path = Path("runs")) -> Path:
     """``runs/<recipe>-<local time>``, with a counter where two runs start in one second."""
-    stem = f"{recipe_name}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    stem = f"{file_name_of(recipe_name)}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
     candidates = (root / (stem if copy == 1 else f"{stem}-{copy}") for copy in range(1, 1000))
     return next(path for path in candidates if not path.exists())
 
@@ -97,7 +98,7 @@ class RunFolder:
 
     def arm(self, name: str) -> ArmFolder:
         """The part of the run that belongs to one arm."""
-        if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|'):
+        if not is_harmless(name):
             raise CheckpointError(f"'{name}' cannot name an arm: an arm's name is a folder's name")
         return ArmFolder(self.path / "arms" / name, name)
 

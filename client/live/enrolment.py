@@ -26,11 +26,18 @@ from shared_models.bundle import PROTOCOL
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.files import write_atomically
 from shared_models.join_code import JoinCode
+from shared_models.shown_text import name_problem
 
 SECONDS = 30.0
 _LARGEST_ANSWER = 64 * 1024
 # Flower accepts a signed time that is 5 s ahead of the server's, or 5 minutes behind.
 _MOST_AHEAD, _MOST_BEHIND = 5.0, 300.0
+
+
+def refuse_name(name: str) -> None:
+    """Raise :class:`EnrolmentError` for what can be no device's name, as the server would."""
+    if problem := name_problem(name):
+        raise EnrolmentError(f"this cannot be a device's name: {problem}; choose another --name")
 
 
 def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) -> Membership:
@@ -39,18 +46,19 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
     Raises :class:`EnrolmentError` with what is wrong: another server than the code names, a code that was used
     by another device, a version that does not fit; :class:`ServiceError` if the server cannot be reached.
     """
-    certificate = _fetch_certificate(code, seconds)
+    refuse_name(name)
+    certificate = fetch_certificate(code, seconds)
     write_atomically(home / "ca.pem", certificate)
     key = DeviceKey.of(home)
     asked = {
         "secret": base64.b64encode(code.secret).decode(),
         "public_key": key.public_pem,
         "proof": base64.b64encode(key.prove(ENROL, code.secret)).decode(),
-        "name": name[:64],
+        "name": name,
         "version": installed("fedvoice"),
         "protocol": PROTOCOL,
     }
-    answer = _post(code.address, "/fedvoice/enrol", asked, home / "ca.pem", seconds)
+    answer = ask(code.address, "/fedvoice/enrol", asked, certificate, seconds)
     try:
         membership = Membership(
             server=code.address,
@@ -58,12 +66,12 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
             node_id=int(answer["node_id"]),
             federation=str(answer["federation"]),
             run=str(answer["run"]),
-            name=name[:64],
+            name=name,
         )
+        if name_problem(membership.federation):
+            raise ValueError(membership.federation)
     except (KeyError, TypeError, ValueError):
-        raise EnrolmentError(
-            f"the server {code.address} answered the enrolment with something else: it runs another version"
-        ) from None
+        raise another_version(code.address) from None
     membership.save(home)
     return membership
 
@@ -81,7 +89,7 @@ def leave(home: Path, *, seconds: float = SECONDS) -> Membership:
         "timestamp": timestamp,
         "proof": base64.b64encode(proof).decode(),
     }
-    _post(membership.server, "/fedvoice/leave", asked, home / "ca.pem", seconds)
+    ask(membership.server, "/fedvoice/leave", asked, _kept_certificate(home), seconds)
     return membership
 
 
@@ -108,7 +116,8 @@ def _spoken(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _fetch_certificate(code: JoinCode, seconds: float) -> bytes:
+def fetch_certificate(code: JoinCode, seconds: float) -> bytes:
+    """The CA certificate of the code's server as PEM, if it is the one that the code names."""
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
@@ -125,8 +134,30 @@ def _fetch_certificate(code: JoinCode, seconds: float) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
 
 
-def _post(address: str, path: str, asked: dict[str, Any], ca: Path, seconds: float) -> dict[str, Any]:
-    response = _request("POST", address, path, ssl.create_default_context(cafile=str(ca)), seconds, asked)
+def _kept_certificate(home: Path) -> bytes:
+    try:
+        return (home / "ca.pem").read_bytes()
+    except OSError:
+        raise EnrolmentError(
+            f"{home / 'ca.pem'} is missing: put it back, or join again with a new code"
+        ) from None
+
+
+def another_version(address: str) -> EnrolmentError:
+    """What is said of a server that answers with something else than was asked."""
+    return EnrolmentError(
+        f"the server {address} answered with something else than was asked: it runs another version"
+    )
+
+
+def ask(address: str, path: str, asked: dict[str, Any], ca: bytes, seconds: float) -> dict[str, Any]:
+    """Post a JSON object to a server that the authority ``ca`` (PEM) vouches for, and give the one it answers with.
+
+    Raises :class:`EnrolmentError` with the server's sentence where it refuses, :class:`ServiceError` where it cannot
+    be reached.
+    """
+    context = ssl.create_default_context(cadata=ca.decode("ascii", "replace"))
+    response = _request("POST", address, path, context, seconds, asked)
     try:
         answer = response.json()
         if not isinstance(answer, dict):

@@ -48,6 +48,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from client.live.call_signer import CallSigner
 from client.live.restraint import Restraint
 from shared_models.errors import StorageError
+from shared_models.published_model import FINISHED_HEADER, PUBLISHED_HEADER
 
 DEVICE_REFUSED = 77
 """How a SuperNode's process ends whose server no longer talks to this device."""
@@ -84,6 +85,9 @@ class Watcher(Protocol):
 
     def sent(self, size: int) -> None:
         """So many bytes of an update left."""
+
+    def finished(self, last_round: int, published: bool) -> None:
+        """The server says that the federation is over, and whether a model is published."""
 
     def refused(self, status: int, text: str, date: str) -> None:
         """The server answered with an HTTP status of 400 or more; ``date`` is its Date header."""
@@ -145,7 +149,8 @@ class _ExplainingClient(FleetHttpClient):
     def __init__(
         self, base_url: str, *, interceptors: Sequence[ProtobufClientInterceptor] = (), **options: Any
     ) -> None:
-        super().__init__(base_url, interceptors=(*interceptors, CallSigner(self.sign)), **options)
+        ours = (_EndReader(self.watcher), CallSigner(self.sign))
+        super().__init__(base_url, interceptors=(*interceptors, *ours), **options)
 
     def _unary_unary(self, **call: Any) -> Any:
         try:
@@ -199,6 +204,20 @@ class _ExplainingClient(FleetHttpClient):
             node=Node(node_id=node_id), heartbeat_interval=self._heartbeat_interval
         )
         return bool(self.SendNodeHeartbeat(beat).success)
+
+
+class _EndReader:
+    """Reads in an answer's headers that the federation is over."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def intercept(self, context: Any, call_next: Callable[[Any], httpx.Response]) -> httpx.Response:
+        response = call_next(context)
+        last = response.headers.get(FINISHED_HEADER, "")
+        if response.is_success and last.isascii() and last.isdigit() and len(last) < 10:
+            self._watcher.finished(int(last), response.headers.get(PUBLISHED_HEADER) == "1")
+        return response
 
 
 def _adapted(conn: Any, hooks: SuperNodeHooks) -> Any:

@@ -16,17 +16,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shared_models.errors import EnrolmentError, ServiceError
-from shared_models.files import storage_problems, write_atomically
-from shared_models.private_files import private_file
+from shared_models.errors import EnrolmentError
+from shared_models.files import write_atomically
 
 DEFAULT_HOME = Path("~/.fedvoice/device")
 
@@ -65,27 +62,6 @@ def superexec_secret(home: Path) -> Path:
     if not path.exists():
         write_atomically(path, secrets.token_hex(32).encode())
     return path
-
-
-@contextlib.contextmanager
-def only_one(home: Path) -> Iterator[None]:
-    """Hold the home: a second ``fedvoice join`` on it would spend the same budget at the same time.
-
-    Raises :class:`ServiceError` if another process holds it. The lock goes with the process, however it ends.
-    """
-    path = home / "join.lock"
-    with storage_problems(path):
-        private_file(path)
-        file = path.open("a+")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServiceError(
-                f"another fedvoice join already runs on {home}: stop it first, or watch it with "
-                f"fedvoice join --status --home {home}"
-            ) from None
-        yield
 
 
 def this_computer(home: Path) -> str:

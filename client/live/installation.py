@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from importlib.metadata import version as installed
 from importlib.resources import files
 from pathlib import Path
 
+from shared_models.service_unit import exec_line, filled, own_command
+
 
 def systemd_unit(home: Path) -> str:
     """A systemd user unit that runs this installation's ``fedvoice join`` on ``home``."""
-    beside = Path(sys.executable).with_name("fedvoice")
-    command = str(beside) if beside.exists() else (shutil.which("fedvoice") or "fedvoice")
-    return _template("fedvoice-device.service").format(command=command, home=home.expanduser().resolve())
+    command = [*own_command(), "join", "--home", str(home.expanduser().resolve())]
+    return filled(_template("fedvoice-device.service"), command=exec_line(command))
 
 
 def containerfile() -> str:
-    """A container file with this version of FedVoice."""
-    return _template("Containerfile").format(version=installed("fedvoice"))
+    """A container file with this version of FedVoice, to be built in a checkout of it."""
+    return filled(_template("Containerfile"), version=installed("fedvoice"))
 
 
 def _template(name: str) -> str:

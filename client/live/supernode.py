@@ -56,6 +56,8 @@ class DeviceWatcher:
         """The server was asked for a message, and had one or not."""
         if found:
             self._pace.happened()
+            if self._board.value("finished") is not None:
+                self._note(finished=None, published=None)
         news = self._board.value("sent") != self._sent or self._board.value("problem")
         if news or time.time() - self._contact > _CONTACT_SECONDS:
             self._contact = time.time()
@@ -70,6 +72,11 @@ class DeviceWatcher:
         """So many bytes of an update left."""
         with self._lock:
             self._sent += size
+
+    def finished(self, last_round: int, published: bool) -> None:
+        """The federation is over: the supervisor ends this device for now, and says so."""
+        if self._board.value("finished") != last_round or self._board.value("published") != published:
+            self._note(finished=last_round, published=published)
 
     def refused(self, status: int, text: str, date: str) -> None:
         """The server answered with an error; what the owner can do about it goes into the status."""

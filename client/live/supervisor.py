@@ -14,12 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from client.live import status
 from client.live.flower_node import DEVICE_REFUSED
-from client.live.home import Membership, only_one, superexec_secret
+from client.live.holding import only_one
+from client.live.home import Membership, superexec_secret
 from shared_models.disk import room, shortage
 from shared_models.errors import StorageError
 from shared_models.files import storage_problems, write_atomically
@@ -31,29 +33,47 @@ _SHOW_SECONDS = 1.0
 _LEAST_FREE_BYTES = 32 * 1024 * 1024
 
 
-def supervise(
-    home: Path, stop: threading.Event, on_status: Callable[[Mapping[str, Any]], None] | None = None
-) -> None:
-    """Run the device of ``home`` until ``stop`` is set; nothing that it started is left behind.
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The federation's end, as its server told it."""
 
-    Raises :class:`EnrolmentError` where it has not joined, and :class:`ServiceError` if it already runs.
+    federation: str
+    last_round: int
+    published: bool
+    """Whether there is a model to fetch."""
+
+
+def supervise(
+    home: Path,
+    stop: threading.Event,
+    on_status: Callable[[Mapping[str, Any]], None] | None = None,
+    *,
+    stay: bool = False,
+) -> Finished | None:
+    """Run the device of ``home`` until ``stop`` is set, or the server says that the federation is over.
+
+    Nothing that it started is left behind. Gives the end that the server told of, if that is why; with ``stay`` the
+    device stays, for a federation that its operator may prolong. Raises :class:`EnrolmentError` where it has not
+    joined, and :class:`ServiceError` if it already runs.
     """
     membership = Membership.load(home)
     with only_one(home):
         with storage_problems(home):
             shut_home(home)
         pair = _Pair(home, membership)
-        shown = 0.0
+        shown, finished = 0.0, None
         try:
-            while not stop.is_set():
+            while not stop.is_set() and finished is None:
                 pair.tend()
                 if time.monotonic() - shown >= _SHOW_SECONDS:
                     shown = time.monotonic()
                     _publish(home, pair.board, on_status)
+                    finished = None if stay else _finished(home, membership)
                 stop.wait(_LOOK_SECONDS)
         finally:
-            pair.stop()
+            pair.stop("stopped" if finished is None else "finished")
             _publish(home, pair.board, on_status)
+    return finished
 
 
 class _Pair:
@@ -75,6 +95,7 @@ class _Pair:
         )
         self._begun = False
         self._starts = 0
+        self._forget()
 
     def tend(self) -> None:
         """Start what is to run, and start both again if either ended."""
@@ -93,17 +114,16 @@ class _Pair:
         except StorageError as error:
             self.board.note(state="waiting for disk", problem=str(error))
 
-    def stop(self) -> None:
+    def stop(self, state: str) -> None:
         """End both: the worker at once, the SuperNode after it has signed off."""
         self.board.note(state="stopping")
         self._worker.kill()
         self._node.stop(grace_seconds=10.0)
-        self.board.note(state="stopped", pids=None)
+        self.board.note(state=state, pids=None)
 
     def _begin(self) -> None:
+        self._forget()
         # A port that is taken in between ends the SuperNode, and the next start asks for another.
-        status.forget(self._home / "live", "worker")
-        status.forget(self._home / "live", "supernode", kept=("received", "sent"))
         port = _free_port()
         self._node.command = _python("client.live.supernode", self._home, port)
         self._worker.command = _python("client.live.worker", self._home, port)
@@ -115,6 +135,11 @@ class _Pair:
             state="running", problem=None, restarts=self._starts - 1,
             pids={"supernode": self._node.pid, "worker": self._worker.pid},
         )  # fmt: skip
+
+    def _forget(self) -> None:
+        """What the two said before their end is over."""
+        status.forget(self._home / "live", "worker")
+        status.forget(self._home / "live", "supernode", kept=("received", "sent"))
 
     def _broke(self, child: Child, code: int) -> None:
         # Not asked to sign off: the server would take the device for gone, and drop the round in hand.
@@ -134,6 +159,13 @@ class _Pair:
             else f"the {child.name} ended ({code}) and is started again",
             pids=None,
         )
+
+
+def _finished(home: Path, membership: Membership) -> Finished | None:
+    node = status.read(home / "live", "supernode")
+    if not isinstance(last := node.get("finished"), int):
+        return None
+    return Finished(membership.federation, last, bool(node.get("published")))
 
 
 def _publish(

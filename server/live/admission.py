@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from server.live import flower_state, signatures
 from server.live.call_numbers import SeenNumbers
 from server.live.forwarded import HEADER, Network, networks
-from server.live.home import ServerHome
+from server.live.home import ADMIN_HEADER, ServerHome
 from server.live.limits import Buckets, Limits
 from server.live.registry import Registered, Registry
 from shared_models.call_signature import DIGEST_HEADER, NUMBER_HEADER, SESSION_HEADER
@@ -122,7 +122,7 @@ class Admission:
 
     def operator(self, headers: Headers, peer: str, path: str) -> None:
         """Raise :class:`RefusedError` for anybody but the operator."""
-        given = headers.get(flower_state.ADMIN_HEADER, b"")
+        given = headers.get(ADMIN_HEADER, b"")
         if hmac.compare_digest(given, self._token):
             return
         # What a proxy on this machine passes on comes from loopback too.

@@ -53,6 +53,21 @@ def fingerprint(ca_pem: bytes) -> bytes:
     return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
 
 
+def authority_key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    """The authority's private key. Raises :class:`ServiceError` if it is damaged or not its certificate's."""
+    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    try:
+        signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    except (OSError, ValueError):
+        raise ServiceError(
+            f"{folder / 'ca.key'} is missing or damaged: restore it from a backup, or serve from a new home and "
+            "invite the devices again"
+        ) from None
+    if not isinstance(signer, ec.EllipticCurvePrivateKey) or signer.public_key() != authority.public_key():
+        raise ServiceError(f"{folder / 'ca.key'} is not the key of ca.pem: restore both from one backup")
+    return signer
+
+
 def _make_authority(folder: Path, name: str, now: datetime.datetime) -> None:
     key = ec.generate_private_key(ec.SECP384R1())
     subject = x509.Name(
@@ -73,16 +88,10 @@ def _make_authority(folder: Path, name: str, now: datetime.datetime) -> None:
 
 
 def _make_server_certificate(folder: Path, hosts: Sequence[str], now: datetime.datetime) -> None:
-    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-    try:
-        signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-    except (OSError, ValueError):
-        raise ServiceError(
-            f"{folder / 'ca.key'} is missing or damaged: restore it from a backup, or serve from a new home and "
-            "invite the devices again"
-        ) from None
-    if not isinstance(signer, ec.EllipticCurvePrivateKey) or signer.public_key() != authority.public_key():
-        raise ServiceError(f"{folder / 'ca.key'} is not the key of ca.pem: restore both from one backup")
+    authority, signer = (
+        x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes()),
+        authority_key(folder),
+    )
     key = ec.generate_private_key(ec.SECP384R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value

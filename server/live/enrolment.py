@@ -1,4 +1,4 @@
-"""Enrolling and leaving: the two requests that FedVoice adds to Flower's server."""
+"""Asking about a join code, enrolling and leaving: the requests that FedVoice adds to Flower's server."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from server.live.signatures import CLOCK_SECONDS, ENROL, LEAVE, from_base64, pro
 from shared_models.bundle import PROTOCOL
 from shared_models.errors import EnrolmentError
 from shared_models.join_code import SECRET_BYTES
-
-_LONGEST_NAME = 64
+from shared_models.shown_text import name_problem, shown
 
 
 def enrol(
@@ -22,11 +21,7 @@ def enrol(
 ) -> dict[str, Any]:
     """Answer one enrolment request. Raises :class:`EnrolmentError` with the sentence for the device's owner."""
     asked = _fields(body)
-    protocol, theirs = asked.get("protocol"), str(asked.get("version", ""))[:32]
-    if protocol != PROTOCOL or theirs != version:
-        raise EnrolmentError(
-            f"the server runs fedvoice {version}, this device has {theirs}: pip install fedvoice=={version}"
-        )
+    theirs = _fitting_version(asked, version)
     secret = from_base64(asked.get("secret"))
     key, pem = public_key(str(asked.get("public_key", "")))
     if len(secret) != SECRET_BYTES or not proves(key, from_base64(asked.get("proof")), ENROL + secret):
@@ -39,6 +34,23 @@ def enrol(
         "run": settings.run,
         "protocol": PROTOCOL,
     }
+
+
+def invitation(body: bytes, settings: Settings, registry: Registry, version: str) -> dict[str, Any]:
+    """Answer whoever asks what a join code opens, before anything is prepared for it; nothing is used up.
+
+    Only who has the code's secret is told the federation's name. Raises the :class:`EnrolmentError` that enrolling
+    would raise.
+    """
+    asked = _fields(body)
+    _fitting_version(asked, version)
+    secret = from_base64(asked.get("secret"))
+    if len(secret) != SECRET_BYTES:
+        raise EnrolmentError("the request does not hold a join code's secret")
+    key = asked.get("public_key")
+    pem = None if key is None else public_key(str(key))[1]
+    registry.check(secret, pem, settings.population)
+    return {"federation": settings.name, "protocol": PROTOCOL}
 
 
 def leave(body: bytes, registry: Registry) -> Registered:
@@ -60,6 +72,16 @@ def leave(body: bytes, registry: Registry) -> Registered:
     return device
 
 
+def _fitting_version(asked: dict[str, Any], version: str) -> str:
+    theirs = str(asked.get("version", ""))[:32]
+    if asked.get("protocol") != PROTOCOL or theirs != version:
+        raise EnrolmentError(
+            f"the server runs fedvoice {version}, this device has {shown(theirs)}: install fedvoice {version} in "
+            "its place"
+        )
+    return theirs
+
+
 def _fields(body: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(body)
@@ -71,5 +93,9 @@ def _fields(body: bytes) -> dict[str, Any]:
 
 
 def _name(asked: object) -> str:
-    # Shown in the operator's terminal: control characters could forge what it says.
-    return "".join(c for c in str(asked or "") if c.isprintable())[:_LONGEST_NAME] or "unnamed"
+    # Shown in the operator's terminal and told apart by it: what cannot be seen could forge what it says.
+    if not isinstance(asked, str):
+        raise EnrolmentError("the device's name is missing: join with --name NAME")
+    if problem := name_problem(asked):
+        raise EnrolmentError(f"this cannot be a device's name: {problem}; join with another --name")
+    return asked

@@ -48,7 +48,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid as HttpGrid
 
-from server.live.flower_state import ADMIN_HEADER
+from server.live.home import ADMIN_HEADER
 from shared_models.errors import ServiceError
 
 # Errors that the SuperLink makes up itself: the device never answered, and may not have heard the question.

@@ -31,7 +31,6 @@ from starlette.middleware import Middleware
 
 from server.live.prompt_connections import prompt_loop, prompt_protocol
 
-ADMIN_HEADER = "x-fedvoice-admin"
 NODE_KEY_HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER
 NODE_SIGNATURE_HEADER = FLEET_HTTP_SIGNATURE_HEADER
 NODE_TIMESTAMP_HEADER = TIMESTAMP_HEADER

@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from server.live import enrolment, flower_state
+from server.live import enrolment, flower_state, inspection
 from server.live.admission import Admission, Call, GateOptions, OtherSessionError, RefusedError
 from server.live.answers import answer, answer_json
 from server.live.body import BodyProblemError, read_body, replayed, spool_body
@@ -23,11 +23,13 @@ from server.live.forwarded import peer_of
 from server.live.home import ServerHome
 from server.live.journal import read_standing
 from server.live.metrics import Traffic, figures, prometheus
+from server.live.model_desk import ModelDesk, is_ours
 from server.live.refusals import Refusals
 from server.live.registry import Registered, Registry
 from server.live.transfers import Answer, Transfers
 from shared_models.call_signature import SESSION_HEADER
-from shared_models.errors import EnrolmentError, FedVoiceError
+from shared_models.errors import EnrolmentError, FedVoiceError, ServiceError
+from shared_models.published_model import MODEL_PATH
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -43,11 +45,16 @@ _FLEET_CALLS = frozenset(
 )  # fmt: skip
 _OPERATOR = ("/v1/control/", "/v1/runtime/")
 _OPERATOR_PAGES = frozenset({"/fedvoice/status", "/fedvoice/metrics", "/fedvoice/revoke"})
-_OPEN = {"/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/enrol": "POST", "/fedvoice/leave": "POST"}
+_OPEN = {
+    "/health": "GET", "/fedvoice/ca.pem": "GET", "/fedvoice/inspect": "POST", "/fedvoice/enrol": "POST",
+    "/fedvoice/leave": "POST",
+}  # fmt: skip
 _SIGNED_HEADERS = (b"flwr-", b"x-fedvoice-")
 _IN_USE = 412
 """How Flower answers who comes online with the key of a node that is online."""
 _SEEN_SECONDS = 15.0
+_POLL_SECONDS = 4.0
+"""A device with nothing to do asks every 3 s."""
 
 
 class Gate:
@@ -70,6 +77,7 @@ class Gate:
         self._flushed_at = time.monotonic()
         self._sent_objects: dict[bytes, int] = {}
         self._transfers = Transfers()
+        self._desk = ModelDesk(home)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one connection event of the server."""
@@ -107,10 +115,10 @@ class Gate:
             self._admission.operator(headers, peer, path)
             await self._serve_operator(scope, receive, send, path)
         elif path.startswith(_FLEET) and path[len(_FLEET) :] in _FLEET_CALLS:
-            _refuse_repeated(scope["headers"])
-            query = bytes(scope.get("query_string", b"")).decode("latin-1")
-            call = Call(method, f"{path}?{query}" if query else path, headers, peer)
+            call = self._call(scope, method, path, headers, peer)
             await self._serve_device(scope, receive, send, call, path[len(_FLEET) :])
+        elif is_ours(path):
+            await self._serve_model(scope, receive, send, self._call(scope, method, path, headers, peer))
         elif path in _OPEN:
             self._admission.limit_stranger(peer)
             if method != _OPEN[path]:
@@ -120,6 +128,26 @@ class Gate:
         else:
             self._admission.limit_stranger(peer)
             raise RefusedError(404, "unknown path", "there is nothing here")
+
+    @staticmethod
+    def _call(scope: Scope, method: str, path: str, headers: dict[str, bytes], peer: str) -> Call:
+        _refuse_repeated(scope["headers"])
+        query = bytes(scope.get("query_string", b"")).decode("latin-1")
+        return Call(method, f"{path}?{query}" if query else path, headers, peer)
+
+    async def _serve_model(self, scope: Scope, receive: Receive, send: Send, call: Call) -> None:
+        device, path = self._admission.device(call), str(scope["path"])
+        self._traffic.requests["model"] += 1
+        if call.method != "GET":
+            raise RefusedError(405, "wrong method", "a model is fetched with GET", str(device.node_id))
+        # A GET has no body, and its signature says so.
+        await read_body(receive, scope["headers"], 0, self._options.limits.body_seconds, call.digest)
+        if path == MODEL_PATH:
+            await answer_json(self._counted(send), 200, await run_in_threadpool(self._desk.standing))
+            return
+        query = bytes(scope.get("query_string", b""))
+        found = await run_in_threadpool(self._desk.piece, path, query)
+        await answer(self._counted(send), 200, found, b"application/octet-stream")
 
     async def _serve_operator(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         self._traffic.requests["operator"] += 1
@@ -135,14 +163,19 @@ class Gate:
         if path == "/fedvoice/revoke":
             await self._revoke(scope, send, body)
             return
+        heard = {key for key, at in self._heard.items() if time.time() - at < _POLL_SECONDS}
+        untold = self._desk.untold(heard)
         data = await run_in_threadpool(
-            lambda: figures(
-                read_standing(self._home.folder),
-                self._registry.devices(),
-                dict(self._heard),
-                self._traffic,
-                dict(self._refusals.counts),
-                self._settings.population,
+            lambda: (
+                {"untold": untold}
+                | figures(
+                    read_standing(self._home.folder),
+                    self._registry.devices(),
+                    dict(self._heard),
+                    self._traffic,
+                    dict(self._refusals.counts),
+                    self._settings.population,
+                )
             )
         )
         if path == "/fedvoice/status":
@@ -152,8 +185,12 @@ class Gate:
 
     async def _revoke(self, scope: Scope, send: Send, body: bytes) -> None:
         try:
-            device = self._registry.named(str(json.loads(body)["device"]))
-        except (FedVoiceError, ValueError, KeyError, TypeError) as error:
+            asked = json.loads(body)
+            by = asked.get("by")
+            if by not in (None, "number", "name", "key"):
+                raise ServiceError("a device is meant by its number, its name or its key")
+            device = self._registry.named(str(asked["device"]), by)
+        except (FedVoiceError, ValueError, KeyError, TypeError, AttributeError) as error:
             await answer_json(send, 400, {"error": str(error)})
             return
         await run_in_threadpool(self._registry.withdraw, device.public_key, "revoked")
@@ -171,16 +208,23 @@ class Gate:
             await answer(send, 200, self._ca, b"application/x-pem-file")
             return
         body = await read_body(receive, scope["headers"], self._options.limits.enrolment_bytes, 10.0)
-        work = self._enrol if path == "/fedvoice/enrol" else self._leave
+        work, kind = {
+            "/fedvoice/inspect": (self._inspect, "join code refused"),
+            "/fedvoice/enrol": (self._enrol, "enrolment refused"),
+            "/fedvoice/leave": (self._leave, "leaving refused"),
+        }[path]
         try:
             told = await run_in_threadpool(work, scope["app"], body)
         except EnrolmentError as error:
-            kind = "enrolment refused" if path == "/fedvoice/enrol" else "leaving refused"
             raise RefusedError(403, kind, str(error)) from None
         except FedVoiceError as error:
             raise RefusedError(503, "server trouble", str(error)) from None
-        self._admission.registry_changed()
+        if path != "/fedvoice/inspect":
+            self._admission.registry_changed()
         await answer_json(send, 200, told)
+
+    def _inspect(self, _app: Any, body: bytes) -> dict[str, Any]:
+        return inspection.inspect(body, self._home, self._registry, self._version)
 
     def _enrol(self, app: Any, body: bytes) -> dict[str, Any]:
         state = flower_state.link_state(app)
@@ -255,7 +299,8 @@ class Gate:
                 await self._app(scope, replayed(body, receive), found.catch)
             await self._transfers.send(found, self._counted(send))
             return
-        await self._app(scope, replayed(body, receive), self._counted(send))
+        told = self._desk.headers(device.public_key) if call == "pull-messages" else []
+        await self._app(scope, replayed(body, receive), self._counted(_adding(told, send)))
 
     def _note_heard(self, device: Registered, size: int) -> None:
         self._traffic.bytes_in += size
@@ -316,6 +361,18 @@ class Gate:
         for device in self._registry.devices():
             if device.state != "active":
                 flower_state.unregister_node(state, device.node_id)
+
+
+def _adding(headers: list[tuple[bytes, bytes]], send: Send) -> Send:
+    if not headers:
+        return send
+
+    async def adding(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", []), *headers]}
+        await send(message)
+
+    return adding
 
 
 def _refuse_repeated(headers: list[tuple[bytes, bytes]]) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from server.live.flower_run import Link
 
 DEFAULT_HOME = Path("~/.fedvoice/server")
+ADMIN_HEADER = "x-fedvoice-admin"
+"""The header in which the operator's token travels."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 

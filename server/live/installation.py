@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+
+from shared_models.service_unit import exec_line, filled, own_command
 
 _TEMPLATES = files("server.live") / "templates"
 
 
 def systemd_unit(home: Path) -> str:
     """A user unit that serves ``home``."""
-    command = shutil.which("fedvoice") or f"{sys.executable} -m simulations.cli"
-    unit = (_TEMPLATES / "fedvoice-server.service").read_text()
-    return unit.replace("{command}", command).replace("{home}", str(home))
+    command = [*own_command(), "serve", "--home", str(home), "--stay"]
+    return filled((_TEMPLATES / "fedvoice-server.service").read_text(), command=exec_line(command))
 
 
 def containerfile() -> str:
-    """A container file with this version of FedVoice."""
-    return (_TEMPLATES / "Containerfile").read_text().replace("{version}", version("fedvoice"))
+    """A container file with this version of FedVoice, to be built in a checkout of it."""
+    return filled((_TEMPLATES / "Containerfile").read_text(), version=version("fedvoice"))

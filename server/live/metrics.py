@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from server.drops import Drop
 from server.live.journal import Standing
 from server.live.places import places
 from server.live.registry import Registered
-from server.validation import Drop
 from shared_models.config import UNPROTECTED
+from shared_models.shown_text import shown
 
 ONLINE_SECONDS = 15.0
 
@@ -100,4 +101,6 @@ def _whole(name: str, labels: str, value: float) -> str:
 
 
 def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    # A line end is one of three characters that the format escapes; the others that are unseen it takes as they are.
+    lines = shown(label, keep="\n")
+    return lines.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -6,6 +6,7 @@ heard of. The invitation's secret is kept only as a hash.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import sqlite3
@@ -19,9 +20,14 @@ from shared_models.disk import room
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.files import storage_problems
 from shared_models.private_files import private_file
+from shared_models.shown_text import shown
 
 State = Literal["active", "revoked", "left"]
+By = Literal["number", "name", "key"]
+"""By what an operator means a device."""
 _BUSY_SECONDS = 30.0
+_LISTED = 5
+_LEAST_KEY_DIGITS = 16
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS invitations (
@@ -48,6 +54,19 @@ class Registered:
     state: State
     last_seen: float
     """Unix time, to within some seconds."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the key's DER form, in hexadecimal: what the device itself calls its key's fingerprint."""
+        inner = b"".join(line for line in self.public_key.split(b"\n") if not line.startswith(b"-----"))
+        return hashlib.sha256(base64.b64decode(inner)).hexdigest()
+
+    @property
+    def described(self) -> str:
+        """One line by which an operator tells it from others."""
+        return (
+            f"number {self.partition}, name '{shown(self.name)}', key {self.fingerprint[:16]}, {self.state}"
+        )
 
 
 class Registry:
@@ -92,30 +111,9 @@ class Registry:
         :class:`EnrolmentError` for a secret that is unknown, used or expired, and for a key that was withdrawn.
         """
         with self._writing() as connection:
-            invitation = connection.execute(
-                "SELECT expires_at, used_by FROM invitations WHERE code = ?", (_hash(secret),)
-            ).fetchone()
-            if invitation is None:
-                raise EnrolmentError("the server does not know this join code: ask the operator for one")
-            expires_at, used_by = invitation
-            known = _find(connection, public_key)
-            if known is not None and known.state != "active":
-                raise EnrolmentError(f"this device's key was withdrawn ({known.state}): join with a new key")
-            if used_by is not None:
-                if used_by == public_key and known is not None:
-                    return known
-                raise EnrolmentError("this join code was used already: each is for one device")
-            if expires_at <= time.time():
-                raise EnrolmentError("this join code has expired: ask the operator for a new one")
+            known, partition = _opened(connection, secret, public_key, population)
             if known is not None:
-                raise EnrolmentError("this device has joined already: it needs no other code")
-            partition = connection.execute("SELECT COALESCE(MAX(partition) + 1, 0) FROM devices").fetchone()[
-                0
-            ]
-            if partition >= population:
-                raise EnrolmentError(
-                    f"the federation has its {population} places taken: the operator can start one for more people"
-                )
+                return known
             now = time.time()
             device = Registered(
                 partition, public_key, node_for(public_key, name), name, version, now, "active", now
@@ -128,6 +126,11 @@ class Registry:
                 "UPDATE invitations SET used_by = ? WHERE code = ?", (public_key, _hash(secret))
             )
             return device
+
+    def check(self, secret: bytes, public_key: bytes | None, population: int) -> None:
+        """Raise the :class:`EnrolmentError` that :meth:`enrol` would raise now, and use nothing up."""
+        with self._connection() as connection:
+            _opened(connection, secret, public_key, population)
 
     def withdraw(self, public_key: bytes, state: Literal["revoked", "left"]) -> Registered | None:
         """Mark an active device as gone; its key and its place are never used again. None if it is unknown."""
@@ -142,13 +145,26 @@ class Registry:
         with self._connection() as connection:
             return _find(connection, public_key)
 
-    def named(self, device: str) -> Registered:
-        """The device with this partition number or name. Raises :class:`ServiceError` if it is not just one."""
-        matches = [d for d in self.devices() if device in (str(d.partition), d.name, str(d.node_id))]
-        if len(matches) == 1:
-            return matches[0]
-        why = "there is none" if not matches else f"{len(matches)} devices answer to that"
-        raise ServiceError(f"no device {device!r}: {why}; see fedvoice serve devices for the numbers")
+    def named(self, device: str, by: By | None = None) -> Registered:
+        """The device with this number, name or key (16 or more digits of its fingerprint), whichever it is, or ``by``.
+
+        A name may look like a number, and two devices may have one name. Where several devices answer, nothing is
+        guessed: raises :class:`ServiceError`, which lists them, also where there is none. One that takes part goes
+        before one that is gone.
+        """
+        found = [d for d in self.devices() if _answers(d, device, by)]
+        found = [d for d in found if d.state == "active"] or found
+        if len(found) == 1:
+            return found[0]
+        asked = shown(device)
+        if not found:
+            what = f"{by} '{asked}'" if by else f"number, name or key '{asked}'"
+            raise ServiceError(f"no device has the {what}: fedvoice serve devices lists them")
+        listed = "; ".join(d.described for d in found[:_LISTED])
+        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise ServiceError(
+            f"{len(found)} devices answer to '{asked}' ({listed}{more}): say which by --number, --name or --key"
+        )
 
     def devices(self) -> list[Registered]:
         """All devices there ever were, by partition."""
@@ -205,6 +221,48 @@ def _explain(error: sqlite3.OperationalError, path: Path) -> ServiceError:
 
 def _hash(secret: bytes) -> bytes:
     return hashlib.sha256(b"fedvoice-invitation\0" + secret).digest()
+
+
+def _answers(device: Registered, asked: str, by: By | None) -> bool:
+    key = asked.lower()
+    matches = {
+        "number": asked == str(device.partition),
+        "name": asked == device.name,
+        "key": len(key) >= _LEAST_KEY_DIGITS and device.fingerprint.startswith(key),
+    }
+    return any(matches.values()) if by is None else matches[by]
+
+
+def _opened(
+    connection: sqlite3.Connection, secret: bytes, public_key: bytes | None, population: int
+) -> tuple[Registered | None, int]:
+    """What an invitation opens: the place that this key was given with it before, or else the next free one.
+
+    Raises :class:`EnrolmentError` where it opens none.
+    """
+    invitation = connection.execute(
+        "SELECT expires_at, used_by FROM invitations WHERE code = ?", (_hash(secret),)
+    ).fetchone()
+    if invitation is None:
+        raise EnrolmentError("the server does not know this join code: ask the operator for one")
+    expires_at, used_by = invitation
+    known = None if public_key is None else _find(connection, public_key)
+    if known is not None and known.state != "active":
+        raise EnrolmentError(f"this device's key was withdrawn ({known.state}): join with a new key")
+    if used_by is not None:
+        if known is not None and used_by == public_key:
+            return known, known.partition
+        raise EnrolmentError("this join code was used already: each is for one device")
+    if expires_at <= time.time():
+        raise EnrolmentError("this join code has expired: ask the operator for a new one")
+    if known is not None:
+        raise EnrolmentError("this device has joined already: it needs no other code")
+    partition = connection.execute("SELECT COALESCE(MAX(partition) + 1, 0) FROM devices").fetchone()[0]
+    if partition >= population:
+        raise EnrolmentError(
+            f"the federation has its {population} places taken: the operator can start one for more people"
+        )
+    return None, int(partition)
 
 
 def _find(connection: sqlite3.Connection, public_key: bytes) -> Registered | None:

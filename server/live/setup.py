@@ -25,6 +25,7 @@ from shared_models.errors import ServiceError
 from shared_models.files import write_atomically
 from shared_models.join_code import JoinCode, host_and_port
 from shared_models.partition import Partition
+from shared_models.shown_text import fit_name, name_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,11 @@ def _new(home: ServerHome, wanted: Wanted) -> Settings:
             f"{home.folder} is no server's home yet: make it one with --recipe NAME --address HOST:PORT, the "
             "address at which devices reach this machine"
         )
+    name = wanted.name or fit_name(wanted.recipe.name)
+    if problem := name_problem(name):
+        raise ServiceError(f"this cannot be a federation's name: {problem}; choose another --name")
     settings = Settings(
-        name=wanted.name or wanted.recipe.name,
+        name=name,
         addresses=wanted.addresses,
         listen=wanted.listen or listen_address(wanted.addresses[0]),
         population=wanted.population or wanted.recipe.federation.cohort,

@@ -14,7 +14,7 @@ import httpx
 
 from server.live.certificates import ensure_certificates
 from server.live.federation import DONE, HOPELESS
-from server.live.home import ServerHome
+from server.live.home import ADMIN_HEADER, ServerHome
 from server.live.journal import Standing, read_standing
 from shared_models.disk import shortage
 from shared_models.errors import ServiceError, StorageError
@@ -26,6 +26,7 @@ from shared_models.supervision import BackOff, Child, last_lines
 _TICK_SECONDS = 0.25
 _CERTIFICATE_SECONDS = 6 * 3600.0
 _START_SECONDS = 90.0
+_GOODBYE_SECONDS = 6.0
 _TROUBLE_SECONDS = 20.0
 """For how long a restart is shown while what was started again runs."""
 _LEAST_FREE_BYTES = 16 * 1024 * 1024
@@ -118,6 +119,7 @@ class Supervisor:
                 raise ServiceError(read_standing(self._home.folder).problem or _reason(self.federation))
             done = done or code == DONE
             if done and not self._stay:
+                self._say_goodbye()
                 break
             if not done:
                 self._tend(self.federation)
@@ -126,6 +128,13 @@ class Supervisor:
             self._stopping.wait(_TICK_SECONDS)
         self._show()
         return read_standing(self._home.folder)
+
+    def _say_goodbye(self) -> None:
+        """Stay until the devices that are online have heard that it is over, which they ask every 3 s at most."""
+        deadline = time.monotonic() + _GOODBYE_SECONDS
+        while not self._stopping.is_set() and time.monotonic() < deadline and untold_devices(self._home):
+            self._tend(self.superlink)
+            self._stopping.wait(_TICK_SECONDS)
 
     def _tend(self, child: Child) -> None:
         try:
@@ -195,6 +204,21 @@ def healthy(home: ServerHome, seconds: float = 2.0) -> bool:
     except (httpx.HTTPError, OSError):
         return False
     return answer.status_code == 200
+
+
+def untold_devices(home: ServerHome, seconds: float = 2.0) -> int:
+    """How many devices that are online have not heard yet that the rounds are over; 0 where nobody can tell."""
+    try:
+        answer = httpx.get(
+            f"https://{home.settings().local_address}/fedvoice/status",
+            headers={ADMIN_HEADER: home.secret("admin.token").decode().strip()},
+            verify=ssl.create_default_context(cafile=str(home.path("ca.pem"))),
+            timeout=seconds,
+            trust_env=False,
+        )
+        return int(answer.json()["untold"])
+    except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _check_port(listen: str) -> None:

@@ -31,7 +31,7 @@ def voice_names() -> list[str]:
 def packaged_voice(name: str) -> Path:
     """The profile of a packaged voice. Raises :class:`CheckpointError` for a name that none has."""
     path = VOICES / f"{name}{VOICE_SUFFIX}"
-    if not path.is_file():
+    if name not in voice_names():
         raise CheckpointError(
             f"there is no voice '{name}': choose one of {', '.join(voice_names()) or 'none'}, or give a profile's path"
         )

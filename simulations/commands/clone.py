@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from shared_models.file_names import file_name_of
 from simulations.commands import console
 
 
@@ -78,7 +79,7 @@ def clone(
     if base is not None:
         keep_base(loaded)
     profile = VoiceProfile(voice.condition, loaded.hash, title, voice.privacy)
-    path = output or Path(f"{title}.voice.safetensors")
+    path = output or Path(f"{file_name_of(title)}.voice.safetensors")
     save_profile(path, profile)
     figures = {"name": title, "utterances": len(support), "left_out": problems}
     figures |= compare_voices(loaded.model, support, voice.condition)
@@ -137,7 +138,7 @@ def _show(figures: dict[str, Any]) -> None:
     out = console.output()
     out.print(table)
     for problem in figures["left_out"]:
-        out.print(f"[yellow]left out:[/yellow] {problem}", soft_wrap=True)
+        out.print(console.styled("left out:", "yellow"), problem, soft_wrap=True)
     privacy = figures["privacy"]
     if privacy:
         out.print(

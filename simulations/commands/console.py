@@ -1,7 +1,9 @@
 """What the command line shows: progress on stderr, figures on stdout, errors as one line.
 
-Nothing else in FedVoice draws. Long loops take a callback ``(done, total)``; this turns it into a bar.
-Under ``--json``, or where stderr is no terminal, there are no bars.
+Nothing else in FedVoice draws, and nothing that is drawn is read as markup
+(:mod:`simulations.commands.literal_console`): style is given as a :class:`rich.text.Text`, by :func:`styled`.
+Long loops take a callback ``(done, total)``; this turns it into a bar. Under ``--json``, or where stderr is no
+terminal, there are no bars.
 """
 
 from __future__ import annotations
@@ -9,16 +11,19 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from shared_models.errors import RecipeError
+from shared_models.shown_text import shown
+from simulations.commands.literal_console import LiteralConsole
 from simulations.run_folder import finite
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")]
@@ -27,17 +32,23 @@ ProgressCallback = Callable[[int, int], None]
 
 def output() -> Console:
     """The console for figures and tables: stdout."""
-    return Console()
+    return LiteralConsole()
 
 
 def notices() -> Console:
     """The console for progress and errors: stderr, so that stdout can be piped."""
-    return Console(stderr=True)
+    return LiteralConsole(stderr=True)
+
+
+def styled(text: object, style: str) -> Text:
+    """One line of text in a style, as "bold red"."""
+    return Text(shown(text), style)
 
 
 def print_json(data: Any) -> None:
-    """Plain data on stdout; NaN and infinity, which JSON lacks, become null."""
-    sys.stdout.write(json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Plain data on stdout; NaN and infinity, which JSON lacks, become null, and what a terminal obeys is escaped."""
+    text = json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(_UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n")
 
 
 def whole_numbers(option: str, text: str, least: int, example: str) -> list[int]:
@@ -51,7 +62,7 @@ def whole_numbers(option: str, text: str, least: int, example: str) -> list[int]
 def print_error(message: str) -> None:
     """One line on stderr, however wide the terminal is."""
     line = " ".join(message.split())
-    notices().print(f"[bold red]error:[/bold red] {escape(line)}", soft_wrap=True, highlight=False)
+    notices().print(Text.assemble(("error:", "bold red"), " ", line), soft_wrap=True, highlight=False)
 
 
 @contextlib.contextmanager
@@ -91,7 +102,7 @@ def current_work(*, quiet: bool) -> Iterator[Callable[[str], None]]:
 @contextlib.contextmanager
 def steps_progress(title: str, *, quiet: bool = False) -> Iterator[ProgressCallback]:
     """A bar for one long loop; yields the callback ``(done, total)`` that drives it."""
-    with _bars(quiet, TextColumn("[bold]{task.description}")) as bars:
+    with _bars(quiet, _plain_column("{task.description}", "bold")) as bars:
         task = bars.add_task(title, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
@@ -116,7 +127,7 @@ class RoundsProgress:
 @contextlib.contextmanager
 def rounds_progress(title: str, rounds: int, *, quiet: bool = False) -> Iterator[RoundsProgress]:
     """Bars for a federated run of so many rounds."""
-    columns = (TextColumn("[bold]{task.description}"), TextColumn("[cyan]{task.fields[figures]}"))
+    columns = (_plain_column("{task.description}", "bold"), _plain_column("{task.fields[figures]}", "cyan"))
     with _bars(quiet, *columns) as bars:
         yield RoundsProgress(bars, title, rounds)
 
@@ -137,6 +148,14 @@ def figures_of(metrics: Mapping[str, Any]) -> str:
 
 
 _NOTE = "resume: "
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]"
+)
+"""What JSON leaves as it is and a terminal may obey, or show as something else."""
+
+
+def _plain_column(form: str, style: str) -> TextColumn:
+    return TextColumn(form, style=style, markup=False)
 
 
 def _bars(quiet: bool, label: TextColumn, *figures: TextColumn) -> Progress:
@@ -146,7 +165,7 @@ def _bars(quiet: bool, label: TextColumn, *figures: TextColumn) -> Progress:
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         *figures,
-        TextColumn("[dim]left"),
+        _plain_column("left", "dim"),
         TimeRemainingColumn(),
         console=console,
         transient=True,

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from shared_models.errors import CorpusError
-from simulations.commands.console import JsonOption, output, print_json, steps_progress
+from shared_models.shown_text import shown
+from simulations.commands.console import JsonOption, output, print_json, steps_progress, styled
 
 if TYPE_CHECKING:
     from shared_models.utterance import Utterance
@@ -68,9 +68,9 @@ def list_speakers(
     if json:
         print_json({"path": path, "speakers": speakers})
         return
-    table = Table("speaker", "split", "utterances", "minutes", title=escape(str(path)))
+    table = Table("speaker", "split", "utterances", "minutes", title=shown(path))
     for row in speakers:
-        table.add_row(escape(str(row["speaker"])), *(str(row[k]) for k in ("split", "utterances", "minutes")))
+        table.add_row(shown(row["speaker"]), *(str(row[k]) for k in ("split", "utterances", "minutes")))
     output().print(table)
 
 
@@ -152,8 +152,8 @@ def devices(
         print_json({"devices": str(root), "clients": len(data.train), "aligner": data.recipe.aligner.learn})
         return
     output().print(f"{len(data.train)} devices: {root}", soft_wrap=True, highlight=False)
-    shown = _flower_command(len(data.train), root, recipe)
-    output().print(shown, soft_wrap=True, highlight=False, markup=False)
+    command = _flower_command(len(data.train), root, recipe)
+    output().print(command, soft_wrap=True, highlight=False)
 
 
 def _flower_command(clients: int, root: Path, recipe: str) -> str:
@@ -205,9 +205,9 @@ def _of_split(found: Inspection, split: str) -> dict[str, Any]:
     }
 
 
-def _show(found: Inspection, shown: int) -> None:
+def _show(found: Inspection, most: int) -> None:
     screen = output()
-    table = Table("split", "speakers", "utterances", "hours", title=escape(str(found.root)))
+    table = Table("split", "speakers", "utterances", "hours", title=shown(found.root))
     for split in ("train", "test"):
         figures = _of_split(found, split)
         table.add_row(split, str(figures["speakers"]), str(figures["utterances"]), f"{figures['hours']:.2f}")
@@ -218,9 +218,9 @@ def _show(found: Inspection, shown: int) -> None:
         return
     counts = Counter(f.kind for f in found.findings)
     screen.print("problems: " + ", ".join(f"{kind} {n}" for kind, n in counts.most_common()))
-    screen.print(_problems(found.findings[:shown], found.root))
-    if len(found.findings) > shown:
-        screen.print(f"... and {len(found.findings) - shown} more: --all shows them")
+    screen.print(_problems(found.findings[:most], found.root))
+    if len(found.findings) > most:
+        screen.print(f"... and {len(found.findings) - most} more: --all shows them")
 
 
 def _problems(findings: tuple[Finding, ...], root: Path) -> Table:
@@ -228,8 +228,8 @@ def _problems(findings: tuple[Finding, ...], root: Path) -> Table:
     for finding in findings:
         inside = finding.path.is_relative_to(root)
         path = finding.path.relative_to(root) if inside else finding.path
-        fate = "[red]left out[/]" if finding.left_out else "used"
-        table.add_row(escape(str(path)), finding.kind, escape(finding.detail), fate)
+        fate = styled("left out", "red") if finding.left_out else "used"
+        table.add_row(shown(path), finding.kind, shown(finding.detail), fate)
     return table
 
 

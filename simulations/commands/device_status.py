@@ -12,6 +12,7 @@ from typing import Any
 
 from shared_models.accounting import epsilon_shown
 from shared_models.config import UNPROTECTED
+from shared_models.shown_text import shown
 from simulations.commands import console
 
 Draw = Callable[[Mapping[str, Any]], None]
@@ -63,18 +64,20 @@ class _Lines:
             sys.stdout.write(json.dumps(dict(status)) + "\n")
             sys.stdout.flush()
         else:
-            console.notices().print("  ".join(_line(status)), highlight=False, markup=False, soft_wrap=True)
+            console.notices().print(shown("  ".join(_line(status))), highlight=False, soft_wrap=True)
 
 
 def table(status: Mapping[str, Any]) -> Any:
     """The status as a table of what matters to the device's owner."""
     from rich.table import Table
 
-    grid = Table(show_header=False, title=f"FedVoice device {status.get('name', '')}", title_justify="left")
+    grid = Table(
+        show_header=False, title=f"FedVoice device {shown(status.get('name', ''))}", title_justify="left"
+    )
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
     for label, value in _rows(status):
-        grid.add_row(label, value)
+        grid.add_row(label, shown(value))
     return grid
 
 

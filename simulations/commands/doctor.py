@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from simulations.commands.console import JsonOption, output, print_json
+from simulations.commands.console import JsonOption, output, print_json, styled
 from simulations.environment import GIBIBYTE, machine_class, package_version
 
 OLDEST_PYTHON = (3, 11)
@@ -197,13 +196,14 @@ def _finding(name: str, state: Literal["ok", "hint", "problem"], detail: str) ->
 
 def _show(findings: list[Finding], healthy: bool) -> None:
     marks: dict[str, Any] = {
-        "ok": "[green]ok[/]",
-        "hint": "[yellow]hint[/]",
-        "problem": "[bold red]problem[/]",
+        "ok": styled("ok", "green"),
+        "hint": styled("hint", "yellow"),
+        "problem": styled("problem", "bold red"),
     }
     table = Table("", "", "", show_header=False, box=None, pad_edge=False)
     for finding in findings:
-        table.add_row(marks[finding["state"]], finding["name"], escape(finding["detail"]))
+        table.add_row(marks[finding["state"]], finding["name"], finding["detail"])
     screen = output()
     screen.print(table)
-    screen.print("[bold green]healthy[/]" if healthy else "[bold red]needs mending: see above[/]")
+    word, style = ("healthy", "bold green") if healthy else ("needs mending: see above", "bold red")
+    screen.print(styled(word, style))

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shared_models.shown_text import fit_name, shown
 from simulations.commands import console, device_status
 
 
@@ -35,6 +36,22 @@ def join(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Join without being asked once more.")] = False,
     enrol_only: Annotated[bool, typer.Option("--enrol-only", help="Enrol, and start later.")] = False,
+    inspect: Annotated[
+        bool,
+        typer.Option(
+            "--inspect", help="Show what the code's federation trains and how private; join nothing."
+        ),
+    ] = False,
+    get_model: Annotated[
+        bool, typer.Option("--get-model", help="Fetch and check the model that the federation published.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="With --get-model: the model's folder; in the home by default."),
+    ] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Stay when the federation is over: it may be prolonged.")
+    ] = False,
     status: Annotated[
         bool, typer.Option("--status", help="Show what the device is doing, and leave it at that.")
     ] = False,
@@ -54,7 +71,11 @@ def join(
 
         fedvoice join
 
+        fedvoice join fedvoice1-... --inspect
+
         fedvoice join --status
+
+        fedvoice join --get-model --output model/
     """
     home = home.expanduser()
     if print_systemd or print_containerfile:
@@ -65,12 +86,28 @@ def join(
     if status:
         device_status.show(home, as_json)
         return
+    if inspect or get_model:
+        _look_or_fetch(code, home, policy, output, inspect, as_json)
+        return
     if code is not None:
         _enrol(code, voice, home, name, policy, yes)
     elif policy is not None:
         _install_policy(policy, home)
     if not enrol_only:
-        _run(home, as_json)
+        _run(home, as_json, stay)
+
+
+def _look_or_fetch(
+    code: str | None, home: Path, policy: Path | None, output: Path | None, inspect: bool, as_json: bool
+) -> None:
+    from simulations.commands import join_model
+
+    if not inspect:
+        join_model.get_model(home, output, as_json)
+        return
+    if code is None:
+        raise typer.BadParameter("say which federation: fedvoice join CODE --inspect", param_hint="CODE")
+    join_model.show_offer(code, home, policy, as_json)
 
 
 def _enrol(
@@ -78,12 +115,15 @@ def _enrol(
 ) -> None:
     from client.device import Device
     from client.live.disclosure import what_is_sent
-    from client.live.enrolment import enrol
+    from client.live.enrolment import enrol, refuse_name
+    from client.live.holding import only_one
     from client.live.home import superexec_secret
+    from client.live.inspection import sentences
     from client.live.voice import prepare_voice
     from client.policy import load_policy
     from shared_models.errors import CorpusError, RecipeError
     from shared_models.join_code import JoinCode
+    from simulations.commands.join_model import look_at
 
     parsed = JoinCode.parse(code)
     if policy is not None and not policy.is_file():
@@ -91,17 +131,21 @@ def _enrol(
     chosen = load_policy(policy) if policy is not None else load_policy(home / "policy.toml")
     if voice is None and not (home / "recordings.json").exists():
         raise CorpusError("say where your recordings are: fedvoice join CODE --voice PATH")
-    shown = name or (voice.resolve().stem if voice is not None else Device.open(home).speaker)
-    _say([*what_is_sent("(to be told)", parsed.address, shown, chosen)][1:])
+    called = name or fit_name(voice.resolve().stem if voice is not None else Device.open(home).speaker)
+    refuse_name(called)
+    # Before a recording is read: that takes minutes, and the code may be of no use.
+    offer, _ = look_at(code, home, policy)
+    _say([*sentences(offer, chosen), *what_is_sent(offer.federation, parsed.address, called, chosen)])
     if not yes and not typer.confirm("Join?"):
         raise typer.Abort
-    if voice is not None:
-        with console.steps_progress("reading your recordings") as progress:
-            device, problems = prepare_voice(voice, home, shown, progress)
-        _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
-    _install_policy(policy, home)
-    member = enrol(parsed, home, shown)
-    superexec_secret(home)
+    with only_one(home):
+        if voice is not None:
+            with console.steps_progress("reading your recordings") as progress:
+                device, problems = prepare_voice(voice, home, called, progress)
+            _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
+        _install_policy(policy, home)
+        member = enrol(parsed, home, called)
+        superexec_secret(home)
     _say(
         [f"Enrolled in '{member.federation}' at {member.server} as device {member.partition}. Files: {home}"]
     )
@@ -121,12 +165,15 @@ def _install_policy(chosen: Path | None, home: Path) -> None:
         write_atomically(home / "policy.toml", as_toml(load_policy(home / "policy.toml")))
 
 
-def _run(home: Path, as_json: bool) -> None:
+def _run(home: Path, as_json: bool, stay: bool) -> None:
     from client.live.supervisor import supervise
+    from simulations.commands.join_model import say_finished
 
     stop = threading.Event()
     with _signals(stop.set), device_status.live(as_json) as draw:
-        supervise(home, stop, draw)
+        finished = supervise(home, stop, draw, stay=stay)
+    if finished is not None:
+        say_finished(finished, home)
 
 
 @contextmanager
@@ -146,4 +193,4 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 
 def _say(sentences: list[str]) -> None:
     for sentence in sentences:
-        console.notices().print(sentence, highlight=False, markup=False)
+        console.notices().print(shown(sentence), highlight=False)

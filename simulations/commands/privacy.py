@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulations.commands.console import JsonOption, output, print_json
+from simulations.commands.console import JsonOption, output, print_json, styled
 
 if TYPE_CHECKING:
     from server.privacy_plan import Plan
@@ -136,7 +136,7 @@ def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
     }
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in figures.items():
-        table.add_row(f"[bold]{name}", value)
+        table.add_row(styled(name, "bold"), value)
     screen.print(table)
     bought = Table(title="The same epsilon with a larger cohort", title_justify="left")
     for heading in ("cohort", "noise multiplier", "noise a coordinate", "signal to noise"):
@@ -150,6 +150,6 @@ def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
         )
     screen.print(bought)
     for note in _notes(chosen):
-        screen.print(f"[dim]{note}." if "publish one person" not in note else f"[bold red]{note}.")
+        screen.print(styled(f"{note}.", "bold red" if "publish one person" in note else "dim"))
     if plot is not None:
         screen.print(f"plot: {plot}", soft_wrap=True)

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from simulations.commands import console
+from shared_models.shown_text import shown
+from simulations.commands import console, serve_publish
 
 app = typer.Typer(
     help="Serve a live federation to real devices.", invoke_without_command=True, no_args_is_help=False
@@ -185,16 +186,18 @@ def devices(home: HomeOption = None, as_json: console.JsonOption = False) -> Non
         console.print_json(
             [
                 {
-                    "device": d.partition, "name": d.name, "state": d.state, "version": d.version,
+                    "device": d.partition, "name": d.name, "key": d.fingerprint, "state": d.state,
+                    "version": d.version,
                     "enrolled_at": d.enrolled_at, "last_seen": d.last_seen,
                 }
                 for d in known
             ]
         )  # fmt: skip
         return
-    table = Table("device", "name", "state", "version", "last seen")
+    table = Table("number", "name", "key", "state", "version", "last seen")
     for d in known:
-        table.add_row(str(d.partition), d.name, d.state, d.version, _ago(time.time() - d.last_seen))
+        seen = _ago(time.time() - d.last_seen)
+        table.add_row(str(d.partition), shown(d.name), d.fingerprint[:16], d.state, shown(d.version), seen)
     console.output().print(table)
 
 
@@ -216,21 +219,34 @@ def stop(home: HomeOption = None) -> None:
 @app.command()
 def revoke(
     device: Annotated[
-        str, typer.Argument(help="The device's number or name, as fedvoice serve devices lists it.")
-    ],
+        str | None,
+        typer.Argument(help="The device's number, name or key, as fedvoice serve devices lists them."),
+    ] = None,
+    number: Annotated[int | None, typer.Option("--number", help="The device with this number.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The device with this name.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="The device with this key.")] = None,
     home: HomeOption = None,
 ) -> None:
-    """Shut a device out: its key is refused from now on, and cannot come back."""
+    """Shut a device out: its key is refused from now on, and cannot come back.
+
+    A name may look like a number, and two devices may have one name: where several answer, none is shut out, and
+    --number, --name or --key says which is meant.
+    """
     from server.live.registry import Registry
 
+    ways = {None: device, "number": number, "name": name, "key": key}
+    meant = [(by, str(value)) for by, value in ways.items() if value is not None]
+    if len(meant) != 1:
+        raise typer.BadParameter("say which device, in one way", param_hint="DEVICE")
     where = _existing(home)
     registry = Registry(where.registry)
-    found = registry.named(device)
+    found = registry.named(meant[0][1], by=cast("Any", meant[0][0]))
     # The running server reads the registry every second, and withdraws the key from Flower when it next starts.
     registry.withdraw(found.public_key, "revoked")
-    console.notices().print(
-        f"device {found.partition} ({found.name}) is shut out", highlight=False, markup=False
-    )
+    console.notices().print(f"device {found.partition} ({shown(found.name)}) is shut out", highlight=False)
+
+
+app.command("publish")(serve_publish.publish)
 
 
 def _existing(home: Path | None) -> Any:
@@ -319,7 +335,7 @@ def _serve(where: Any, settings: Any, stay: bool) -> None:
                 if text != shown and notices.is_terminal:
                     line.update(Text(text))
                 elif text != shown:
-                    notices.print(text, highlight=False, markup=False, soft_wrap=True)
+                    notices.print(text, highlight=False, soft_wrap=True)
             shown = text
 
         supervisor = Supervisor(where, show, stay=stay)
@@ -331,7 +347,8 @@ def _serve(where: Any, settings: Any, stay: bool) -> None:
                 signal.signal(number, handler)
     if standing.state == "done":
         notices.print(
-            f"done: {standing.rounds} rounds; clone with fedvoice clone --base {where.checkpoints}",
+            f"done: {standing.rounds} rounds; clone with fedvoice clone --base {where.checkpoints}, and give the model "
+            f"to the devices with fedvoice serve publish --home {where.folder}",
             highlight=False,
             soft_wrap=True,
         )

@@ -10,6 +10,8 @@ from typing import Any
 
 from rich.text import Text
 
+from shared_models.shown_text import shown
+
 Grouped = Mapping[str, Mapping[str, int]]
 _ERROR = "DeclinedError: "
 
@@ -26,7 +28,7 @@ def lines(grouped: Grouped) -> Iterator[str]:
     """One line a kind and sentence, the commonest first: ``3 declined: policy modes: the recipe asks for ...``."""
     flat = [(count, kind, said) for kind, words in grouped.items() for said, count in words.items()]
     for count, kind, said in sorted(flat, key=lambda one: (-one[0], one[1], one[2])):
-        words = printable(said.removeprefix(_ERROR))
+        words = shown(said.removeprefix(_ERROR))
         yield f"{count} {kind}" if words == kind else f"{count} {kind}: {words}"
 
 
@@ -38,8 +40,3 @@ def cell(grouped: Grouped) -> Text:
 def places_line(places: Mapping[str, int]) -> str:
     """``2 online, 1 offline, 47 never joined``; states that no place is in are left out."""
     return ", ".join(f"{count} {state}" for state, count in places.items() if count)
-
-
-def printable(text: str) -> str:
-    """A stranger's text on one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -129,7 +129,7 @@ class _Bars:
     def _begin(self, title: str) -> None:
         self._open.close()
         if not self._quiet:
-            console.notices().print(f"[dim]{title} ...[/dim]", highlight=False)
+            console.notices().print(console.styled(f"{title} ...", "dim"), highlight=False)
 
 
 def _explain(as_json: bool) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
+from shared_models.shown_text import shown
 from simulations.commands import console
 
 app = typer.Typer(no_args_is_help=True, help="Train a neural vocoder, listen to one, or import a public one.")
@@ -79,8 +79,8 @@ def train(
             waves = prepare_waves(chosen, run.path / "waves", progress)
         if waves.left_out and not as_json:
             first = f"{waves.left_out[0][0]}: {waves.left_out[0][1]}"
-            shown = f"left out {len(waves.left_out)} recordings ({first})"
-            console.notices().print(shown, soft_wrap=True, highlight=False, markup=False)
+            lost = f"left out {len(waves.left_out)} recordings ({first})"
+            console.notices().print(lost, soft_wrap=True, highlight=False)
         with console.rounds_progress(chosen.name, chosen.vocoder.steps, quiet=as_json) as bars:
             path = train_vocoder(run, chosen, waves, _shown_on(bars, lines), lines.append, start, minutes)
     # A run that was finished before has no new line.
@@ -88,8 +88,8 @@ def train(
     if as_json:
         console.print_json({"vocoder": str(path), "run": str(run.path), "steps": steps, "last": lines[-1:]})
         return
-    shown = f"vocoder: {path}, after {steps:,} of {chosen.vocoder.steps:,} steps"
-    console.output().print(shown, soft_wrap=True, highlight=False)
+    done = f"vocoder: {path}, after {steps:,} of {chosen.vocoder.steps:,} steps"
+    console.output().print(done, soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -166,17 +166,17 @@ def synthesize(
         problems = [{"path": str(path), "reason": reason} for path, reason in left_out]
         console.print_json({"vocoder": vocoder, "copies": rows, "left_out": problems})
         return
-    table = Table(title=escape(vocoder))
+    table = Table(title=shown(vocoder))
     table.add_column("copy", overflow="fold")
     for heading in ("seconds", "mel distance", "real-time factor"):
         table.add_column(heading, justify="right")
     for copy in copies:
         figures = copy.figures()
-        shown = (f"{figures[name]:.3f}" for name in ("seconds", "mel_distance", "real_time_factor"))
-        table.add_row(escape(str(copy.path)), *shown)
+        numbers = (f"{figures[name]:.3f}" for name in ("seconds", "mel_distance", "real_time_factor"))
+        table.add_row(shown(copy.path), *numbers)
     console.output().print(table)
     for _, reason in left_out:
-        console.notices().print(f"left out: {reason}", soft_wrap=True, highlight=False, markup=False)
+        console.notices().print(f"left out: {reason}", soft_wrap=True, highlight=False)
 
 
 @app.command("import")

@@ -23,6 +23,7 @@ from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import HOP, SAMPLE_RATE
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
+from shared_models.file_names import file_name_of
 from shared_models.losses import alignment_loss
 from shared_models.optimization import descend
 from shared_models.seeds import generator
@@ -94,7 +95,7 @@ def main() -> None:
     for utterance in utterances:
         if utterance.utterance_id in found:
             phones = phones_of(model, utterance, found[utterance.utterance_id], recipe)
-            write_phones(arguments.output / f"{utterance.utterance_id}.phones", phones)
+            write_phones(arguments.output / f"{file_name_of(utterance.utterance_id)}.phones", phones)
     print(f"{arguments.output}: {len(found)} alignments")
 
 

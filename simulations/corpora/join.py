@@ -12,6 +12,7 @@ from pathlib import Path
 
 from shared_models.config import CorpusConfig
 from shared_models.errors import CorpusError
+from shared_models.file_names import file_name_of
 from shared_models.files import write_atomically
 from shared_models.utterance import Utterance
 from simulations.corpora import open_corpus
@@ -54,7 +55,7 @@ def _refuse_second(
 
 
 def _row(utterance: Utterance, alignments: Path | None) -> tuple[object, ...]:
-    own = alignments / f"{utterance.utterance_id}.phones" if alignments is not None else None
+    own = alignments / f"{file_name_of(utterance.utterance_id)}.phones" if alignments is not None else None
     aligned = own if own is not None and own.is_file() else utterance.alignment
     return (
         utterance.audio.resolve(), utterance.text, utterance.speaker_id, utterance.utterance_id, utterance.split,

@@ -17,6 +17,7 @@ from pathlib import Path
 from client.recordings import TABLE_NAME
 from shared_models.config import CorpusConfig
 from shared_models.errors import CorpusError
+from shared_models.file_names import file_name_of
 from shared_models.utterance import Utterance
 from simulations.corpora import open_corpus
 from simulations.corpora.embedded import ROOT
@@ -60,7 +61,7 @@ def pack_size(target: Path = ROOT) -> int:
 
 
 def _copy(utterance: Utterance, target: Path, alignments: Path | None) -> Utterance:
-    audio = target / utterance.speaker_id / utterance.audio.name
+    audio = target / file_name_of(utterance.speaker_id) / utterance.audio.name
     audio.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(utterance.audio, audio)
     aligned = _alignment(utterance, alignments) if alignments else None
@@ -71,9 +72,14 @@ def _copy(utterance: Utterance, target: Path, alignments: Path | None) -> Uttera
 
 
 def _alignment(utterance: Utterance, alignments: Path) -> Path | None:
-    name = utterance.utterance_id + ALIGNMENT_SUFFIX
+    name = file_name_of(utterance.utterance_id) + ALIGNMENT_SUFFIX
     return next(
-        (p for p in (alignments / name, alignments / utterance.speaker_id / name) if p.is_file()), None
+        (
+            p
+            for p in (alignments / name, alignments / file_name_of(utterance.speaker_id) / name)
+            if p.is_file()
+        ),
+        None,
     )
 
 

@@ -23,6 +23,7 @@ from client.base_model import load_base
 from client.training import VoicePartition
 from shared_models.acoustic import build_model
 from shared_models.config import Recipe
+from shared_models.file_names import file_name_of
 from shared_models.files import write_atomically
 from shared_models.partition import PartitionedModel
 from shared_models.utterance import Utterance
@@ -181,12 +182,12 @@ def _load(work: Judgement) -> VoicePartition:
 
 
 def _stored(work: Judgement) -> Figures | None:
-    path = work.folder / "evaluation" / f"{work.speaker}.json"
+    path = work.folder / "evaluation" / f"{file_name_of(work.speaker)}.json"
     return dict(json.loads(path.read_text())) if path.exists() else None
 
 
 def _store(work: Judgement, figures: Figures) -> Figures:
-    path = work.folder / "evaluation" / f"{work.speaker}.json"
+    path = work.folder / "evaluation" / f"{file_name_of(work.speaker)}.json"
     write_atomically(path, json.dumps(figures))
     return figures
 

@@ -73,7 +73,9 @@ def evaluate_arm(
 def _weights(run: RunFolder, arm: str, recipe: Recipe) -> Path | None:
     """Where the arm's shared weights are. A device that trains alone starts from the public ones, or from none."""
     if recipe.federation.algorithm != "local":
-        return run.arm(arm).checkpoints
+        arms = run.arm(arm).checkpoints
+        # A live server's home has no arms.
+        return arms if arms.is_dir() or not (run.path / "checkpoints").is_dir() else run.path / "checkpoints"
     return run.path / "pretraining" if recipe.pretraining.steps else None
 
 

@@ -29,6 +29,7 @@ from shared_models.audio.reading import Wave, write_audio
 from shared_models.config import Recipe
 from shared_models.errors import AudioError
 from shared_models.features import Features
+from shared_models.file_names import file_name_of
 from shared_models.seeds import generator
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.utterance import Utterance
@@ -183,7 +184,7 @@ def save_clips(clips: Mapping[str, Sequence[Clip]], folder: Path, speaker: str) 
     """Write the first clip of every way; file names by way."""
     names = {}
     for way, spoken in clips.items():
-        names[way] = f"{speaker}-{way}.wav"
+        names[way] = f"{file_name_of(speaker)}-{way}.wav"
         write_audio(folder / names[way], spoken[0].wave, SAMPLE_RATE)
     return names
 

@@ -21,7 +21,7 @@ def find_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     path = Path(name)
     if path.suffix != ".toml":
         path = _FOLDER / f"{name}.toml"
-        if not path.exists():
+        if name not in recipe_names():
             raise RecipeError(
                 f"there is no recipe '{name}': choose one of {', '.join(recipe_names())}, or give a .toml file"
             )

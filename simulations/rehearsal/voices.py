@@ -13,6 +13,7 @@ from client.live.voice import LEAST_UTTERANCES
 from shared_models.audio.cache import FeatureCache, extract_all
 from shared_models.config import Recipe, parse_override
 from shared_models.errors import CorpusError
+from shared_models.file_names import file_name_of
 from shared_models.files import write_atomically
 from shared_models.utterance import Utterance
 from simulations.corpora import open_corpus
@@ -94,7 +95,7 @@ def choose_speakers(
 def write_voices(folder: Path, prepared: Prepared) -> list[Voice]:
     """A table of each speaker's recordings in ``folder``, in the order of the simulation's clients."""
     return [
-        Voice(speaker, _write_table(folder / f"{speaker}.csv", recordings))
+        Voice(speaker, _write_table(folder / f"{file_name_of(speaker)}.csv", recordings))
         for speaker, recordings in prepared.train.items()
     ]
 

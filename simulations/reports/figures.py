@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from shared_models.accounting import epsilon_shown
 from shared_models.config import UNPROTECTED
@@ -174,7 +175,7 @@ def results_table(results: Mapping[str, Any]) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     table.add_row(
         "privacy ε",
-        *(write_epsilon(arm) if arm.get("epsilon") else f"[red]{write_epsilon(arm)}[/]" for arm in arms),
+        *(write_epsilon(arm) if arm.get("epsilon") else Text(write_epsilon(arm), "red") for arm in arms),
     )
     for metric, group in grouped_rows(results):
         if group[0].stage:

@@ -21,7 +21,7 @@ def find_vocoder_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     path = Path(name)
     if path.suffix != ".toml":
         path = _FOLDER / f"{name}.toml"
-        if not path.exists():
+        if name not in vocoder_recipe_names():
             raise RecipeError(
                 f"there is no vocoder recipe '{name}': choose one of {', '.join(vocoder_recipe_names())}, or "
                 "give a .toml file"

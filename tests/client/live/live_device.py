@@ -97,7 +97,8 @@ def joined(home: Path, *options: str, **environment: str) -> Iterator[subprocess
         **environment,
     }
     with (home.parent / "join.log").open("ab") as log:
-        process = subprocess.Popen(command, env=surroundings, stdout=log, stderr=log)
+        # The most open of umasks: what is written is private all the same.
+        process = subprocess.Popen(command, env=surroundings, stdout=log, stderr=log, umask=0)
     try:
         yield process
     finally:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from tiny_federation import tiny_recipe
 
 from server.live.certificates import ensure_certificates, fingerprint
-from shared_models.bundle import bundle
+from shared_models.bundle import PROTOCOL, bundle
 from shared_models.join_code import JoinCode
 
 Scope = dict[str, Any]
@@ -68,13 +70,18 @@ class SmallSuperLink:
         self.lost_bytes = 0
         self.calls: list[str] = []
         self.secrets: dict[bytes, str] = {}
+        self.recipe = tiny_recipe()
         self.left: list[str] = []
+        self.federation = "test"
+        self.checked = 0
+        """How often a join code was asked about."""
         self.run_id = self._task_id = 0
         self._closed = threading.Event()
         self.kind = str(TaskType.SERVER_APP)
         self._small = Starlette(
             routes=[
                 Route("/fedvoice/ca.pem", self._ca),
+                Route("/fedvoice/inspect", self._inspect, methods=["POST"]),
                 Route("/fedvoice/enrol", self._enrol, methods=["POST"]),
                 Route("/fedvoice/leave", self._leave, methods=["POST"]),
             ]
@@ -241,6 +248,22 @@ class SmallSuperLink:
     async def _ca(self, _request: Request) -> Response:
         return PlainTextResponse((self.folder / "ca.pem").read_text())
 
+    async def _inspect(self, request: Request) -> Response:
+        asked = await request.json()
+        used_by = self.secrets.get(base64.b64decode(asked["secret"]))
+        self.checked += 1
+        if used_by is None:
+            return JSONResponse({"error": "this join code is unknown here"}, 403)
+        if used_by not in ("", asked.get("public_key")):
+            return JSONResponse({"error": "this join code was used by another device"}, 403)
+        return JSONResponse(
+            {
+                "federation": self.federation, "population": 10, "recipe": self.recipe.model_dump_json(),
+                "numbers": 1000, "round": 0, "state": "waiting", "epsilon": None, "version": version("fedvoice"),
+                "protocol": PROTOCOL,
+            }
+        )  # fmt: skip
+
     async def _enrol(self, request: Request) -> Response:
         asked = await request.json()
         secret, pem = base64.b64decode(asked["secret"]), asked["public_key"]
@@ -254,7 +277,7 @@ class SmallSuperLink:
         key = public_key_to_bytes(serialization.load_pem_public_key(pem.encode()))  # type: ignore[arg-type]
         node = self.state.get_node_id_by_public_key(key) or self.state.create_node("", "", key, 30)
         return JSONResponse(
-            {"partition": 0, "federation": "test", "node_id": str(node), "run": "run", "protocol": 1}
+            {"partition": 0, "federation": self.federation, "node_id": str(node), "run": "run", "protocol": 1}
         )
 
     async def _leave(self, request: Request) -> Response:

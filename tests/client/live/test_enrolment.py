@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small_superlink import SmallSuperLink, superlink
 
 from client.live.enrolment import clock_problem, enrol, leave
-from client.live.home import Membership, only_one, this_computer
+from client.live.holding import only_one
+from client.live.home import Membership, this_computer
 from client.live.inbox import MOST_REPLAYS, Inbox
 from client.live.pace import Pace
 from client.live.supernode import _in_words, died_online, mark_online

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from open_files import open_to_others
 from tiny_federation import tiny_model
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -58,6 +59,8 @@ def entries(home: Path) -> list[tuple[int, int]]:
 
 def test_rounds_are_answered_and_what_is_asked_again_is_sent_again(link, device) -> None:
     home, recipe = device
+    for path in (home, home / "policy.toml"):
+        path.chmod(0o777)  # As a home of before files were private.
     with joined(home) as process:
         node = link.wait_online()
         first = link.reply(link.ask(node, question(recipe, 1)))
@@ -74,6 +77,9 @@ def test_rounds_are_answered_and_what_is_asked_again_is_sent_again(link, device)
         assert shown["update_numbers"] == tiny_model(recipe).partition.size
         assert shown["epsilon"] > 0
         assert shown["epsilon_left"] < 50
+        assert open_to_others(home) == []
+        assert open_to_others(home.parent / "state" / "fedvoice") == []
+    assert open_to_others(home) == []
     assert process.returncode == 0
     assert not link.online()
     assert status(home)["state"] == "stopped"

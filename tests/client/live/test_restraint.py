@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from live_device import bytes_of, device_of, enrolled, joined, question, status, until
+from live_device import allow, bytes_of, device_of, enrolled, joined, question, status, until
 from small_superlink import superlink
 
 from client.live.restraint import FIRST_SECONDS, IN_FULL, MOST_SECONDS, Restraint
-from client.policy import Policy, as_toml
 
 DECLINED = "DeclinedError: policy modes: the recipe asks for privacy mode 'none', this device allows central"
 
@@ -76,7 +75,7 @@ def test_a_device_asked_ten_times_fetches_twice_and_takes_part_once_its_policy_a
     with superlink(tmp_path / "server") as link:
         link.submit()
         enrolled(home, link)
-        (home / "policy.toml").write_text(as_toml(Policy(maximum_clipping_norm=0.01)))
+        allow(home, maximum_clipping_norm=0.01)
         with joined(home):
             node = link.wait_online()
             for attempt in range(10):
@@ -87,7 +86,7 @@ def test_a_device_asked_ten_times_fetches_twice_and_takes_part_once_its_policy_a
             until(lambda: status(home).get("received", 0) > size, what="traffic in the status")
             assert status(home)["received"] < 3 * size, "ten times the weights before"
             assert "policy maximum_clipping_norm" in status(home)["refusal"]
-            (home / "policy.toml").write_text(as_toml(Policy(total_epsilon=50.0, epsilon_per_run=40.0)))
+            allow(home)
             # What is over goes away by itself.
             until(lambda: "refusal" not in status(home), what="a refusal that is over")
             assert bytes_of(link.reply(link.ask(node, question(recipe, 1, attempt=11))))

@@ -27,6 +27,7 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.runtime import RuntimeHttpClient
 from live_home import invited, make_home
+from open_files import open_to_others, umask
 from tiny_federation import tiny_recipe
 
 from server.live.certificates import ensure_certificates
@@ -36,7 +37,7 @@ from server.live.limits import Limits
 from server.live.registry import Registry
 from server.live.setup import invite
 from server.live.supervisor import Supervisor
-from shared_models.bundle import bundle, bundle_hash
+from shared_models.bundle import PROTOCOL, bundle, bundle_hash
 from shared_models.call_signature import body_digest, signed_content
 from shared_models.join_code import JoinCode
 from shared_models.supervision import last_lines
@@ -53,7 +54,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHome]:
     made = make_home(tmp_path_factory.mktemp("server") / "home", tiny_recipe(), POPULATION)
     made.path("gate.json").write_text(json.dumps({"stranger_burst": 400, "head_seconds": 3}))
     supervisor = Supervisor(made)
-    supervisor.superlink.start()
+    with umask(0):
+        supervisor.superlink.start()
     try:
         supervisor.wait_until_healthy()
         yield made
@@ -107,8 +109,10 @@ def test_enrolment_is_refused_with_the_reason(home: ServerHome) -> None:
     assert "expired" in enrol(expired, new_key(), ca).json()["error"]
     other = proof(new_key(), b"fedvoice-enrol\0" + code.secret)
     assert "proof" in enrol(code, new_key(), ca, proof=other).json()["error"]
-    assert "pip install fedvoice==" in enrol(code, new_key(), ca, version="0.0.1").json()["error"]
-    assert "pip install fedvoice==" in enrol(code, new_key(), ca, protocol=99).json()["error"]
+    assert (
+        "install fedvoice 0.1.0 in its place" in enrol(code, new_key(), ca, version="0.0.1").json()["error"]
+    )
+    assert "install fedvoice 0.1.0 in its place" in enrol(code, new_key(), ca, protocol=99).json()["error"]
     small = ec.generate_private_key(ec.SECP256R1())
     assert "P-384" in enrol(code, small, ca).json()["error"]
     for nonsense in ({"secret": 3}, {"public_key": "x"}, {"proof": None}):
@@ -118,6 +122,43 @@ def test_enrolment_is_refused_with_the_reason(home: ServerHome) -> None:
             assert client.post(_url(home, "/fedvoice/enrol"), content=body).status_code == 403
     # None of it used the code up.
     assert enrol(code, new_key(), ca).status_code == 200
+
+
+def test_a_join_code_is_asked_about_and_not_used_up(home: ServerHome) -> None:
+    ca, code = home.path("ca.pem"), invited(home)
+
+    def asked(code: JoinCode, **changes: Any) -> httpx.Response:
+        fields = {"secret": base64.b64encode(code.secret).decode(), "version": "0.1.0", "protocol": PROTOCOL}
+        with https(ca) as client:
+            return client.post(_url(home, "/fedvoice/inspect"), json=fields | changes)
+
+    for _ in range(3):
+        told = asked(code).json()
+        assert {name: told[name] for name in ("federation", "protocol", "population")} == {
+            "federation": "test", "protocol": PROTOCOL, "population": POPULATION,
+        }  # fmt: skip
+    before = len(Registry(home.registry).devices())
+    for wrong, told in (
+        (asked(JoinCode.new(code.address, code.fingerprint, 60.0)), "does not know"),
+        (asked(invited(home, lifetime_seconds=-1.0)), "expired"),
+        (asked(code, version="0.0.1"), "install fedvoice 0.1.0"),
+        (asked(code, secret="AAAA"), "secret"),
+        (asked(code, secret=None), "secret"),
+        (asked(code, secret="?"), "base64"),
+        (asked(code, public_key="x"), "PEM"),
+    ):
+        assert wrong.status_code == 403
+        assert told in wrong.json()["error"]
+        assert "test" not in wrong.json()
+    assert _last_refusal(home)["kind"] == "join code refused"
+    assert len(Registry(home.registry).devices()) == before
+    key = new_key()
+    assert enrol(code, key, ca).status_code == 200
+    assert "used already" in asked(code).json()["error"]
+    assert "used already" in asked(code, public_key=pem_of(new_key())).json()["error"]
+    # The device that used it may have lost the answer.
+    assert asked(code, public_key=pem_of(key)).status_code == 200
+    assert "needs no other code" in asked(invited(home), public_key=pem_of(key)).json()["error"]
 
 
 def test_another_authority_is_noticed(home: ServerHome, tmp_path: Path) -> None:
@@ -293,9 +334,7 @@ def test_a_body_that_was_not_signed_does_not_reach_flower(home: ServerHome) -> N
         with https(home.path("ca.pem")) as client:
             told = client.post(_url(home, path), content=body, headers=_signed_headers(key, path, body))
             session = told.headers["x-fedvoice-session"]
-            signed = _signed_headers(
-                home, key, path, body, session=session, **{"x-fedvoice-session": session}
-            )
+            signed = _signed_headers(key, path, body, session=session, **{"x-fedvoice-session": session})
             answer = client.post(_url(home, path), content=body[:-1] + b"y", headers=signed)
         assert answer.status_code == 401
         assert "not the one that the device signed" in answer.json()["error"]
@@ -444,6 +483,14 @@ def test_who_says_nothing_or_too_slowly_is_not_waited_for(home: ServerHome) -> N
 def test_forwarded_addresses_count_from_no_one_here(home: ServerHome) -> None:
     assert _get(home, "/nowhere", **{"X-Forwarded-For": "203.0.113.9"}).status_code == 404
     assert _last_refusal(home)["peer"] == "127.0.0.1"
+
+
+def test_what_the_server_wrote_is_its_operators_alone(home: ServerHome) -> None:
+    """The process was started with the most open of umasks; Flower's database knows nothing of modes."""
+    home.path("gate.json").chmod(0o600)  # The operator's own, written by this test.
+    assert home.path("superlink.db").exists()
+    assert home.path("logs/superlink.log").exists()
+    assert open_to_others(home.folder) == []
 
 
 def test_too_many_requests_are_refused(home: ServerHome) -> None:
