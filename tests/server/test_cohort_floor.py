@@ -29,7 +29,8 @@ def test_one_device_alone_gets_no_round_and_spends_nothing(tmp_path: Path) -> No
     live.grid.online = {2}
     thread = threading.Thread(target=live.run)
     thread.start()
-    until(lambda: len(live.waits) > 2)
+    until(lambda: len(live.waits) > 2 or not thread.is_alive())
+    assert live.waits, "it did not wait"
     assert "1 of the 4 devices that a round needs are online" in live.waits[-1].reason
     assert not live.grid.asked
     assert not list(tmp_path.iterdir()), "nobody was drawn, nothing was written"

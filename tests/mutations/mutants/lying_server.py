@@ -190,8 +190,8 @@ MUTANTS = (
         Edit(
             "client/device.py",
             'f"run-{hashlib.sha256(run.encode()).hexdigest()[:32]}"',
-            'f"run-{run[:9]}"',
+            "run",
         ),
-        "client/test_device.py::test_a_runs_name_is_no_place_on_the_disk[../../../up]",
+        "client/test_device.py::test_a_runs_name_is_no_place_on_the_disk[a/b]",
     ),
 )
