@@ -12,7 +12,7 @@ import pytest
 from round_players import CLIENTS, Live, plan_of, private_recipe, recipe_of, run
 from scipy.stats import binom
 
-from server.cohort_floor import devices_needed
+from server.cohort_floor import check_cohort, devices_needed
 from shared_models.errors import RecipeError
 
 
@@ -61,6 +61,8 @@ def test_a_population_that_is_too_small_is_refused_before_anything(
     tmp_path: Path, changes: dict[str, int]
 ) -> None:
     recipe = private_recipe(**({"federation__minimum_cohort": 4} | changes))
+    with pytest.raises(RecipeError, match=r"expected a round and federation.minimum_cohort is"):
+        check_cohort(Live.of(recipe, tmp_path).plan)  # without it a run waits for ever
     with pytest.raises(RecipeError, match=r"expected a round and federation.minimum_cohort is"):
         Live.of(recipe, tmp_path).run()
     with pytest.raises(RecipeError, match=r"expected a round and federation.minimum_cohort is"):

@@ -125,7 +125,7 @@ MUTANTS = (
         "epsilon rounded to the nearest",
         "an epsilon is shown rounded up",
         Edit("shared_models/accounting.py", "rounding=ROUND_CEILING", 'rounding="ROUND_HALF_EVEN"'),
-        "simulations/test_privacy_plan.py::test_epsilon_is_shown_rounded_up",
+        "server/test_accounting.py::test_epsilon_is_shown_rounded_up",
     ),
     mutant(
         "epsilon 0 in mode none",

@@ -50,7 +50,11 @@ MUTANTS = (
     mutant(
         "DP-SGD mean of losses, not sum",
         "an utterance's gradient does not depend on how many were drawn",
-        Edit(_STEPS, "losses.sum())", "losses.mean())"),
+        Edit(
+            _STEPS,
+            "[gradients[position] for gradients in found]",
+            "[gradients[position] / len(found) for gradients in found]",
+        ),
         _OF_STEPS + "test_a_step_is_the_mean_of_clipped_gradients_computed_by_hand",
     ),
     mutant(
