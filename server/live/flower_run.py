@@ -82,6 +82,11 @@ class _AdminInterceptor:
         return call_next(context)
 
 
+def admin_interceptor(token: str) -> ProtobufClientInterceptor:
+    """What makes a client of Flower's the operator's."""
+    return _AdminInterceptor(token)
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """How to reach the SuperLink as its operator."""

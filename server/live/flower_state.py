@@ -1,8 +1,8 @@
 """What a live server uses of Flower 1.41's SuperLink beyond its public API: starting it, and the nodes it knows.
 
-Flower moves its internals between minor versions, so nothing under ``server/live`` but this file and
-``flower_run.py`` imports them, and ``tests/server/live/test_superlink_contract.py`` fails where one of them is not
-what these files take it for.
+Flower moves its internals between minor versions, so nothing under ``server/live`` but this file, ``flower_run.py``
+and ``flower_cli.py`` imports them, and ``tests/server/live/test_superlink_contract.py`` fails where one of them is
+not what these files take it for.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from flwr.common.constant import (
     NOOP_FLWR_AID,
     TIMESTAMP_HEADER,
 )
+from flwr.proto.control_pb2 import StartRunRequest
 from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.server.superlink.linkstate import LinkState
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
@@ -78,6 +79,16 @@ def unregister_node(state: LinkState, node: int) -> None:
 def let_in_again(state: LinkState, node: int) -> None:
     """Mark a node as gone, so that its restarted process need not wait for the heartbeat of the dead one."""
     state.deactivate_node(node)
+
+
+def submitted_bundle(start_run_body: bytes) -> bytes:
+    """The bundle that a Control start-run request would have run; empty for what is unreadable."""
+    request = StartRunRequest()
+    try:
+        request.ParseFromString(start_run_body)
+    except DecodeError:
+        return b""
+    return bytes(request.fab.content)
 
 
 def senders(push_messages_body: bytes) -> set[int]:

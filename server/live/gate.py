@@ -27,6 +27,7 @@ from server.live.model_desk import ModelDesk, is_ours
 from server.live.refusals import Refusals
 from server.live.registry import Registered, Registry
 from server.live.transfers import Answer, Transfers
+from shared_models.bundle import bundle
 from shared_models.call_signature import SESSION_HEADER
 from shared_models.errors import EnrolmentError, FedVoiceError, ServiceError
 from shared_models.published_model import MODEL_PATH
@@ -157,6 +158,12 @@ class Gate:
             return
         limits = self._options.limits
         body = await read_body(receive, scope["headers"], limits.operator_bytes, limits.body_seconds)
+        if path == "/v1/control/start-run" and flower_state.submitted_bundle(body) != bundle():
+            reason = (
+                "this server starts no run but FedVoice's own, which carries no code: devices would refuse any other, "
+                "and nothing here would execute it"
+            )
+            raise RefusedError(403, "foreign run", reason)
         await self._app(scope, replayed(body, receive), send)
 
     async def _operator_page(self, scope: Scope, send: Send, path: str, body: bytes) -> None:

@@ -222,6 +222,26 @@ def revoke(
     console.notices().print(f"device {found.partition} ({shown(found.name)}) is shut out", highlight=False)
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def flwr(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="What flwr is to do: ls, log RUN, stop RUN, supernode list.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Run Flower's own command line against this server, as its operator.
+
+    Examples:
+
+        fedvoice serve flwr ls
+
+        fedvoice serve flwr supernode list
+    """
+    from server.live.flower_cli import run_flwr
+
+    run_flwr(_existing(home), arguments or ["--help"])
+
+
 app.command("publish")(serve_publish.publish)
 
 

@@ -6,8 +6,11 @@ import base64
 import contextlib
 import datetime
 import json
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +34,7 @@ from open_files import open_to_others, umask
 from tiny_federation import tiny_recipe
 
 from server.live.certificates import ensure_certificates
+from server.live.flower_run import TaskLostError, submit_run
 from server.live.gate import _FLEET_CALLS
 from server.live.home import ServerHome
 from server.live.limits import Limits
@@ -200,6 +204,47 @@ def test_nobody_but_the_operator_submits_code(home: ServerHome) -> None:
         runtime.AcquireTask(AcquireTaskRequest(supported_task_types=["flwr-serverapp"]))
     control.close()
     runtime.close()
+
+
+def test_not_even_the_operator_submits_code(home: ServerHome) -> None:
+    control = home.link().control()
+    try:
+        for content in (b"PK anything", bundle()[:-1], b""):
+            with pytest.raises(TaskLostError, match="no run but FedVoice's own"):
+                control.StartRun(StartRunRequest(fab=Fab(hash_str=bundle_hash(), content=content)))
+            assert _last_refusal(home)["kind"] == "foreign run"
+    finally:
+        control.close()
+
+
+def test_flowers_own_command_works_beside_it(home: ServerHome, tmp_path: Path) -> None:
+    """As ``docs/operator.md`` says: with the token through ``fedvoice serve flwr``, and not without."""
+
+    def asked(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *command], env={**os.environ, **environment}, capture_output=True, text=True,
+            timeout=240, check=False,
+        )  # fmt: skip
+
+    def ours(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return asked("simulations.cli", "serve", "flwr", "--home", str(home.folder), *arguments)
+
+    submit_run(home.link(), bundle(), bundle_hash())
+    runs = ours("ls", "--format", "json")
+    assert runs.returncode == 0, runs.stderr
+    assert [run["fab-id"] for run in json.loads(runs.stdout)["runs"]] == ["fedvoice/fedvoice-live"]
+    run = json.loads(runs.stdout)["runs"][0]["run-id"]
+    nodes = ours("supernode", "list", "--format", "json")
+    assert len(json.loads(nodes.stdout)["nodes"]) == len(Registry(home.registry).roster())
+    assert ours("stop", str(run)).returncode == 0
+    assert "finished:stopped" in ours("ls", "--format", "json").stdout
+    assert "has no place here" in ours("run", ".").stderr
+    # Flower's command alone finds the server, and is turned away.
+    (tmp_path / "config.toml").write_text(home.path("flwr/config.toml").read_text())
+    alone = asked("flwr.cli.app", "ls", FLWR_HOME=str(tmp_path))
+    assert alone.returncode != 0
+    assert _last_refusal(home)["kind"] == "not the operator"
+    assert open_to_others(home.path("flwr")) == []
 
 
 def test_large_bodies_are_refused_before_they_are_read(home: ServerHome) -> None:

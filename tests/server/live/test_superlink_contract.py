@@ -48,6 +48,14 @@ def test_the_server_is_started_in_one_place_with_what_we_add_left_open() -> None
     assert flower_superlink.__globals__ is vars(sys.modules[flower_superlink.__module__])
 
 
+def test_flowers_command_line_makes_its_client_of_what_we_replace() -> None:
+    from flwr.cli import utils
+
+    source = inspect.getsource(utils.init_http_client_from_connection)
+    assert "http_client = ControlHttpClient.from_server_address(" in source
+    assert "return cls(" in inspect.getsource(utils.ControlHttpClient.from_server_address)
+
+
 def test_fleet_calls_are_the_ones_that_the_gate_knows() -> None:
     calls = {str(vars(route)["path"]).removeprefix("/v1/fleet/") for route in fleet_router.routes}
     assert calls - {"register-node", "unregister-node"} == _FLEET_CALLS
