@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from shared_models.accounting import SampledGaussian, epsilon_of, epsilon_shown
+from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.accounting import noise_multiplier_for as noise_multiplier_for
 from shared_models.config import Recipe, delta_problem
 from shared_models.errors import CheckpointError, PrivacyError, RecipeError
+from shared_models.shown_epsilon import epsilon_shown
 
 Sampling = Literal["poisson", "fixed"]
 

@@ -120,7 +120,7 @@ def _notes(chosen: Plan) -> list[str]:
 def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
     from rich.table import Table
 
-    from shared_models.accounting import epsilon_shown
+    from shared_models.shown_epsilon import epsilon_shown
 
     screen = output()
     figures: dict[str, Any] = {

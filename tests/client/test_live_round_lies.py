@@ -293,7 +293,7 @@ def test_without_sampling_there_is_a_budget_too(device: Made) -> None:
 
 def test_a_recipes_population_must_be_the_servers(device: Made) -> None:
     home, recipe = device
-    lying = recipe.override(LYING | {"privacy.population": 10**9})
+    lying = recipe.override(LYING | {"privacy.population": 10**9, "privacy.delta": 1e-10})
     for header in ({"population": 50}, {}):
         with pytest.raises(DeclinedError, match=r"privacy\.population is 1000000000"):
             ask(home, question(lying, 1, **header))

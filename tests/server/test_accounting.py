@@ -15,9 +15,10 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from server.accounting import Accountant, accountant_for, epsilon, noise_multiplier_for
-from shared_models.accounting import SampledGaussian, epsilon_of, epsilon_shown
+from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError, PrivacyError, RecipeError
+from shared_models.shown_epsilon import epsilon_shown
 
 # Noise multiplier, sampling probability, rounds, delta.
 SETTINGS = [
