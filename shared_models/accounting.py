@@ -71,6 +71,11 @@ def epsilon_of(releases: Iterable[SampledGaussian], delta: float) -> float:
     return _composed_epsilon(tuple(sorted(counts.items())), delta)
 
 
+def composed_by(delta: float) -> str:
+    """By what releases are composed at this delta, for whoever checks the figure."""
+    return "Renyi divergences" if delta < _SMALLEST_COMPOSED_DELTA else "privacy loss distributions"
+
+
 def epsilon_shown(epsilon: float) -> str:
     """Epsilon as it is shown to people: to two places, rounded up, since a guarantee must not be overstated."""
     if not math.isfinite(epsilon):
