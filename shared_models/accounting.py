@@ -95,6 +95,11 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
     return float(brentq(excess, 0.0, highest, xtol=1e-12, rtol=1e-12)) * (1 + 1e-9)
 
 
+def composed_by(delta: float) -> str:
+    """By what releases are composed at this delta, for whoever checks the figure."""
+    return "Renyi divergences" if delta < _SMALLEST_COMPOSED_DELTA else "privacy loss distributions"
+
+
 def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: float, steps: int) -> float:
     """The least noise multiplier with which ``steps`` releases cost at most ``epsilon``.
 

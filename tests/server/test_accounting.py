@@ -215,3 +215,5 @@ def test_a_very_small_delta_is_reached_and_honestly(cohort: int, population: flo
     upper = RdpAccountant().compose(event, 100).get_epsilon(1e-15)
     assert epsilon_of(releases, 1e-11) <= epsilon_of(releases, 1e-15) <= upper * (1 + 1e-9) < 2
     assert noise_multiplier_for(1.0, 1e-15, 1e-4, 100) < 2.0
+    accountant = Accountant(noise, cohort=cohort, population=population)
+    assert "composed by Renyi divergences" in accountant.describe(1e-15)
