@@ -251,7 +251,7 @@ def test_private_training_leaves_no_gradient_on_what_is_shared(tmp_path: Path) -
     for parameter in model.shared_parameters():
         parameter.requires_grad_(True)
     shared = model.shared_vector()
-    adapt_privately(model, random_speech(5), recipe, tmp_path / "l")
+    adapt_privately(model, random_speech(5), recipe, ledger_in(tmp_path))
     assert torch.equal(model.shared_vector(), shared)
     assert all(parameter.grad is None for parameter in model.shared_parameters())
     assert any(tensor.any() for tensor in model.personal_state().values())

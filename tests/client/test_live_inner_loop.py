@@ -15,7 +15,7 @@ from independence import most_correlated
 
 from client import app as device_app
 from client.device import Device
-from client.ledger import Ledger
+from client.owner_ledger import open_owner_ledger
 from shared_models.config import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent / "live"))
@@ -53,7 +53,8 @@ def answered(home: Path, recipe: Recipe, number: int = 1) -> Message:
 
 def voice(home: Path) -> torch.Tensor:
     """The personal set after the first round, as one vector."""
-    state = Device.open(home).load_personal("run", 2)
+    paid_by = open_owner_ledger(None, DELTA).identity
+    state = Device.open(home).load_personal("run", 2, paid_by=paid_by)
     assert state is not None
     return torch.cat([state[name].flatten() for name in sorted(state)])
 
@@ -78,7 +79,6 @@ def test_two_live_answers_to_one_question_differ_in_noise_and_coins(
         reads[name] = []
         home = tmp_path / name
         shutil.copytree(made[0], home)
-        (home / "identity").write_text(name)
         updates.append(bytes_of(answered(home, made[1])))
         voices.append(voice(home))
     assert len({tuple(indices) for indices in reads.values()}) == 3, "the same utterances were drawn"
@@ -101,7 +101,6 @@ def test_the_noise_in_a_live_voice_is_its_own(made: Made, tmp_path: Path) -> Non
     for name in ("a", "b", "c", "d"):
         home = tmp_path / name
         shutil.copytree(made[0], home)
-        (home / "identity").write_text(name)
         bytes_of(answered(home, drowned))
         voices.append(voice(home))
     moved = torch.stack(voices).double()
@@ -117,6 +116,6 @@ def test_the_recipes_epsilon_holds_over_all_rounds(made: Made, tmp_path: Path) -
     spent = []
     for number in range(1, ROUNDS + 1):
         bytes_of(answered(home, made[1], number))
-        spent.append(Ledger(home / "ledger.sqlite", None, DELTA).spent("utterance"))
+        spent.append(open_owner_ledger(None, DELTA, home=home).spent("utterance"))
     assert spent == sorted(spent)
     assert 0.95 * EPSILON < spent[-1] <= EPSILON, "one round's noise would cost more, a run's no less"

@@ -140,7 +140,9 @@ def test_what_the_owner_does_not_allow_is_declined_untrained_and_unpaid(
     device: Made, monkeypatch: pytest.MonkeyPatch, policy: str, changes: dict[str, Any], field: str
 ) -> None:
     home, recipe = device
-    (home / "policy.toml").write_text(f"epsilon_per_run = 100.0\ntotal_epsilon = 100.0\n{policy}\n")
+    (home / "policy.toml").write_text(
+        f"epsilon_per_run = 100.0\ntotal_epsilon = 100.0\nminimum_batch = 1\nminimum_cohort = 1\n{policy}\n"
+    )
     monkeypatch.setattr(device_app, "train_device", lambda *_: pytest.fail("trained though declined"))
     with pytest.raises(DeclinedError, match=f"^policy {field}"):
         ask(home, question(recipe.override(changes)))

@@ -192,18 +192,20 @@ def test_no_steps_noise_tells_of_anothers(seed: int | None) -> None:
 
 def _drawn(steps: int, seed: int | None, utterances: int = 40) -> list[list[int]]:
     """The utterances of each step, half of them on average."""
-    module, chosen = nn.Embedding(1, 2), list[list[int]]()
+    module, chosen = nn.Embedding(1, 2), list[list[int]]([[]])
 
     def losses(indices: list[int]) -> Tensor:
-        chosen.append(indices)
+        chosen[-1] += indices
         return module(torch.zeros(len(indices), dtype=torch.int64)).sum(1)
 
     dp_sgd_steps(
         module, torch.optim.SGD(module.parameters(), lr=1e-6), losses,
         PersonalDP(1.0, 1.0, utterances, utterances / 2, steps), reserve=[].append,
         generator=None if seed is None else torch.Generator().manual_seed(seed),
+        progress=lambda *_: chosen.append([]),
     )  # fmt: skip
-    return chosen
+    assert len(chosen) == steps + 1
+    return chosen[:steps]
 
 
 @pytest.mark.parametrize("seed", [5, None], ids=["simulation", "operating system"])

@@ -20,6 +20,7 @@ from server import attempts, checkpoints, federation_state, gathering, rounds
 from server.attempts import begin_attempt, latest_attempt
 from server.checkpoints import load_checkpoint
 from server.mechanisms import CentralGaussian
+from server.participation import participation_folder
 from shared_models import files
 from shared_models.errors import StorageError
 
@@ -221,13 +222,20 @@ def test_a_damaged_checkpoint_in_the_middle_costs_its_round(tmp_path: Path, seed
     assert [r.round for r in live.reports] == [2, *([3] if seeded else []), 4, 5]
 
 
-def full_disk(monkeypatch: pytest.MonkeyPatch, times: int) -> list[str]:
-    """The next ``times`` writes of whole files find the disk full."""
-    refused: list[str] = []
-    sync = os.fsync
+def full_disk(monkeypatch: pytest.MonkeyPatch, times: int, named: str = "") -> list[str]:
+    """The next ``times`` writes of whole files, those alone with ``named`` in their names, find the disk full."""
+    refused, paths = list[str](), dict[int, str]()
+    sync, opener = os.fsync, files.private_opener
+
+    def noted(path: str, flags: int) -> int:
+        handle = opener(path, flags)
+        paths[handle] = path
+        return handle
+
+    monkeypatch.setattr(files, "private_opener", noted)
 
     def fsync(handle: int) -> None:
-        if len(refused) < times:
+        if named in paths.pop(handle, "") and len(refused) < times:
             refused.append("full")
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(handle)
@@ -236,26 +244,26 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, times: int) -> list[str]:
     return refused
 
 
-@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(("times", "file"), [(1, "round-00001.safetensors"), (3, "round-00001.json")])
 def test_a_full_disk_holds_the_round_until_there_is_space(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, file: str
 ) -> None:
+    """Of a round's two files, its weights and who took part, either may be what there is no room for."""
     live = Live.of(private_recipe(federation__rounds=2, federation__cohort=4), tmp_path)
     save = federation_state.save_checkpoint
     tried: list[int] = []
 
     def save_on_a_full_disk(*arguments: Any) -> Any:
         if not tried:
-            full_disk(monkeypatch, times)
+            full_disk(monkeypatch, times, file)
         tried.append(1)
         return save(*arguments)
 
     monkeypatch.setattr(federation_state, "save_checkpoint", save_on_a_full_disk)
     live.run()
     assert len(tried) == times + 2
-    assert {w.reason.split(":")[0] for w in live.waits} == {
-        f"the disk that holds {tmp_path / 'round-00001.safetensors'} is full"
-    }
+    folder = participation_folder(tmp_path) if file.endswith("json") else tmp_path
+    assert {w.reason.split(":")[0] for w in live.waits} == {f"the disk that holds {folder / file} is full"}
     assert [r.round for r in live.reports] == [1, 2]
     assert {header["attempt"] for _, header in live.grid.asked} <= {1}, "nobody trains a second time"
     assert load_checkpoint(tmp_path / "round-00002.safetensors").accountant == {"releases": [[1.0, 4 / 6, 2]]}
