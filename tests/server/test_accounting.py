@@ -172,6 +172,17 @@ def _recipe(**privacy: float | str) -> Recipe:
     )
 
 
+def test_delta_is_below_one_over_the_population() -> None:
+    """At one over it, one person could be published outright, and the promise would hold."""
+    below = math.nextafter(1 / 40, 0)
+    assert accountant_for(_recipe(noise_multiplier=0.8, delta=below, population=40), 40) is not None
+    assert accountant_for(_recipe(noise_multiplier=0.8, delta=below), 40) is not None
+    with pytest.raises(RecipeError, match=r"delta 0\.025 is not below one over the population of 40"):
+        accountant_for(_recipe(noise_multiplier=0.8, delta=1 / 40), 40)
+    with pytest.raises(RecipeError, match=r"delta 0\.025 is not below one over the population of 40"):
+        _recipe(noise_multiplier=0.8, delta=1 / 40, population=40)
+
+
 def test_a_recipe_gets_its_accountant() -> None:
     assert accountant_for(Recipe(), 40) is None
     accountant = accountant_for(_recipe(epsilon=6.0), 40)

@@ -6,7 +6,20 @@ that will stay), say in one sentence what is promised, and name the narrowest te
 
 from __future__ import annotations
 
-from mutants import admission, clipping, ledger, live_round, noise, partition, personal_privacy, rounds
+from mutants import (
+    admission,
+    calls,
+    clipping,
+    floors,
+    ledger,
+    live_round,
+    lying_server,
+    noise,
+    owners_terms,
+    partition,
+    personal_privacy,
+    rounds,
+)
 from mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -18,4 +31,8 @@ MUTANTS: tuple[Mutant, ...] = (
     *partition.MUTANTS,
     *personal_privacy.MUTANTS,
     *admission.MUTANTS,
+    *owners_terms.MUTANTS,
+    *lying_server.MUTANTS,
+    *calls.MUTANTS,
+    *floors.MUTANTS,
 )

@@ -28,10 +28,15 @@ MUTANTS = (
     mutant(
         "ledger swallows errors",
         "nothing is released when the ledger cannot be written",
-        Edit(
-            _LEDGER,
-            '                    database.execute("ROLLBACK")\n                raise',
-            '                    database.execute("ROLLBACK")\n                return 0',
+        (
+            Edit(
+                _LEDGER,
+                '            database.execute("ROLLBACK")\n        raise\n',
+                '            database.execute("ROLLBACK")\n',
+            ),
+            Edit(
+                _LEDGER, "        release = spend.release\n", "        release, number = spend.release, 0\n"
+            ),
         ),
         _OF_LEDGER + "test_a_refused_spend_leaves_nothing_behind_and_a_smaller_one_still_fits",
     ),
@@ -44,11 +49,7 @@ MUTANTS = (
     mutant(
         "ledger lock DEFERRED",
         "two processes cannot both spend what is left",
-        Edit(
-            _LEDGER,
-            '            database.execute("BEGIN IMMEDIATE")\n            try',
-            '            database.execute("BEGIN DEFERRED")\n            try',
-        ),
+        Edit(_LEDGER, 'database.execute("BEGIN IMMEDIATE")', 'database.execute("BEGIN DEFERRED")'),
         _OF_LEDGER + "test_the_budget_is_looked_at_with_the_ledger_locked",
     ),
     mutant(
@@ -82,20 +83,20 @@ MUTANTS = (
     mutant(
         "personal_privacy_required ignored",
         "an owner who requires personal privacy gets it",
-        Edit(_POLICY, "if self.personal_privacy_required and", "if False and"),
+        Edit(_POLICY, "if self.personal_privacy_required else None", "if False else None"),
         _FIELDS,
     ),
     mutant(
         "re-asked on other weights free",
-        "a round that is asked for again on other weights is one more release",
+        "a round that is asked for again in another form is one more release",
         Edit(_SPENDING, "and _first_time(mine, round_number)", ""),
-        _OF_SPENDING + "test_the_same_round_on_the_same_weights_is_paid_once_and_on_others_again",
+        _OF_SPENDING + "test_the_same_question_is_paid_once_and_another_of_the_same_round_again",
     ),
     mutant(
         "round paid for whatever its weights",
-        "a round is the same release only on the same weights",
-        Edit(_SPENDING, 'purpose = f"{ROUND} (weights {weights[:16]})"', "purpose = ROUND"),
-        _OF_SPENDING + "test_the_same_round_on_the_same_weights_is_paid_once_and_on_others_again",
+        "an answer is the same release only to the same question",
+        Edit(_SPENDING, 'purpose = f"{ROUND} (question {question})"', "purpose = ROUND"),
+        _OF_SPENDING + "test_the_same_question_is_paid_once_and_another_of_the_same_round_again",
     ),
     mutant(
         "round beyond plan free",
@@ -106,7 +107,7 @@ MUTANTS = (
     mutant(
         "epsilon_per_run not checked",
         "a run that costs more than the owner allows is declined before its first round",
-        Edit(_SPENDING, "    _refuse_costly_run(mine, policy, claim, round_number)\n", ""),
+        Edit(_SPENDING, "    _refuse_costly_run(mine, policy, claim, round_number, unplanned)\n", ""),
         _OF_SPENDING + "test_a_run_that_will_cost_too_much_is_declined_before_its_first_round",
     ),
 )

@@ -7,8 +7,9 @@ from mutants.mutant import Edit, mutant
 _ROUND = "client/live_round.py"
 _APP = "client/app.py"
 _TESTS = "client/test_live_round.py::"
-_PAY = "        if self.claim is not None:\n            self._reserve(ledger, self.claim)\n"
+_PAY = "        if self.claim is not None:\n            self._reserve(ledger, self.claim, question)\n"
 _KEEP = '        array = content.array_records["shared"]["shared"]\n        header = dict'
+_KEPT = "        kept = self._outbox.find(question.run, question.round, question.digest)\n"
 
 MUTANTS = (
     mutant(
@@ -22,7 +23,7 @@ MUTANTS = (
                 "        if self.claim is not None:\n"
                 "            policy = self.policy\n"
                 "            self._reserve(Ledger(self.device.ledger_path, policy.total_epsilon, policy.delta), "
-                "self.claim)\n" + _KEEP,
+                "self.claim, self._question)\n" + _KEEP,
             ),
         ),
         _TESTS + "test_a_ledger_that_cannot_be_written_lets_nothing_leave",
@@ -52,16 +53,15 @@ MUTANTS = (
     mutant(
         "server count (seen) not compared",
         "files that are older than what the server counted answer nothing",
-        Edit(_ROUND, "if self.seen > known:", "if False:"),
+        Edit(_ROUND, "if isinstance(seen, int) and seen > known:", "if False:"),
         _TESTS + "test_the_owner_reads_in_full_what_the_server_reads_in_part",
     ),
     mutant(
         "outbox never used (retrains)",
         "the same question gets the same bytes",
-        Edit(
-            _ROUND,
-            "        if kept is not None:\n            return _content_of",
-            "        if False:\n            return _content_of",
+        (
+            Edit(_ROUND, _KEPT, "        kept = None\n"),
+            Edit(_ROUND, "if record.has_answered(question):", "if False:"),
         ),
         _TESTS + "test_what_is_asked_again_is_neither_trained_nor_spent_again",
     ),
@@ -74,7 +74,7 @@ MUTANTS = (
     mutant(
         "min noise never judged",
         "a round with less noise than the owner asks for is declined",
-        Edit(_ROUND, "if reason := policy.refusal_of_noise(claim.noise_multiplier):", "if False:"),
+        Edit(_ROUND, "policy.refusal_of_noise(claim.noise_multiplier) or ", ""),
         _TESTS + "test_what_the_owner_does_not_allow_is_declined_untrained_and_unpaid[too little noise]",
     ),
     mutant(
@@ -97,18 +97,14 @@ MUTANTS = (
     ),
     mutant(
         "outbox not keyed by weights",
-        "a question on other weights does not get the reply to the first",
-        Edit(
-            "client/outbox.py",
-            "hashlib.sha256(weights.encode()).hexdigest()[:16]",
-            "hashlib.sha256(b'').hexdigest()[:16]",
-        ),
+        "another question of the same round does not get the reply to the first",
+        Edit("client/outbox.py", "-{hashed(question)}", "-{hashed('')}"),
         "client/test_outbox.py::test_the_same_question_gets_the_same_bytes_and_another_none",
     ),
     mutant(
         "outbox folder named by the run",
         "a run's name, which the server chooses, names no place on the device's disk",
-        Edit("client/outbox.py", "name = hashlib.sha256(run.encode()).hexdigest()[:16]", "name = run"),
+        Edit("client/outbox.py", "name = hashlib.sha256(run.encode()).hexdigest()[:32]", "name = run"),
         "client/test_outbox.py::test_a_runs_name_names_no_place_on_the_disk",
     ),
     mutant(

@@ -10,7 +10,6 @@ _APP = "client/app.py"
 _OF_STEPS = "client/test_personal_privacy.py::"
 _OF_CLONING = "client/test_cloning.py::"
 _OF_INNER_LOOP = "client/test_live_inner_loop.py::"
-_NAN = "            torch.nan_to_num_(found, nan=0.0, posinf=0.0, neginf=0.0)"
 _STEP = "            private.step()\n"
 _COINS = "coins = uniform(settings.utterances, generator) < settings.sampling_probability"
 _SCALE = "self.noise_multiplier * self.max_grad_norm\n"
@@ -57,14 +56,22 @@ MUTANTS = (
     mutant(
         "DP-SGD no nan_to_num",
         "one utterance's NaN does not undo the noise",
-        Edit(_STEPS, _NAN, "            pass"),
+        Edit(
+            _STEPS, "if all(bool(torch.isfinite(found).all()) for found in (losses, *gradients)):", "if True:"
+        ),
         _OF_STEPS + "test_a_gradient_that_is_not_finite_counts_for_nothing",
     ),
     mutant(
-        "DP-SGD loss that is not finite accepted",
-        "training that diverged stops before it releases anything",
-        Edit(_STEPS, "if not bool(torch.isfinite(losses).all()):", "if False:"),
-        _OF_STEPS + "test_what_the_proof_does_not_cover_is_refused",
+        "DP-SGD loss that is not finite stops the training",
+        "whether a training ends tells nothing of any one utterance",
+        Edit(_STEPS, "if losses.shape != (1,):", "if losses.shape != (1,) or not bool(losses.isfinite()):"),
+        _OF_STEPS + "test_a_loss_that_is_not_finite_counts_for_nothing_and_stops_nothing",
+    ),
+    mutant(
+        "DP-SGD voice that is not finite accepted",
+        "a private voice that diverged is not given out",
+        Edit(_STEPS, "            _require_finite(private)\n", ""),
+        _OF_STEPS + "test_a_voice_that_is_no_longer_finite_is_refused",
     ),
     mutant(
         "DP-SGD of a part of the personal set",
@@ -96,10 +103,7 @@ MUTANTS = (
     mutant(
         "DP-SGD clips the sum, not each",
         "each utterance is clipped on its own",
-        (
-            Edit(_STEPS, _NAN, _NAN + "\n            parameter.grad_sample = found.sum(0, keepdim=True)"),
-            Edit(_STEPS, "parameter.new_zeros((len(chosen), ", "parameter.new_zeros((1, "),
-        ),
+        Edit(_STEPS, "torch.cat(rows) if rows", "torch.cat(rows).sum(0, keepdim=True) if rows"),
         _OF_STEPS + "test_a_step_is_the_mean_of_clipped_gradients_computed_by_hand",
     ),
     mutant(
@@ -164,8 +168,8 @@ MUTANTS = (
         "a private voice is its trained table and nothing else",
         Edit(
             "client/cloning.py",
-            "return ClonedVoice(condition_alone(model), spent)",
-            "return ClonedVoice(condition_on(model, support), spent)",
+            "return ClonedVoice(condition_alone(model), guaranteed)",
+            "return ClonedVoice(condition_on(model, support), guaranteed)",
         ),
         _OF_CLONING + "test_private_adaptation_hears_no_reference",
     ),

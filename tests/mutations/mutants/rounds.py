@@ -17,7 +17,7 @@ MUTANTS = (
         "cohort rate (cohort+1)/N",
         "people are drawn at the rate that the accountant is told",
         Edit(
-            _ROUNDS,
+            "server/cohort_floor.py",
             "federation.cohort * federation.over_sampling / plan.clients",
             "(federation.cohort + 1) * federation.over_sampling / plan.clients",
         ),
@@ -48,8 +48,8 @@ MUTANTS = (
             Edit(_ROUNDS, "    state.accountant.step()\n", ""),
             Edit(
                 _ROUNDS,
-                "    return mechanism.release(gathered.total, seeded)",
-                "    done = mechanism.release(gathered.total, seeded)\n    state.accountant.step()\n    return done",
+                "    mean = mechanism.release(gathered.total, seeded)\n",
+                "    mean = mechanism.release(gathered.total, seeded)\n    state.accountant.step()\n",
             ),
         ),
         _OF_ROUNDS + "test_a_release_is_paid_for_before_it_exists",
@@ -79,7 +79,11 @@ MUTANTS = (
     mutant(
         "live central noise seeded",
         "noise in a live run is not the recipe's to foretell",
-        Edit(_ROUNDS, "if plan.seeded_noise else None\n    return", "if True else None\n    return"),
+        Edit(
+            _ROUNDS,
+            '"central noise", number) if plan.seeded_noise else',
+            '"central noise", number) if True else',
+        ),
         _OF_ROUNDS + "test_a_simulations_noise_repeats_and_a_live_runs_does_not",
     ),
     mutant(
@@ -115,7 +119,7 @@ MUTANTS = (
     mutant(
         "quorum not waited for",
         "a round begins when enough devices are online, and nobody is drawn before",
-        Edit(_ROUNDS, "if len(nodes) >= quorum:", "if True:"),
+        Edit(_ROUNDS, "if len(nodes) - unwilling >= quorum:", "if True:"),
         _LIVE + "test_a_round_waits_for_its_quorum_and_spends_nothing_meanwhile",
     ),
     mutant(
@@ -127,7 +131,7 @@ MUTANTS = (
     mutant(
         "public report has clients",
         "how many took part in a private round is not told",
-        Edit("server/plan.py", "return told if self.private else told |", "return told |"),
+        Edit("server/plan.py", 'return told | {"signal": self.signal}', 'told |= {"signal": self.signal}'),
         _LIVE + "test_what_is_public_names_nobody[True]",
     ),
     mutant(
