@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from shared_models.accounting import SampledGaussian, epsilon_of, epsilon_shown
+from shared_models.accounting import SampledGaussian, composed_by, epsilon_of
 from shared_models.accounting import noise_multiplier_for as noise_multiplier_for
 from shared_models.config import Recipe, delta_problem
 from shared_models.errors import CheckpointError, PrivacyError, RecipeError
+from shared_models.shown_epsilon import epsilon_shown
 
 Sampling = Literal["poisson", "fixed"]
 
@@ -100,7 +101,7 @@ class Accountant:
         return (
             f"epsilon {epsilon_shown(self.epsilon(delta))} at delta {delta:g} for a person (all of their recordings), "
             f"by the Gaussian mechanism with noise multiplier {self.noise_multiplier:g} over {self.rounds} "
-            f"rounds, composed by privacy loss distributions, assuming {who}."
+            f"rounds, composed by {composed_by(delta)}, assuming {who}."
         )
 
     def _release(self, rounds: int) -> SampledGaussian:

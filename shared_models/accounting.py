@@ -15,7 +15,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -96,11 +95,9 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
     return float(brentq(excess, 0.0, highest, xtol=1e-12, rtol=1e-12)) * (1 + 1e-9)
 
 
-def epsilon_shown(epsilon: float) -> str:
-    """Epsilon as it is shown to people: to two places, rounded up, since a guarantee must not be overstated."""
-    if not math.isfinite(epsilon):
-        return "∞"
-    return str(Decimal(repr(float(epsilon))).quantize(Decimal("0.01"), rounding=ROUND_CEILING))
+def composed_by(delta: float) -> str:
+    """By what releases are composed at this delta, for whoever checks the figure."""
+    return "Renyi divergences" if delta < _SMALLEST_COMPOSED_DELTA else "privacy loss distributions"
 
 
 def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: float, steps: int) -> float:

@@ -252,13 +252,15 @@ def _adapted(conn: Any, hooks: SuperNodeHooks) -> Any:
         return found
 
     def declined_unseen(message: Message) -> bool:
-        words = hooks.restraint.words() if message.metadata.message_type == "train" else None
+        asked = message.metadata
+        words = hooks.restraint.words(asked.run_id) if asked.message_type == "train" else None
         return words is not None and _answered_at_once(message, words, send, push_object, confirm)
 
     def noted_send(message: Message, tree: ObjectTree, seconds: float) -> Any:
-        sent = send(message, tree, seconds)
-        hooks.restraint.answered((message.error.reason or "it failed") if message.has_error() else None)
-        return sent
+        refusal = (message.error.reason or "it failed") if message.has_error() else None
+        # Before it leaves: a policy that is changed in answer to it was not the one that it was given under.
+        hooks.restraint.answered(message.metadata.run_id, refusal)
+        return send(message, tree, seconds)
 
     def counted_pull(run_id: int, object_id: str) -> bytes:
         try:

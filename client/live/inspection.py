@@ -27,6 +27,7 @@ from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import DeclinedError, PartitionError, RecipeError
 from shared_models.join_code import JoinCode
 from shared_models.partition import Partition
+from shared_models.shown_epsilon import epsilon_shown
 from shared_models.shown_text import name_problem, shown
 from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
@@ -163,16 +164,16 @@ def _privacy(offer: Offer, policy: Policy) -> Iterator[str]:
         )
         return
     cost = _cost(offer, privacy.delta)
-    said = (
-        "an epsilon that cannot be told" if cost is None else f"epsilon {cost:.3g} at delta {privacy.delta:g}"
-    )
+    said = "an epsilon that cannot be told"
+    if cost is not None:
+        said = f"epsilon {epsilon_shown(cost)} at delta {privacy.delta:g}"
     yield (
         f"Privacy: mode {privacy.mode}, {said} for a person over all {offer.recipe.federation.rounds} rounds, if the "
         f"server draws and adds noise as it says; clipping norm {privacy.clipping_norm:g}, noise multiplier "
         f"{_noise(offer)}. Your budget at delta {policy.delta:g}: {policy.epsilon_per_run:g} for a run."
     )
     if offer.epsilon is not None:
-        yield f"Spent so far by the server's account: epsilon {offer.epsilon:.3g}."
+        yield f"Spent so far by the server's account: epsilon {epsilon_shown(offer.epsilon)}."
 
 
 def _noise(offer: Offer) -> str:

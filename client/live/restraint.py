@@ -3,7 +3,8 @@
 A question carries the whole weights: some twelve megabytes for the packaged model, which a device that declines, or
 whose disk is full, would fetch each time only to give the same answer. After a few refusals in a row it therefore
 answers from the question's envelope alone, in its last words, for a pause that doubles up to a ceiling; then it looks
-at one whole question again. A changed policy ends the pause, and so does a restart of the device.
+at one whole question again. A changed policy ends the pause, and so does another run (a server that was mended begins
+one) or a restart of the device.
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ class Restraint:
     """The owner's policy, whose change makes every earlier refusal void."""
     clock: Callable[[], float] = time.monotonic
     in_a_row: int = 0
+    _run: int | None = None
     _words: str = ""
     _until: float = 0.0
     _read_at: float = field(default=0.0)
 
-    def answered(self, refusal: str | None) -> None:
-        """A question was answered: with an update, or with these words."""
+    def answered(self, run: int, refusal: str | None) -> None:
+        """A question of Flower's ``run`` was answered: with an update, or with these words."""
+        if run != self._run:
+            self._run, self.in_a_row = run, 0
         if refusal is None or _TO_BE_ASKED_AGAIN in refusal:
             self.in_a_row = 0
             return
@@ -45,9 +49,9 @@ class Restraint:
         if beyond >= 0:
             self._until = self.clock() + min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(beyond, 32))
 
-    def words(self) -> str | None:
-        """What to answer without looking; None if the question should be fetched."""
-        if self.in_a_row < IN_FULL or self.clock() >= self._until:
+    def words(self, run: int) -> str | None:
+        """What to answer a question of ``run`` without looking; None if it should be fetched."""
+        if run != self._run or self.in_a_row < IN_FULL or self.clock() >= self._until:
             return None
         if _changed_at(self.policy) != self._read_at:
             self.in_a_row = 0

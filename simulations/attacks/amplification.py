@@ -75,12 +75,12 @@ def _cases() -> list[tuple[str, Policy, _Put]]:
 
 
 def _in_the_recipe_alone(device: LiedTo, recipe: Recipe, weights: Tensor, number: int) -> Tensor | str:
-    lying = recipe.override({"privacy.population": BILLION})
+    lying = recipe.override({"privacy.population": BILLION, "privacy.delta": 1e-10})
     return device.ask(lying, weights, number, "lie", population=50)
 
 
 def _throughout(device: LiedTo, recipe: Recipe, weights: Tensor, number: int) -> Tensor | str:
-    lying = recipe.override({"privacy.population": BILLION})
+    lying = recipe.override({"privacy.population": BILLION, "privacy.delta": 1e-10})
     return device.ask(lying, weights, number, "lie", population=BILLION)
 
 

@@ -186,7 +186,7 @@ def _guarantee(privacy: dict[str, Any] | None) -> str:
 
 def _history(privacy: dict[str, Any] | None, ledger: dict[str, Any]) -> str:
     """What the owner's ledger holds; only where nothing unprotected stands in it does it speak of everything."""
-    from shared_models.accounting import epsilon_shown
+    from shared_models.shown_epsilon import epsilon_shown
 
     unprotected, cost = (
         ledger["unprotected_releases"],

@@ -134,7 +134,7 @@ def rounds_progress(title: str, rounds: int, *, quiet: bool = False) -> Iterator
 
 def figures_of(metrics: Mapping[str, Any]) -> str:
     """The few numbers beside a bar: ``loss 0.812  validation 0.901  ε 3.20``; what is missing is left out."""
-    from shared_models.accounting import epsilon_shown
+    from shared_models.shown_epsilon import epsilon_shown
 
     shown = (("loss", "train_loss", ".3f"), ("validation", "validation_loss", ".3f"))
     parts = []

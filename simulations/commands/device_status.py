@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shared_models.accounting import epsilon_shown
 from shared_models.config import UNPROTECTED
+from shared_models.shown_epsilon import epsilon_shown
 from shared_models.shown_text import shown
 from simulations.commands import console
 

@@ -120,7 +120,8 @@ def _notes(chosen: Plan) -> list[str]:
 def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
     from rich.table import Table
 
-    from shared_models.accounting import epsilon_shown
+    from shared_models.accounting import composed_by
+    from shared_models.shown_epsilon import epsilon_shown
 
     screen = output()
     figures: dict[str, Any] = {
@@ -129,7 +130,8 @@ def _show(chosen: Plan, larger: list[Plan], plot: Path | None) -> None:
         "sampling probability": f"{chosen.sampling_probability:.4g}",
         "rounds": f"{chosen.rounds:,}",
         "noise multiplier": f"{chosen.noise_multiplier:g}",
-        "epsilon": f"{epsilon_shown(chosen.epsilon)} at delta {chosen.delta:g}, for a person, over all rounds (PLD)",
+        "epsilon": f"{epsilon_shown(chosen.epsilon)} at delta {chosen.delta:g}, for a person, over all rounds",
+        "composed by": composed_by(chosen.delta),
         "clipping norm": f"{chosen.clipping_norm:g}",
         "noise on the mean": f"{chosen.noise_per_coordinate:.3g} a coordinate",
         "signal to noise": f"{chosen.signal_to_noise:.3g} over {chosen.coordinates:,} coordinates",

@@ -161,7 +161,7 @@ def status(home: HomeOption = None, as_json: console.JsonOption = False) -> None
 def rounds(home: HomeOption = None, as_json: console.JsonOption = False) -> None:
     """List the finished rounds."""
     from server.live.journal import read_rounds
-    from shared_models.accounting import epsilon_shown
+    from shared_models.shown_epsilon import epsilon_shown
     from simulations.commands.serve_reasons import cell, grouped_of
 
     where = _existing(home)
@@ -382,8 +382,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _status_line(standing: Any) -> str:
-    from shared_models.accounting import epsilon_shown
     from shared_models.config import UNPROTECTED
+    from shared_models.shown_epsilon import epsilon_shown
 
     parts = [f"round {standing.round} of {standing.rounds}", standing.state]
     if standing.state == "training":

@@ -16,9 +16,10 @@ from server.cohort_floor import check_cohort, devices_needed, sampling_rate
 from server.plan import FederationPlan
 from server.privacy_plan import LEAST_SIGNAL, Plan, plan_with_noise
 from server.rounds import central_mechanism
-from shared_models.accounting import epsilon_of, epsilon_shown
+from shared_models.accounting import epsilon_of
 from shared_models.config import UNPROTECTED, Recipe
 from shared_models.errors import DeclinedError, PrivacyError, ServiceError
+from shared_models.shown_epsilon import epsilon_shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from shared_models.accounting import epsilon_shown
 from shared_models.config import UNPROTECTED
+from shared_models.shown_epsilon import epsilon_shown
 from simulations.reports.charts import Interval
 
 DASH = "–"

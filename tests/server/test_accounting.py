@@ -15,9 +15,10 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from server.accounting import Accountant, accountant_for, epsilon, noise_multiplier_for
-from shared_models.accounting import SampledGaussian, epsilon_of, epsilon_shown
+from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError, PrivacyError, RecipeError
+from shared_models.shown_epsilon import epsilon_shown
 
 # Noise multiplier, sampling probability, rounds, delta.
 SETTINGS = [
@@ -225,3 +226,5 @@ def test_a_very_small_delta_is_reached_and_honestly(cohort: int, population: flo
     upper = RdpAccountant().compose(event, 100).get_epsilon(1e-15)
     assert epsilon_of(releases, 1e-11) <= epsilon_of(releases, 1e-15) <= upper * (1 + 1e-9) < 2
     assert noise_multiplier_for(1.0, 1e-15, 1e-4, 100) < 2.0
+    accountant = Accountant(noise, cohort=cohort, population=population)
+    assert "composed by Renyi divergences" in accountant.describe(1e-15)

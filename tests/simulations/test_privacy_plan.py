@@ -11,8 +11,8 @@ from dp_accounting.pld import PLDAccountant
 from typer.testing import CliRunner
 
 from server.privacy_plan import larger_cohorts, make_plan, plan_with_noise
-from shared_models.accounting import epsilon_shown
 from shared_models.errors import PrivacyError
+from shared_models.shown_epsilon import epsilon_shown
 from simulations.commands.privacy import app
 
 ARGUMENTS = [

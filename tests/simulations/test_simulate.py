@@ -12,8 +12,8 @@ import torch
 from tiny_federation import features_of_tests, read_table, small_corpus, tiny_recipe
 
 from server.checkpoints import latest_checkpoint
-from shared_models.accounting import epsilon_shown
 from shared_models.config import Recipe
+from shared_models.shown_epsilon import epsilon_shown
 from simulations.run_folder import RunFolder
 from simulations.simulate import simulate
 

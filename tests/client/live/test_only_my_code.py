@@ -92,6 +92,8 @@ def test_a_device_runs_only_its_own_code_and_only_what_its_policy_allows(
                 ({"federation.algorithm": "full"}, "policy allowed_shared"),
                 ({"federation.rounds": 10000}, "policy epsilon_per_run"),
             ):
+                # Else the device would decline in its last words, without looking.
+                (home / "policy.toml").touch()
                 said = refused(link.reply(link.ask(node, question(recipe.override(changes)))))
                 assert said.startswith("DeclinedError: policy "), said
                 assert word in said
@@ -103,6 +105,7 @@ def test_a_device_runs_only_its_own_code_and_only_what_its_policy_allows(
             assert "StaleCopyError" in refused(
                 link.reply(link.ask(node, question(recipe, 4, seen=3), group="4"))
             )
+            (home / "policy.toml").touch()
             bytes_of(link.reply(link.ask(node, question(recipe))))
 
             # A task of another kind would be left lying, and the SuperNode wait for it for ever.

@@ -16,6 +16,7 @@ from small_superlink import superlink
 
 from client.live.restraint import FIRST_SECONDS, IN_FULL, MOST_SECONDS, Restraint
 
+RUN = 7
 DECLINED = "DeclinedError: policy modes: the recipe asks for privacy mode 'none', this device allows central"
 
 
@@ -33,9 +34,9 @@ def test_in_a_simulated_day_few_questions_are_fetched_whole(tmp_path: Path) -> N
     restraint = Restraint(tmp_path / "policy.toml", clock)
     fetched: list[float] = []
     while clock.now < 86_400:
-        if restraint.words() is None:
+        if restraint.words(RUN) is None:
             fetched.append(clock.now)
-            restraint.answered(DECLINED)
+            restraint.answered(RUN, DECLINED)
         clock.now += 5.0
     assert sum(at < 60 for at in fetched) <= IN_FULL + 1
     assert len(fetched) < 110
@@ -50,18 +51,20 @@ def test_what_ends_restraint(tmp_path: Path) -> None:
     os.utime(policy, (1, 1))
     restraint = Restraint(policy, clock)
     for _ in range(IN_FULL):
-        assert restraint.words() is None
-        restraint.answered(DECLINED)
-    assert restraint.words() == DECLINED
+        assert restraint.words(RUN) is None
+        restraint.answered(RUN, DECLINED)
+    assert restraint.words(RUN) == DECLINED
     os.utime(policy, (2, 2))
-    assert restraint.words() is None
+    assert restraint.words(RUN) is None
     for _ in range(IN_FULL):
-        restraint.answered(DECLINED)
-    restraint.answered(None)
-    assert restraint.words() is None
+        restraint.answered(RUN, DECLINED)
+    assert restraint.words(RUN + 1) is None, "what was wrong with a run says nothing of the next"
+    assert restraint.words(RUN) == DECLINED
+    restraint.answered(RUN, None)
+    assert restraint.words(RUN) is None
     for _ in range(2 * IN_FULL):
-        restraint.answered("LacksAnchorError: send the first weights")
-    assert restraint.words() is None
+        restraint.answered(RUN, "LacksAnchorError: send the first weights")
+    assert restraint.words(RUN) is None
 
 
 @pytest.mark.slow
