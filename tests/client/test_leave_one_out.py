@@ -205,5 +205,6 @@ def test_on_real_speech_at_the_shipped_clipping_norm(speech_path: Path) -> None:
     found = leave_one_out(base().model, base().recipe, speakers)
     assert found.worst(SHIPPED) <= 1 + 1e-5
     assert found.true_epsilon(SHIPPED) <= 8.0 * (1 + 1e-3)
-    assert found.worst(COUPLED) > 1.3
-    assert found.true_epsilon(COUPLED) > 10
+    # Six speakers show up to 1.71 and an epsilon of 16.7; these two already more than the noise is made for.
+    assert found.worst(COUPLED) > 1.05
+    assert found.true_epsilon(COUPLED) > 8.5
