@@ -124,7 +124,7 @@ MUTANTS = (
     mutant(
         "epsilon rounded to the nearest",
         "an epsilon is shown rounded up",
-        Edit("shared_models/accounting.py", "rounding=ROUND_CEILING", 'rounding="ROUND_HALF_EVEN"'),
+        Edit("shared_models/shown_epsilon.py", "rounding=ROUND_CEILING", 'rounding="ROUND_HALF_EVEN"'),
         "server/test_accounting.py::test_epsilon_is_shown_rounded_up",
     ),
     mutant(
