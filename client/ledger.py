@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.errors import BudgetError, FedVoiceError, PrivacyError, StaleCopyError, StorageError
 from shared_models.private_files import private_file
+from shared_models.shown_epsilon import epsilon_shown
 
 Unit = Literal["utterance", "person"]
 
@@ -190,9 +191,9 @@ class Ledger:
         earlier = _protected(_entries(database, self.path), spend.unit)
         if (total := self._cost([*earlier, release])) > self.epsilon:
             raise BudgetError(
-                f"{spend.purpose} would bring this device to epsilon {total:.3g} a {spend.unit} where its "
+                f"{spend.purpose} would bring this device to epsilon {epsilon_shown(total)} a {spend.unit} where its "
                 f"budget is {self.epsilon:g} at delta {self.delta:g} (spent so far: "
-                f"{self._cost(earlier):.3g}): use more noise or fewer steps, or raise the budget"
+                f"{epsilon_shown(self._cost(earlier))}): use more noise or fewer steps, or raise the budget"
             )
 
     @contextlib.contextmanager

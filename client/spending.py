@@ -21,6 +21,7 @@ from client.policy import Policy
 from shared_models.accounting import SampledGaussian, epsilon_of, gaussian_epsilon, noise_multiplier_for
 from shared_models.config import Recipe
 from shared_models.errors import DeclinedError, PrivacyError
+from shared_models.shown_epsilon import epsilon_shown
 
 MECHANISM = "central Gaussian"
 PLAN = "all rounds of the run"
@@ -140,8 +141,8 @@ def _refuse_costly_run(
         releases.append(SampledGaussian(claim.noise_multiplier, claim.sampling_probability, unplanned))
     if (cost := epsilon_of(releases, policy.delta)) > policy.epsilon_per_run:
         raise DeclinedError(
-            f"policy epsilon_per_run: the recipe's {claim.rounds} rounds come to epsilon {cost:.3g} at delta "
-            f"{policy.delta:g}, this device allows {policy.epsilon_per_run:g}"
+            f"policy epsilon_per_run: the recipe's {claim.rounds} rounds come to epsilon {epsilon_shown(cost)} at "
+            f"delta {policy.delta:g}, this device allows {policy.epsilon_per_run:g}"
         )
 
 

@@ -86,8 +86,8 @@ def verdict(offer: Offer, policy: Policy) -> str | None:
     cost = epsilon_of([claim.whole_run], policy.delta)
     if cost > policy.epsilon_per_run:
         return (
-            f"policy epsilon_per_run: the recipe's {claim.rounds} rounds come to epsilon {cost:.3g} at delta "
-            f"{policy.delta:g}, this device allows {policy.epsilon_per_run:g}"
+            f"policy epsilon_per_run: the recipe's {claim.rounds} rounds come to epsilon {epsilon_shown(cost)} at "
+            f"delta {policy.delta:g}, this device allows {policy.epsilon_per_run:g}"
         )
     return policy.refusal_of_noise(claim.noise_multiplier) or policy.refusal_of_cohort(
         recipe, offer.population

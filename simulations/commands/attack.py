@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared_models.shown_epsilon import epsilon_shown
 from simulations.commands.attack_leave_one_out import leave_one_out
 from simulations.commands.console import JsonOption, output, print_json
 
@@ -61,8 +62,8 @@ def free_releases(
     )
     rows = [
         (
-            row.protection, str(row.paid), str(row.asked), str(row.answered), f"{row.epsilon:.3g}",
-            f"{row.epsilon_by_old_keys:.3g}", f"{row.epsilon_of_answers:.3g}",
+            row.protection, str(row.paid), str(row.asked), str(row.answered), epsilon_shown(row.epsilon),
+            epsilon_shown(row.epsilon_by_old_keys), epsilon_shown(row.epsilon_of_answers),
         )
         for row in found
     ]  # fmt: skip
@@ -106,8 +107,8 @@ def amplification(
             row.case,
             str(row.asked),
             str(row.answered),
-            f"{row.epsilon:.3g}",
-            f"{row.epsilon_without_sampling:.4g}",
+            epsilon_shown(row.epsilon),
+            epsilon_shown(row.epsilon_without_sampling),
         )
         for row in found
     ]

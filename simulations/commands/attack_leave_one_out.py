@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared_models.shown_epsilon import epsilon_shown
 from simulations.commands import console
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _show(outcome: LeaveOneOut) -> None:
         above = sum(value > 1 + 1e-5 for value in moved)
         table.add_row(
             way, str(len(moved)), str(above), f"{min(moved):.4f}", f"{max(moved):.4f}",
-            f"{outcome.true_epsilon(way):.3g}",
+            epsilon_shown(outcome.true_epsilon(way)),
         )  # fmt: skip
     console.output().print(table)
     console.output().print(

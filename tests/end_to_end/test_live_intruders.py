@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -36,7 +36,8 @@ class Hostile(FakeDevice):
     """Enrolled with a code like anybody else; ``way`` says how it answers."""
 
     way: Answer
-    first: Message | None = None
+    attempts: ClassVar[dict[Any, Any]] = {}
+    """The attempt that each round was first asked in."""
 
     def answer(self, client: Any, message: Message, vector: torch.Tensor | None = None) -> None:
         if vector is None:
@@ -65,14 +66,12 @@ def _norm(device: Hostile, client: Any, message: Message) -> None:
 
 
 def _replay(device: Hostile, client: Any, message: Message) -> None:
-    # Its first answer is as bad as any; ever after it answers as if the round were still the first.
-    if device.first is None:
-        device.first = message
-        _nan(device, client, message)
-        return
-    old = dict(device.first.content.config_records["header"])
-    for name in ("round", "attempt"):
-        message.content.config_records["header"][name] = old[name]
+    # Whatever is asked, it answers as if the round were still the one before.
+    header = message.content.config_records["header"]
+    asked = dict(header)
+    header["round"] = int(str(asked["round"])) - 1
+    header["attempt"] = device.attempts.get(header["round"], asked["attempt"])
+    device.attempts[asked["round"]] = asked["attempt"]
     device.answer(client, message, torch.zeros(_size(message)))
 
 
@@ -135,7 +134,8 @@ def test_hostile_devices_are_dropped_by_name_and_change_no_bit(tmp_path: Path) -
         ("3", ("norm",)),
     ):
         assert all(any(word in dropped[names] for word in wrong) for dropped in told), told
-    assert "round 1 where this side has 2" in told[1]["4"]
+    for number, dropped in enumerate(told, start=1):
+        assert f"round {number - 1} where this side has {number}" in dropped["4"], told
     assert [line["clients"] for line in live.rounds()] == [1, 1]
     # The honest device among them is the whole of the federation.
     simulated = simulate_the_same(tmp_path / "simulation", plan.recipe, plan.prepared)
