@@ -17,6 +17,7 @@ from live_home import make_home
 from nasty_names import NASTY, OBEYED
 from tiny_federation import tiny_recipe
 
+from server.drops import Drop
 from server.live.enrolment import _name
 from server.live.home import ServerHome
 from server.live.journal import Standing
@@ -124,8 +125,11 @@ def test_a_federations_name_is_checked_when_its_home_is_made(tmp_path: Path) -> 
 
 
 @given(st.text(max_size=40))
-def test_a_label_of_the_metrics_is_one_line_whatever_it_holds(reason: str) -> None:
-    text = prometheus(figures(Standing(dropped={reason: 3}), [], {}, Traffic(), {}))
-    line = next(line for line in text.split("\n") if line.startswith("fedvoice_updates_dropped_total"))
-    assert re.fullmatch(r'fedvoice_updates_dropped_total\{reason="([^"\\\n]|\\["\\n])*"\} 3', line)
-    assert OBEYED.search(line) is None
+def test_a_label_of_the_metrics_is_one_line_whatever_it_holds(kind: str) -> None:
+    """Refusals have the gate's own words as labels; why an update was left out is one of a closed set."""
+    text = prometheus(figures(Standing(dropped={kind: 3}), [], {}, Traffic(), {kind: 3}, 1))
+    assert OBEYED.search(text.replace("\n", "")) is None
+    lines = [line for line in text.split("\n") if line.startswith("fedvoice_updates_dropped_total")]
+    assert {line.split('"')[1] for line in lines} == {str(drop) for drop in Drop}
+    refused = next(line for line in text.split("\n") if line.startswith("fedvoice_refusals_total"))
+    assert re.fullmatch(r'fedvoice_refusals_total\{\w+="([^"\\\n]|\\["\\n])*"\} 3', refused)
