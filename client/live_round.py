@@ -20,6 +20,7 @@ from typing import Any
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from client.answers import Answers, RunRecord
+from client.claimed_coin import suspicion
 from client.device import Device
 from client.ledger import Ledger
 from client.ledger_anchor import LedgerAnchor
@@ -29,7 +30,6 @@ from client.pinned_recipe import refusal_of_change
 from client.policy import Policy, load_policy
 from client.question import Question
 from client.reference_weights import reference_for
-from client.sampling_test import suspicion
 from client.spending import Claim, claim_of, reserve_round, rounds_known
 from client.weights_check import Reach, noise_after, norms_of, refusal_of_weights
 from shared_models import wire

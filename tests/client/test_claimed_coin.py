@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from client.sampling_test import LEVEL, suspicion, tail, threshold, unnoticed
+from client.claimed_coin import LEVEL, suspicion, tail, threshold, unnoticed
 
 
 @pytest.mark.parametrize("rate", [5e-8, 1e-3, 0.1, 0.5, 0.97])
