@@ -99,14 +99,14 @@ def _rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "privacy",
             f"{UNPROTECTED}: updates were sent without noise, and no epsilon bounds what they tell",
         )
-    if "epsilon" in status:
+    if status.get("epsilon") is not None:
         left = status.get("epsilon_left")
         budget = f", {left:.3g} left" if isinstance(left, int | float) else ""
         yield (
             "privacy spent",
             f"epsilon {epsilon_shown(status['epsilon'])} at delta {status.get('delta', 0):g}{budget}",
         )
-        if "epsilon_without_sampling" in status:
+        if status.get("epsilon_without_sampling") is not None:
             yield (
                 "if the server's coins are not believed",
                 f"epsilon {epsilon_shown(status['epsilon_without_sampling'])}: every answer at its full cost, which is "
@@ -126,7 +126,7 @@ def _line(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"round {status['last_round']}: {_size(status.get('update_bytes', 0))} of update sent"
     if status.get("protection") == UNPROTECTED:
         yield UNPROTECTED
-    if "epsilon" in status:
+    if status.get("epsilon") is not None:
         beside = status.get("epsilon_without_sampling")
         yield f"epsilon {epsilon_shown(status['epsilon'])}" + (
             "" if beside is None else f" ({epsilon_shown(beside)} without sampling)"

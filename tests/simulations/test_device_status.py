@@ -16,7 +16,8 @@ from client.live.status import merged
 from client.live.worker import Worker
 from client.policy import Policy, as_toml
 from client.spending import claim_of, reserve_round, spent_without_sampling
-from shared_models.config import Recipe
+from shared_models.config import UNPROTECTED, Recipe
+from shared_models.shown_epsilon import epsilon_shown
 from simulations.commands import device_status
 
 CHANGES = {
@@ -51,12 +52,11 @@ def shown(status: dict[str, Any]) -> str:
 
 def test_both_figures_stand_beside_each_other(status: dict[str, Any]) -> None:
     text = shown(status)
-    assert f"epsilon {status['epsilon']:.3g} at delta 1e-05" in text
-    assert f"epsilon {status['epsilon_without_sampling']:.3g}: every answer at its full cost" in text
+    by_the_coins, without = (epsilon_shown(status[key]) for key in ("epsilon", "epsilon_without_sampling"))
+    assert f"epsilon {by_the_coins} at delta 1e-05" in text
+    assert f"epsilon {without}: every answer at its full cost" in text
     line = "  ".join(device_status._line(status))
-    assert (
-        f"epsilon {status['epsilon']:.3g} ({status['epsilon_without_sampling']:.3g} without sampling)" in line
-    )
+    assert f"epsilon {by_the_coins} ({without} without sampling)" in line
 
 
 def test_a_run_that_is_no_longer_answered_is_shown_with_the_reason(status: dict[str, Any]) -> None:
@@ -74,3 +74,11 @@ def test_programs_read_both(
     told = json.loads(capsys.readouterr().out)
     assert told["epsilon_without_sampling"] == status["epsilon_without_sampling"]
     assert told["stopped"] == REASON
+
+
+def test_what_was_sent_without_noise_has_no_epsilon() -> None:
+    nothing = dict.fromkeys(("epsilon", "epsilon_left", "epsilon_without_sampling", "delta"))
+    bare = merged({"state": "running"}, {}, {**nothing, "protection": UNPROTECTED})
+    assert "unprotected: updates were sent without noise" in shown(bare)
+    assert "epsilon 0" not in shown(bare)
+    assert UNPROTECTED in "  ".join(device_status._line(bare))
