@@ -51,12 +51,17 @@ def rehearsal_changes(devices: int, rounds: int | None, corpus: str | None = Non
 
 
 def resolved_changes(recipe: Recipe, prepared: Prepared) -> list[str]:
-    """What the corpus decided and a server without one cannot know, as further ``--set``."""
+    """What the corpus decided and a server without one cannot know, as further ``--set``.
+
+    The quorum counts devices that are drawn, so that with a partial cohort all are waited for when it is the cohort.
+    """
     found = prepared.recipe
+    quorum = recipe.federation.quorum
     fields = {
         "aligner.learn": (recipe.aligner.learn, found.aligner.learn),
         "aligner.warmup_rounds": (recipe.aligner.warmup_rounds, found.aligner.warmup_rounds),
         "federation.cohort": (recipe.federation.cohort, found.federation.cohort),
+        "federation.quorum": (quorum, min(quorum, found.federation.cohort)),
     }
     return [f"{name}={after}" for name, (before, after) in fields.items() if before != after]
 
