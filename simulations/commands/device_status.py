@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -101,7 +102,8 @@ def _rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     if status.get("epsilon") is not None:
         left = status.get("epsilon_left")
-        budget = f", {left:.3g} left" if isinstance(left, int | float) else ""
+        # Rounded down, as what was spent is rounded up.
+        budget = f", {math.floor(100 * left) / 100:g} left" if isinstance(left, int | float) else ""
         yield (
             "privacy spent",
             f"epsilon {epsilon_shown(status['epsilon'])} at delta {status.get('delta', 0):g}{budget}",

@@ -82,3 +82,7 @@ def test_what_was_sent_without_noise_has_no_epsilon() -> None:
     assert "unprotected: updates were sent without noise" in shown(bare)
     assert "epsilon 0" not in shown(bare)
     assert UNPROTECTED in "  ".join(device_status._line(bare))
+
+
+def test_what_is_left_is_rounded_down(status: dict[str, Any]) -> None:
+    assert "delta 1e-05, 2.99 left" in shown({**status, "epsilon_left": 2.9999})
