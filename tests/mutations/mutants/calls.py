@@ -112,7 +112,7 @@ MUTANTS = (
         "file of a published model unchecked",
         "a published model's files are those that were signed",
         Edit("shared_models/published_model.py", "if listed(content) != manifest.files[name]:", "if False:"),
-        "client/live/test_published_model.py::test_what_a_server_says_wrongly_is_not_used_and_does_not_stay"
+        "client/live/test_get_published_model.py::test_what_a_server_says_wrongly_is_not_used_and_does_not_stay"
         "[flip-not the file]",
     ),
 )
