@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict
 import typer
 from rich.table import Table
 
-from simulations.commands.console import JsonOption, output, print_json, styled
+from shared_models.console import JsonOption, output, print_json, styled
 from simulations.environment import GIBIBYTE, machine_class, package_version
 
 OLDEST_PYTHON = (3, 11)

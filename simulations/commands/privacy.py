@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulations.commands.console import JsonOption, output, print_json, styled
+from shared_models.console import JsonOption, output, print_json, styled
 
 if TYPE_CHECKING:
     from server.privacy_plan import Plan

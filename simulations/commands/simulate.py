@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from simulations.commands import console
+from shared_models import console
 
 
 def simulate(
@@ -46,8 +46,8 @@ def simulate(
         fedvoice simulate --resume runs/default-20261121-140000
     """
     from shared_models.errors import RecipeError
+    from shared_models.recipes import find_recipe
     from simulations.corpora import open_corpus
-    from simulations.recipes import find_recipe
     from simulations.run_folder import RunFolder, default_run_path
 
     if explain:

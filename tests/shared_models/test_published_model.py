@@ -16,9 +16,9 @@ from tiny_federation import tiny_recipe
 sys.path.insert(0, str(Path(__file__).parent.parent / "server" / "live"))
 from published_home import finished_home
 
-from client.base_model import load_base
 from server.live.certificates import ensure_certificates
 from server.live.publishing import publish, sign
+from shared_models.base_model import load_base
 from shared_models.errors import CheckpointError
 from shared_models.published_model import (
     AUTHORITY,
