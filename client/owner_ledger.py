@@ -15,9 +15,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from client.kept_bases import bases_folder
 from client.ledger import Ledger
 from client.ledger_anchor import LedgerAnchor
-from shared_models.base_model import bases_folder
 
 HOMES = Path("~/.fedvoice")
 """Where device homes are by default."""

@@ -66,9 +66,10 @@ def clone(
     from client.before_and_after import compare_voices
     from client.cloning import clone as clone_voice
     from client.enrollment import enroll
+    from client.kept_bases import keep_base
     from client.owner_ledger import open_owner_ledger
     from client.profile import VoiceProfile, save_profile
-    from shared_models.base_model import keep_base, load_base, packaged_base
+    from shared_models.base_model import load_base, packaged_base
     from shared_models.errors import PrivacyError
 
     if epsilon is not None and (zero_shot or steps == 0):

@@ -154,9 +154,9 @@ def _training_step() -> Callable[[], object]:
 
 
 def _sentence_speaker() -> Callable[[], object]:
+    from client.kept_bases import find_base
     from client.profile import load_profile, profile_base
     from client.speaking import speak
-    from shared_models.base_model import find_base
     from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
     from shared_models.vocoders import build_vocoder
 

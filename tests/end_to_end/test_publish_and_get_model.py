@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "server" / "live"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "client" / "live"))
 from live_device import joined, status, until
 from live_home import invited
 from published_home import finished_home

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from published_home import finished_home
 from tiny_federation import tiny_recipe
 
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "server" / "live"))
-from published_home import finished_home
-
+from client.kept_bases import find_base
 from client.live import published_model
 from client.live.home import Membership
 from client.live.keys import DeviceKey
@@ -24,7 +22,6 @@ from server.live.certificates import ensure_certificates
 from server.live.home import ServerHome
 from server.live.published import piece, published
 from server.live.publishing import publish, sign
-from shared_models.base_model import find_base
 from shared_models.errors import CheckpointError, FedVoiceError, ServiceError
 from shared_models.published_model import MODEL_PATH, PIECE_BYTES, WEIGHTS
 
