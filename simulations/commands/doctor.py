@@ -23,6 +23,7 @@ OLDEST_PYTHON = (3, 11)
 NEEDED_DISK_GIB = 2.0
 SHOWN = ("torch", "torchaudio", "flwr", "opacus", "dp-accounting", "numpy", "soundfile", "ray")
 EXTRAS = {
+    "simulations": (("ray", "tensorboard", "matplotlib", "PIL"), "pip install 'fedvoice[simulations]'"),
     "evaluation": (
         ("moonshine_voice", "jiwer", "speechmos", "onnxruntime"),
         "pip install 'fedvoice[evaluation]'",

@@ -48,11 +48,14 @@ def simulate(
     from shared_models.errors import RecipeError
     from shared_models.recipes import find_recipe
     from simulations.corpora import open_corpus
+    from simulations.extra import require
     from simulations.run_folder import RunFolder, default_run_path
 
     if explain:
         _explain(as_json)
         return
+    # Before there is a run folder: what is not installed would end the run after its first minutes.
+    require("a simulation")
     changes = list(override or [])
     if corpus is not None:
         if corpus != "embedded":
