@@ -150,7 +150,7 @@ class Speaker:
 
     @torch.no_grad()
     def unmarked(self, phonemes: Tensor, *, speed: float = 1.0, pitch_shift: float = 0.0) -> Sound:
-        """``phonemes (L,)`` int64 as sound before the mark, for measurements: what leaves goes through :meth:`stream`."""
+        """``phonemes (L,)`` int64 as sound before the mark, for measurements: what leaves is streamed."""
         lengths = torch.tensor([len(phonemes)])
         mel, _ = self.model.synthesize(
             phonemes[None], lengths, self.condition, duration_scale=1.0 / speed, pitch_shift=pitch_shift

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from shared_models.audio.reading import Wave
 from shared_models.errors import WatermarkError
-from shared_models.watermark.spectrum import BINS, Array, levels_of, marked
+from shared_models.watermark.spectrum import BINS, Array, levels_of, mark
 
 HIDDEN = 256
 THRESHOLD = 0.5
@@ -75,20 +75,15 @@ class Watermark:
         self.encoder, self.detector = encoder.eval(), detector.eval()
 
     def mark(self, wave: Wave, rate: int) -> Wave:
-        """``wave (samples,)`` at ``rate`` Hz with the mark in it. Raises :class:`WatermarkError` where the sound that
-        comes of it is not finite.
-        """
-        sound = marked(wave, rate, self._residual)
-        if not bool(torch.isfinite(torch.from_numpy(sound)).all()):
-            raise WatermarkError(
-                "the speech holds NaN or infinite samples and cannot be marked: nothing was spoken"
-            )
-        return sound
+        """``wave (samples,)`` at ``rate`` Hz with the mark in it; see :func:`spectrum.mark`."""
+        return mark(wave, rate, self._residual)
 
     @torch.no_grad()
     def score(self, wave: Wave, rate: int) -> float:
-        """From 0, no mark, to 1, marked, of ``wave (samples,)`` at ``rate`` Hz, at least one sample."""
+        """From 0, no mark, to 1, marked, of ``wave (samples,)`` at ``rate`` Hz, at least one sample; 0 for silence."""
         found = levels_of(wave, rate)
+        if not found.heard.any():
+            return 0.0
         score = self.detector(torch.from_numpy(found.levels)[None], torch.from_numpy(found.heard)[None])
         return float(score.clamp(0.0, 1.0))
 

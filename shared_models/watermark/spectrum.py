@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.signal import resample_poly
 
+from shared_models.errors import WatermarkError
+
 RATE = 32_000
 """Hz, at which the networks were trained."""
 BINS = 128
@@ -53,8 +55,11 @@ def levels_of(wave: Array, rate: int) -> Levels:
     return Levels(spectrum[:BINS].astype(np.complex64), levels[:BINS].astype(np.float32), heard)
 
 
-def marked(wave: Array, rate: int, residual: Residual) -> Array:
-    """``wave (samples,)`` at ``rate`` Hz with the mark that ``residual`` asks for. An empty wave stays empty."""
+def mark(wave: Array, rate: int, residual: Residual) -> Array:
+    """``wave (samples,)`` at ``rate`` Hz with the mark that ``residual`` asks for. An empty wave stays empty.
+
+    Raises :class:`WatermarkError` where what comes of it is not finite.
+    """
     if len(wave) == 0:
         return wave
     found = levels_of(wave, rate)
@@ -62,7 +67,12 @@ def marked(wave: Array, rate: int, residual: Residual) -> Array:
     difference = resampled(_overlap_add(found.spectrum * (gain - 1)), RATE, rate)
     # Rounding up on the way to one rate and down on the way back may differ by a sample.
     difference = np.pad(difference, (0, max(0, len(wave) - len(difference))))[: len(wave)]
-    return np.asarray(wave + difference, dtype=np.float32)
+    sound = np.asarray(wave + difference, dtype=np.float32)
+    if not np.isfinite(sound).all():
+        raise WatermarkError(
+            "the speech holds NaN or infinite samples and cannot be marked: nothing was spoken"
+        )
+    return sound
 
 
 def resampled(wave: Array, rate: int, new_rate: int) -> Array:
@@ -86,8 +96,8 @@ def _overlap_add(spectrum: NDArray[np.complex64]) -> Array:
         rows = slice(part, part + (len(frames) - 1) * apart + 1, apart)
         total[rows] += frames[:, part * step : (part + 1) * step]
         weight[rows] += square[part]
-    wave = total.reshape(-1) / np.maximum(weight.reshape(-1), 1e-6)
-    return wave[_N_FFT // 2 : len(wave) - _N_FFT // 2]
+    wave = total.reshape(-1) / np.maximum(weight.reshape(-1), np.float32(1e-6))
+    return np.asarray(wave[_N_FFT // 2 : len(wave) - _N_FFT // 2], dtype=np.float32)
 
 
 def _window() -> Array:

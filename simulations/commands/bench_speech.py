@@ -12,7 +12,8 @@ from shared_models.console import JsonOption, output, print_json, stages
 from simulations.environment import describe_environment
 
 if TYPE_CHECKING:
-    from simulations.benchmarks.speaking import Speaker, SpeakingBench
+    from client.speaker import Speaker
+    from simulations.benchmarks.speaking import SpeakingBench
     from simulations.benchmarks.vocoders import VocoderBench
     from simulations.evaluation.bootstrap import Estimate
     from simulations.evaluation.intelligibility import Understanding

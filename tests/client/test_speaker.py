@@ -1,4 +1,4 @@
-"""The door from a voice to sound: it can be heard as it is made, all that leaves is marked, and nothing leaves without."""
+"""The door from a voice to sound: it is heard as it is made, and nothing leaves it without the mark."""
 
 from __future__ import annotations
 
