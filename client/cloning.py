@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from client.learning.phases import take_phase
 from client.ledger import Ledger
 from client.private_adaptation import private_steps
-from client.training import VoicePartition, personal_steps
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
 from shared_models.errors import CorpusError
 from shared_models.features import Features
@@ -116,10 +118,7 @@ def adapt(
     heard = recipe.override({"speaker.reference_dropout": 0.0})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "cloning dropout"))
-        personal_steps(
-            model, support, heard, generator(recipe.seed, "cloning"),
-            steps=recipe.cloning.steps, lr=recipe.cloning.lr, on_step=on_step,
-        )  # fmt: skip
+        take_phase(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
     return condition_on(model, support)
 
 

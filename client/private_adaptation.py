@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from client.ledger import Ledger, Spend
 from client.personal_privacy import PersonalDP, dp_sgd_steps, noise_multiplier_for_personal
 from client.personal_terms import PersonalTerms
-from client.training import VoicePartition
 from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
+from shared_models.optimization import adam
 
 MECHANISM = "DP-SGD (Poisson-subsampled Gaussian)"
 
@@ -59,7 +60,7 @@ def private_steps(
     for parameter in model.model.parameters():
         parameter.requires_grad_(False)
     voices.requires_grad_(True)
-    optimizer = torch.optim.Adam(voices.parameters(), lr=lr, betas=(0.9, 0.99))
+    optimizer = adam(voices.parameters(), lr, fused=False)
 
     def reserve(cost: SampledGaussian) -> None:
         book.reserve(

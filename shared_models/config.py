@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from shared_models.algorithms import ALGORITHMS, DEFAULT
+from shared_models.algorithms.algorithm import Algorithm, Sends
 from shared_models.compression_config import CompressionConfig as CompressionConfig
 from shared_models.errors import RecipeError
 from shared_models.federation_config import SCHEDULE
@@ -25,6 +27,7 @@ from shared_models.recipe_section import Section
 from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 UNPROTECTED = "unprotected"
+NOTHING_SENT = "nothing sent"
 
 
 class CorpusConfig(Section):
@@ -262,13 +265,33 @@ class Recipe(Section):
         return self
 
     @property
+    def algorithm(self) -> Algorithm:
+        """What ``federation.algorithm`` names."""
+        return ALGORITHMS[self.federation.algorithm]
+
+    def refuse_without_updates(self) -> None:
+        """Raise :class:`RecipeError` if nothing is sent under the algorithm, so that there is nothing to federate."""
+        if self.algorithm.federates:
+            return
+        others = ", ".join(name for name, kind in ALGORITHMS.items() if kind.federates)
+        raise RecipeError(
+            f"federation.algorithm '{self.federation.algorithm}' sends no updates to a server: choose among {others}"
+        )
+
+    def keeping_voices(self) -> Recipe:
+        """The recipe with which the personal set stays on the device: this one, unless its algorithm sends that."""
+        if not self.algorithm.shares_everything:
+            return self
+        return self.override({"federation.algorithm": DEFAULT})
+
+    @property
     def protection(self) -> str:
         """What protects the people in what is sent, in a word: the privacy mode, or ``unprotected``.
 
         Without a privacy mode there is no epsilon; it is not 0 but without bound.
         """
-        if self.federation.algorithm == "local":
-            return "nothing sent"
+        if self.algorithm.sends is Sends.NOTHING:
+            return NOTHING_SENT
         return UNPROTECTED if self.privacy.mode == "none" else self.privacy.mode
 
     def same_run_as(self, other: Recipe) -> bool:

@@ -16,7 +16,7 @@ from shared_models.acoustic.sequences import take_window, window_starts
 from shared_models.config import AlignerConfig, SpeakerConfig
 from shared_models.errors import RecipeError
 from shared_models.features import Batch
-from shared_models.partition import Owner
+from shared_models.partition import Owner, PartitionedModel
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.speakers.mel_style import MelStyleEncoder
 from shared_models.speakers.voices import Voices
@@ -153,3 +153,7 @@ class VoiceModel(nn.Module):
             pitch_shift=pitch_shift,
             energy_scale=energy_scale,
         )
+
+
+VoicePartition = PartitionedModel[VoiceModel]
+"""A voice model, partitioned."""

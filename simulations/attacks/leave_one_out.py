@@ -21,8 +21,8 @@ from torch import Tensor
 from client.cloning import adapt_privately, forget_voice
 from client.ledger import Ledger
 from client.personal_privacy import PrivateOptimizer, make_private
-from client.training import VoicePartition
 from shared_models.accounting import SampledGaussian, epsilon_of, noise_multiplier_for
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
 from shared_models.config import CorpusConfig, Recipe
 from shared_models.errors import AudioError, CorpusError

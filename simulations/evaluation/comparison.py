@@ -20,8 +20,8 @@ import torch
 
 from client.app import CachedFeatures
 from client.base_model import load_base
-from client.training import VoicePartition
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.file_names import file_name_of
 from shared_models.files import write_atomically

@@ -24,8 +24,8 @@ from client.cloning import adapt_privately
 from client.device import Device
 from client.ledger import Ledger
 from client.personal_terms import PersonalTerms
-from client.training import VoicePartition
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
 from shared_models.config import CorpusConfig, Recipe
 from shared_models.features import Features
