@@ -12,9 +12,9 @@ from torch import Tensor
 
 from shared_models.acoustic.aligner import AlignmentOutput
 from shared_models.acoustic.fastspeech2 import AcousticOutput
-from shared_models.acoustic.sequences import masked_mean
 from shared_models.config import AlignerConfig
 from shared_models.features import Batch
+from shared_models.layers.sequences import masked_mean
 
 DEFAULT_WEIGHTS = AlignerConfig.model_validate({})
 

@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from shared_models.acoustic.aligner import AlignmentOutput
 from shared_models.acoustic.dimensions import Dimensions
 from shared_models.acoustic.length_regulator import phoneme_means, regulate
-from shared_models.acoustic.normalisation import (
+from shared_models.acoustic.postnet import PostNet
+from shared_models.acoustic.variance_adaptor import VarianceAdaptor, Variances, predicted_frames
+from shared_models.audio.normalisation import (
     ENERGY_SPREAD,
     SEMITONE,
     normalise_energy,
     normalise_pitch,
     restore_mel,
 )
-from shared_models.acoustic.positions import SinusoidalPositions
-from shared_models.acoustic.postnet import PostNet
-from shared_models.acoustic.sequences import take_window, valid_steps, window_starts
-from shared_models.acoustic.transformer import FFTBlock, Style, apply_norm, norm_layer, zero_padding
-from shared_models.acoustic.variance_adaptor import VarianceAdaptor, Variances, predicted_frames
 from shared_models.features import Batch
+from shared_models.layers.positions import SinusoidalPositions
+from shared_models.layers.sequences import take_window, valid_steps, window_starts
+from shared_models.layers.transformer import FFTBlock, Style, apply_norm, norm_layer, zero_padding
 from shared_models.partition import Owner
 from shared_models.speakers.condition import SpeakerCondition
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
-from shared_models.acoustic.normalisation import SEMITONE, restore_mel
-from shared_models.acoustic.sequences import valid_steps
-from shared_models.acoustic.transformer import Style, apply_norm, zero_padding
+from shared_models.audio.normalisation import SEMITONE, restore_mel
+from shared_models.layers.sequences import valid_steps
+from shared_models.layers.transformer import Style, apply_norm, zero_padding
 from shared_models.partition import Owner
 
 INPUTS = (

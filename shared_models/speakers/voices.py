@@ -26,6 +26,12 @@ class Voices(nn.Module):
         self.cln_shift = _table(voices, sites * hidden) if sites else None
         self.prosody = _table(voices, prosody)
 
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Begin as the average voice: every row 0."""
+        for table in self.parameters():
+            table.zero_()
+
     def forward(self, rows: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor]:
         """Rows ``(B,)`` to embedding ``(B, E)``, scale and shift offsets ``(B, S, H)``, prosody ``(B, P)``.
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
-from shared_models.acoustic.sequences import valid_steps, window_starts
 from shared_models.acoustic.variance_adaptor import Variances, predicted_frames
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.depth import kept_blocks, kept_sites
 from shared_models.features import Batch
+from shared_models.layers.sequences import valid_steps, window_starts
 from shared_models.partition import weights_hash
 from shared_models.speakers.condition import SpeakerCondition, serving_vectors
 
