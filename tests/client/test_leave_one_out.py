@@ -19,7 +19,6 @@ from tiny_federation import features_of_tests
 from torch import Tensor
 
 from client import app
-from client.base_model import BaseModel, packaged_base
 from client.cloning import adapt_privately
 from client.device import Device
 from client.ledger import Ledger
@@ -27,6 +26,7 @@ from client.personal_terms import PersonalTerms
 from client.training import VoicePartition
 from shared_models.acoustic import build_model
 from shared_models.audio.cache import FeatureCache
+from shared_models.base_model import BaseModel, packaged_base
 from shared_models.config import CorpusConfig, Recipe
 from shared_models.features import Features
 from shared_models.partition import PartitionedModel

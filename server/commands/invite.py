@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.commands import console
+from shared_models import console
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

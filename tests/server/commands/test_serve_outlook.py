@@ -10,18 +10,21 @@ import pytest
 from typer.testing import CliRunner
 
 from client.policy import Policy
+from client.verdict import verdict_by_default
 from server.app import plan_for
+from server.commands.serve_outlook import Outlook, outlook, refuse_unless_forced
 from server.live.setup import settled
 from server.rosters import NobodyYet
 from shared_models.errors import PrivacyError, RecipeError, ServiceError
+from shared_models.recipes import find_recipe, recipe_names
 from simulations.cli import app
-from simulations.commands.serve_outlook import Outlook, outlook, refuse_unless_forced
-from simulations.recipes import find_recipe, recipe_names
 
 
 def seen(name: str, population: int, *changes: str) -> Outlook:
     recipe = settled(find_recipe(name, list(changes)), population)
-    return outlook(replace(plan_for(recipe, Path("nowhere"), "run", population), roster=NobodyYet()))
+    return outlook(
+        replace(plan_for(recipe, Path("nowhere"), "run", population), roster=NobodyYet()), verdict_by_default
+    )
 
 
 def test_the_recipe_live_is_taken_by_every_default_device_and_by_serve() -> None:

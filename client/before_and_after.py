@@ -50,7 +50,7 @@ def _errors(model: VoicePartition, features: Features, voice: SpeakerCondition) 
 
 
 def _similarity(model: VoicePartition, recordings: Sequence[Features], voice: SpeakerCondition) -> float:
-    from simulations.evaluation.similarity import centroid, load_d_vector, similarity
+    from shared_models.audio.similarity import centroid, load_d_vector, similarity
 
     vocoder, verifier = build_vocoder(default_vocoder()), load_d_vector()
     target = centroid([verifier.embed(vocoder(f.mel).numpy(), SAMPLE_RATE) for f in recordings])

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from client.commands import device_status
+from shared_models import console
 from shared_models.shown_text import fit_name, shown
-from simulations.commands import console, device_status
 
 
 def join(
@@ -100,7 +101,7 @@ def join(
 def _look_or_fetch(
     code: str | None, home: Path, policy: Path | None, output: Path | None, inspect: bool, as_json: bool
 ) -> None:
-    from simulations.commands import join_model
+    from client.commands import join_model
 
     if not inspect:
         join_model.get_model(home, output, as_json)
@@ -113,6 +114,7 @@ def _look_or_fetch(
 def _enrol(
     code: str, voice: Path | None, home: Path, name: str | None, policy: Path | None, yes: bool
 ) -> None:
+    from client.commands.join_model import look_at
     from client.device import Device
     from client.live.disclosure import what_is_sent
     from client.live.enrolment import enrol, refuse_name
@@ -123,7 +125,6 @@ def _enrol(
     from client.policy import load_policy
     from shared_models.errors import CorpusError, RecipeError
     from shared_models.join_code import JoinCode
-    from simulations.commands.join_model import look_at
 
     parsed = JoinCode.parse(code)
     if policy is not None and not policy.is_file():
@@ -166,8 +167,8 @@ def _install_policy(chosen: Path | None, home: Path) -> None:
 
 
 def _run(home: Path, as_json: bool, stay: bool) -> None:
+    from client.commands.join_model import say_finished
     from client.live.supervisor import supervise
-    from simulations.commands.join_model import say_finished
 
     stop = threading.Event()
     with _signals(stop.set), device_status.live(as_json) as draw:

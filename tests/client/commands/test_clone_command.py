@@ -13,12 +13,12 @@ from safetensors import safe_open
 from tiny_federation import small_corpus, tiny_model, tiny_recipe
 from typer.testing import CliRunner
 
-from client.base_model import BaseModel, write_base
+from client import before_and_after
 from client.owner_ledger import open_owner_ledger, owner_ledger_path
+from shared_models.base_model import BaseModel, write_base
 from shared_models.errors import BudgetError, PrivacyError, StaleCopyError
 from shared_models.partition import weights_hash
 from simulations import cli
-from simulations.evaluation import before_and_after
 
 SAID_OF_ALL = "composed over all cloning and joining"
 

@@ -10,12 +10,12 @@ import pytest
 from live_home import make_home
 from tiny_federation import tiny_recipe
 
+from server.commands.serve_reasons import grouped_of, lines
 from server.live import supervisor
 from server.live.home import ServerHome
 from server.live.journal import Journal
 from server.live.registry import Registry
 from simulations.cli import run
-from simulations.commands.serve_reasons import grouped_of, lines
 
 SAID = "DeclinedError: policy modes: the recipe asks for privacy mode 'none', this device allows central"
 EVIL = "FedVoiceError: [/] [link=http://evil]x[/link] \x1b]0;owned\x07"

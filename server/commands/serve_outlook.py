@@ -6,19 +6,16 @@ those who take part. What can be known beforehand is said beforehand, by the rul
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from client.policy import Policy
-from client.spending import claim_of
 from server.accounting import accountant_for
 from server.cohort_floor import check_cohort, devices_needed, sampling_rate
 from server.plan import FederationPlan
 from server.privacy_plan import LEAST_SIGNAL, Plan, plan_with_noise
 from server.rounds import central_mechanism
-from shared_models.accounting import epsilon_of
 from shared_models.config import UNPROTECTED, Recipe
-from shared_models.errors import DeclinedError, PrivacyError, ServiceError
+from shared_models.errors import PrivacyError, ServiceError
 from shared_models.shown_epsilon import epsilon_shown
 
 
@@ -85,8 +82,11 @@ _MEANING = {
 }
 
 
-def outlook(plan: FederationPlan) -> Outlook:
-    """What is known of a live ``plan``. Raises :class:`RecipeError` and :class:`PrivacyError` for what cannot be."""
+def outlook(plan: FederationPlan, declined: Callable[[Recipe, int], str | None]) -> Outlook:
+    """What is known of a live ``plan``; ``declined`` says why a device with the default policy declines a recipe.
+
+    Raises :class:`RecipeError` and :class:`PrivacyError` for a plan that cannot be carried out.
+    """
     recipe = plan.recipe
     check_cohort(plan)
     if plan.private and recipe.privacy.noise_cohort:
@@ -101,7 +101,7 @@ def outlook(plan: FederationPlan) -> Outlook:
         needed=devices_needed(plan),
         rounds=recipe.federation.rounds,
         privacy=_privacy(plan),
-        declined=_declined(recipe, plan.clients),
+        declined=declined(recipe, plan.clients) or "",
     )
 
 
@@ -128,24 +128,3 @@ def _privacy(plan: FederationPlan) -> Plan | None:
         coordinates=plan.partition.size,
         sampling=plan.recipe.federation.sampling,
     )
-
-
-def _declined(recipe: Recipe, population: int) -> str:
-    policy = Policy()
-    if reason := policy.refusal(recipe):
-        return reason
-    try:
-        claim = claim_of(recipe, population)
-    except DeclinedError as error:
-        return str(error)
-    reason = policy.refusal_of_cohort(recipe, population) or policy.refusal_of_noise(claim.noise_multiplier)
-    if reason:
-        return reason
-    cost = epsilon_of([claim.whole_run], policy.delta)
-    allowed = min(policy.epsilon_per_run, policy.total_epsilon)
-    if cost > allowed:
-        return (
-            f"policy epsilon_per_run: the recipe's {claim.rounds} rounds come to epsilon {epsilon_shown(cost)} at "
-            f"delta {policy.delta:g}, this device allows {allowed:g}"
-        )
-    return ""

@@ -17,8 +17,8 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from simulations.commands import console
-from simulations.commands.literal_console import LiteralConsole
+from shared_models import console
+from shared_models.literal_console import LiteralConsole
 
 COMMANDS = Path(console.__file__).parent
 _texts = st.one_of(

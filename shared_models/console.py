@@ -1,7 +1,7 @@
 """What the command line shows: progress on stderr, figures on stdout, errors as one line.
 
 Nothing else in FedVoice draws, and nothing that is drawn is read as markup
-(:mod:`simulations.commands.literal_console`): style is given as a :class:`rich.text.Text`, by :func:`styled`.
+(:mod:`shared_models.literal_console`): style is given as a :class:`rich.text.Text`, by :func:`styled`.
 Long loops take a callback ``(done, total)``; this turns it into a bar. Under ``--json``, or where stderr is no
 terminal, there are no bars.
 """
@@ -22,9 +22,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from shared_models.errors import RecipeError
+from shared_models.literal_console import LiteralConsole
+from shared_models.plain_json import finite
 from shared_models.shown_text import shown
-from simulations.commands.literal_console import LiteralConsole
-from simulations.run_folder import finite
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")]
 ProgressCallback = Callable[[int, int], None]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from shared_models import console
 from shared_models.shown_text import shown
-from simulations.commands import console
 
 
 def leave(

@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from shared_models import console
 from shared_models.shown_text import shown
-from simulations.commands import console
 
 
 def look_at(code: str, home: Path, policy: Path | None) -> tuple[Any, Any]:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from shared_models import console
 from shared_models.file_names import file_name_of
-from simulations.commands import console
 
 
 def clone(
@@ -63,13 +63,14 @@ def clone(
 
         fedvoice clone my-recordings/ --epsilon 4 --budget 12
     """
-    from client.base_model import keep_base, load_base, packaged_base
+    from client.before_and_after import compare_voices
     from client.cloning import clone as clone_voice
     from client.enrollment import enroll
+    from client.kept_bases import keep_base
     from client.owner_ledger import open_owner_ledger
     from client.profile import VoiceProfile, save_profile
+    from shared_models.base_model import load_base, packaged_base
     from shared_models.errors import PrivacyError
-    from simulations.evaluation.before_and_after import compare_voices
 
     if epsilon is not None and (zero_shot or steps == 0):
         raise PrivacyError(

@@ -1,21 +1,19 @@
-"""The base model that a device clones with and speaks with: published shared weights, and their recipe."""
+"""The base model that a device clones with and speaks with: a federation's shared weights, and their recipe."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from client.training import VoicePartition
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
 from shared_models.partition import Partition, PartitionedModel, weights_hash
 from shared_models.pretrained import ACOUSTIC
-from shared_models.private_files import shut_home
 from shared_models.published_model import WEIGHTS, is_published, verify_folder, weights_file
 from shared_models.tensor_file import read_tensors
 
@@ -24,7 +22,7 @@ from shared_models.tensor_file import read_tensors
 class BaseModel:
     """A model with a federation's shared weights in it and a fresh personal set."""
 
-    model: VoicePartition
+    model: PartitionedModel[VoiceModel]
     recipe: Recipe
     hash: str
 
@@ -80,40 +78,10 @@ def packaged_base() -> BaseModel:
     return load_base(ACOUSTIC)
 
 
-def bases_folder() -> Path:
-    """Where this user's bases are kept by hash: ``$FEDVOICE_BASES``, or the user's data folder."""
-    chosen = os.environ.get("FEDVOICE_BASES")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "fedvoice" / "bases"
-
-
-def keep_base(base: BaseModel) -> Path:
-    """Keep the base under its hash, so that voices cloned on it still speak when its run is gone."""
-    path = bases_folder() / f"{base.hash}.safetensors"
-    shut_home(path.parent)
-    if not path.exists():
-        write_base(path, base)
-    return path
-
-
 def write_base(path: Path, base: BaseModel) -> None:
     """Write the base to ``path``, as :func:`load_base` reads it. Raises StorageError."""
     recipe, schema = base.recipe.model_dump_json(), base.model.partition.schema
     write_atomically(path, weights_file(base.model.shared_vector(), recipe, schema))
-
-
-def find_base(digest: str) -> BaseModel:
-    """The kept base with that hash; raises :class:`CheckpointError` if there is none."""
-    path = bases_folder() / f"{digest}.safetensors"
-    if not path.exists():
-        if ACOUSTIC.is_file() and (packaged := packaged_base()).hash == digest:
-            return packaged
-        raise CheckpointError(
-            f"this voice was cloned on base {digest[:12]}, which is not in {bases_folder()}: name the run that it was "
-            "cloned on with --base"
-        )
-    return load_base(path)
 
 
 def _newest(run: Path, arm: str | None) -> Path:

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from client.answers import Answers
+from client.commands import device_status
 from client.ledger import Ledger
 from client.live.status import merged
 from client.live.worker import Worker
@@ -18,7 +19,6 @@ from client.policy import Policy, as_toml
 from client.spending import claim_of, reserve_round, spent_without_sampling
 from shared_models.config import UNPROTECTED, Recipe
 from shared_models.shown_epsilon import epsilon_shown
-from simulations.commands import device_status
 
 CHANGES = {
     "privacy.mode": "central", "privacy.noise_multiplier": 1.0, "federation.sampling": "poisson",

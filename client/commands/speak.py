@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from shared_models import console
 from shared_models.pretrained import DEFAULT_VOICE
-from simulations.commands import console
 
 
 def speak(
@@ -72,8 +72,9 @@ def speak(
 
 def _voice(voice: str, base: Path | None, arm: str | None) -> tuple[Any, Any]:
     """The base model, and the condition of the voice that is to speak with it."""
-    from client.base_model import find_base, load_base
+    from client.kept_bases import find_base
     from client.profile import load_profile, profile_base
+    from shared_models.base_model import load_base
     from shared_models.pretrained import packaged_voice
 
     # A bare word is a packaged voice's name, unless a file is called so.

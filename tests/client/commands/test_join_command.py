@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_federation import small_corpus
-
-sys.path.insert(0, str(Path(__file__).parent))
 from live_device import joined
 from small_superlink import SmallSuperLink, superlink
+from tiny_federation import small_corpus
 
 from client.device import Device
 from client.live.enrolment import enrol

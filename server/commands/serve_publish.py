@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from simulations.commands import console
+from server.commands.other_rooms import rooms_of
+from shared_models import console
 
 
 def publish(
+    context: typer.Context,
     number: Annotated[
         int | None, typer.Option("--round", min=1, help="A finished round; the last one by default.")
     ] = None,
@@ -48,7 +50,8 @@ def publish(
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise CheckpointError(f"{output} exists already: choose a folder that does not")
     results = _results(figures)
-    published = publish_model(where, number, None if results is None else figures_of(results), _base(results))
+    table = None if results is None else rooms_of(context).figures(results)
+    published = publish_model(where, number, table, _base(results))
     if output is not None:
         _copy(published.folder, output)
     described = published.described
@@ -66,27 +69,6 @@ def publish(
         console.print_json(told)
         return
     _show(told)
-
-
-def figures_of(results: dict[str, Any]) -> str:
-    """An evaluation's figures as a Markdown table. Raises :class:`CheckpointError` if they are none."""
-    from shared_models.errors import CheckpointError
-    from simulations.reports.figures import grouped_rows
-
-    try:
-        rows = [
-            f"| {metric.label}{f' ({metric.unit})' if metric.unit else ''} | {row.label} | {row.cells[0].text} "
-            f"| {row.cells[0].interval} |"
-            for metric, group in grouped_rows(results)
-            for row in group
-        ]
-        speakers = int(results["unseen_speakers"])
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        raise CheckpointError(
-            "the figures are not those of fedvoice evaluate: name its results.json"
-        ) from None
-    head = "| measured | | mean | 95% |\n| --- | --- | --- | --- |\n"
-    return f"Measured by `fedvoice evaluate` on {speakers} unseen speakers.\n\n" + head + "\n".join(rows)
 
 
 def _results(path: Path | None) -> dict[str, Any] | None:

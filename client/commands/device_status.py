@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared_models import console
 from shared_models.config import UNPROTECTED
 from shared_models.shown_epsilon import epsilon_shown
 from shared_models.shown_text import shown
-from simulations.commands import console
 
 Draw = Callable[[Mapping[str, Any]], None]
 
