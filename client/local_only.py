@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from client.cloning import condition_on, forget_voice
+from client.cloning import condition_on
 from client.learning.phases import take_phase
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.local import LOCAL
@@ -26,7 +26,7 @@ def train_alone(
     on_step: Callable[[int, int], None] | None = None,
 ) -> SpeakerCondition:
     """Train everything, shared and personal, for ``recipe.cloning.local_steps`` steps; the voice that results."""
-    forget_voice(model)
+    model.reset_personal()
     model.model.train()
     rng = generator(recipe.seed, "local only")
     with torch.random.fork_rng(devices=[]):

@@ -16,13 +16,14 @@ from typing import Any, Literal, TypedDict
 import typer
 from rich.table import Table
 
-from simulations.commands.console import JsonOption, output, print_json, styled
+from shared_models.console import JsonOption, output, print_json, styled
 from simulations.environment import GIBIBYTE, machine_class, package_version
 
 OLDEST_PYTHON = (3, 11)
 NEEDED_DISK_GIB = 2.0
 SHOWN = ("torch", "torchaudio", "flwr", "opacus", "dp-accounting", "numpy", "soundfile", "ray")
 EXTRAS = {
+    "simulations": (("ray", "tensorboard", "matplotlib", "PIL"), "pip install 'fedvoice[simulations]'"),
     "evaluation": (
         ("moonshine_voice", "jiwer", "speechmos", "onnxruntime"),
         "pip install 'fedvoice[evaluation]'",

@@ -18,6 +18,7 @@ from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
 from simulations.engine.worker import load_client_app
+from simulations.extra import require
 
 
 def run_on_flower(
@@ -32,8 +33,10 @@ def run_on_flower(
 ) -> None:
     """Run a federation on Ray: on a new local one with ``workers`` cores, or on the cluster at ``address``.
 
-    Clients register one after another, so the server must wait until all are there before it samples.
+    Clients register one after another, so the server must wait until all are there before it samples. Raises
+    :class:`MissingExtraError` without Ray.
     """
+    require("the engine 'ray'", ("ray",))
     variables = _variables(threads, environment)
     with _quiet(), _set_in_this_process(variables):
         _start_ray(workers, variables, address)
