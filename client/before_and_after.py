@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import torch
 
 from client.cloning import voice_of_nobody
+from client.speaker import Speaker
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.features import Features, collate
@@ -24,9 +25,9 @@ def compare_voices(
     """``mel``, ``pitch`` and, with the verifier installed, ``similarity``, each ``_before`` and ``_after``.
 
     ``mel`` and ``pitch`` only where alignments are known, from the recordings or by the model's aligner. They
-    are the errors of the voice under teacher forcing; similarities are those of the same texts spoken freely,
-    through the vocoder, to the recordings through the vocoder. The recordings are what was cloned from: a
-    figure for the owner, and not a test on unseen sentences.
+    are the errors of the voice under teacher forcing; similarities are those of the same texts spoken freely, as a
+    person hears them but before the mark, to the recordings through the vocoder. The recordings are what was cloned
+    from: a figure for the owner, and not a test on unseen sentences.
     """
     model.model.eval()
     voices = {"before": voice_of_nobody(model), "after": clone}
@@ -54,9 +55,6 @@ def _similarity(model: VoicePartition, recordings: Sequence[Features], voice: Sp
 
     vocoder, verifier = build_vocoder(default_vocoder()), load_d_vector()
     target = centroid([verifier.embed(vocoder(f.mel).numpy(), SAMPLE_RATE) for f in recordings])
-    scores = []
-    for features in recordings:
-        lengths = torch.tensor([len(features.phonemes)])
-        mel, _ = model.model.synthesize(features.phonemes[None], lengths, voice)
-        scores.append(similarity(verifier.embed(vocoder(mel[0]).numpy(), SAMPLE_RATE), target))
-    return sum(scores) / len(scores)
+    speaker = Speaker(model.model, voice, vocoder)
+    spoken = [verifier.embed(speaker.unmarked(f.phonemes).wave, SAMPLE_RATE) for f in recordings]
+    return sum(similarity(embedding, target) for embedding in spoken) / len(spoken)

@@ -92,3 +92,7 @@ class DeclinedError(FedVoiceError):
 
 class StaleCopyError(FedVoiceError):
     """A device's or server's files that are older than what was already released from it, as from a backup."""
+
+
+class WatermarkError(FedVoiceError):
+    """Speech that cannot be marked as synthetic. Nothing is spoken without the mark."""

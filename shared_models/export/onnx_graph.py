@@ -20,6 +20,8 @@ from shared_models.export.acoustic_graph import INPUTS, OUTPUTS, AcousticGraph
 from shared_models.export.onnx_voice import LOG_MAGNITUDE, WAVE
 from shared_models.export.vocoder_graph import phase_iterations, vocoder_graph
 from shared_models.files import write_atomically
+from shared_models.watermark.perth import Encoder
+from shared_models.watermark.spectrum import BINS
 
 OPSET = 18
 EXTRA = "needs the 'export' extra: pip install 'fedvoice[export]'"
@@ -60,6 +62,14 @@ def export_vocoder(generator: nn.Module, path: Path) -> None:
     axes = {"mel": {0: "batch", 1: "frames"}, output: {0: "batch", 1: steps}}
     example = (torch.zeros(3, 7, N_MELS),)
     _export(vocoder_graph(generator), example, ("mel",), (output,), axes, path)
+
+
+def export_watermark(encoder: Encoder, path: Path) -> None:
+    """Write ``levels (1, bins, frames)`` to ``residual``, of the same shape, as a graph; raises as
+    :func:`export_acoustic` does.
+    """
+    axes = {"levels": {2: "frames"}, "residual": {2: "frames"}}
+    _export(encoder, (torch.zeros(1, BINS, 7),), ("levels",), ("residual",), axes, path)
 
 
 def _export(

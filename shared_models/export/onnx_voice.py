@@ -1,7 +1,9 @@
 """An exported voice model at work: NumPy, SciPy and ONNX Runtime, without torch.
 
-A folder holds ``voice.json`` (what the graphs are), ``acoustic.onnx``, ``vocoder.onnx`` and
+A folder holds ``voice.json`` (what the graphs are), ``acoustic.onnx``, ``vocoder.onnx``, ``watermark.onnx`` and
 ``speaker.safetensors``, the voice that speaks by default. Voice profiles of the same base fit as well.
+
+What is spoken carries the same mark as all speech of FedVoice. A folder without the mark's graph is refused.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from safetensors import SafetensorError, safe_open
 from shared_models.audio.postfilter import sharpen
 from shared_models.errors import CheckpointError, MissingExtraError, TextError
 from shared_models.export.phase_search import find_wave
+from shared_models.watermark.spectrum import mark
 
 FORMAT = "fedvoice-onnx-1"
 DESCRIPTION, ACOUSTIC, VOCODER, SPEAKER = "voice.json", "acoustic.onnx", "vocoder.onnx", "speaker.safetensors"
+WATERMARK = "watermark.onnx"
 WAVE, LOG_MAGNITUDE = "wave", "log_magnitude"
 """What a vocoder's graph may give: the second wants phases."""
 CONDITION = ("embedding", "cln_scale", "cln_shift", "prosody")
@@ -71,6 +75,7 @@ class OnnxVoice:
         self._ids = {symbol: number for number, symbol in enumerate(self.description.symbols)}
         self._acoustic = _session(folder / ACOUSTIC, threads)
         self._vocoder = _session(folder / VOCODER, threads)
+        self._watermark = _session(folder / WATERMARK, threads)
         gives = self._vocoder.get_outputs()[0].name
         if gives != (LOG_MAGNITUDE if self.description.iterations else WAVE):
             raise CheckpointError(
@@ -97,12 +102,28 @@ class OnnxVoice:
         pitch_shift: float = 0.0,
     ) -> Array:
         """``symbols`` of one sentence as a wave ``(samples,)``; ``pitch_shift`` in semitones, ``speed`` 2 is twice
-        as fast. Raises :class:`TextError` for a symbol that the model does not know, and for none at all.
+        as fast. The mark is in it. Raises :class:`TextError` for a symbol that the model does not know, and for none
+        at all, and :class:`WatermarkError` for sound that cannot be marked.
+        """
+        _, wave = self.unmarked(symbols, speaker=speaker, speed=speed, pitch_shift=pitch_shift)
+        return mark(wave, self.sample_rate, self._residual)
+
+    def unmarked(
+        self,
+        symbols: Sequence[str],
+        *,
+        speaker: Condition | None = None,
+        speed: float = 1.0,
+        pitch_shift: float = 0.0,
+    ) -> tuple[Array, Array]:
+        """The mel ``(T, 80)`` that the vocoder is given and the wave ``(T * hop,)`` before the mark, for measurements:
+        what leaves is spoken by :meth:`speak`.
         """
         mel, _ = self.mel(
             self.encode(symbols)[None], speaker=speaker, duration_scale=1 / speed, pitch_shift=pitch_shift
         )
-        return np.asarray(self.vocode(sharpen(mel[0])[None])[0])
+        sharp = sharpen(mel[0])
+        return sharp, np.asarray(self.vocode(sharp[None])[0])
 
     def encode(self, symbols: Sequence[str]) -> NDArray[np.int64]:
         """Ids ``(L,)`` of phonemes; raises :class:`TextError` for an unknown one."""
@@ -140,8 +161,11 @@ class OnnxVoice:
         )
         return found[0], found[1]
 
+    def _residual(self, levels: Array) -> Array:
+        return np.asarray(self._watermark.run(None, {"levels": levels[None]})[0][0])
+
     def vocode(self, mel: Array) -> Array:
-        """Wave ``(B, T * hop)`` of natural-log mel ``(B, T, 80)``."""
+        """Wave ``(B, T * hop)`` of natural-log mel ``(B, T, 80)``, before the mark."""
         found = np.asarray(self._vocoder.run(None, {"mel": mel})[0])
         if not self.description.iterations:
             return found

@@ -154,17 +154,10 @@ def _training_step() -> Callable[[], object]:
 
 
 def _sentence_speaker() -> Callable[[], object]:
-    from client.kept_bases import find_base
-    from client.profile import load_profile, profile_base
-    from client.speaking import speak
-    from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
-    from shared_models.vocoders import build_vocoder
+    from client.speaker import Speaker
 
-    voice = packaged_voice(DEFAULT_VOICE)
-    base = find_base(profile_base(voice))
-    condition = load_profile(voice, base=base.hash).condition
-    vocoder = build_vocoder(default_vocoder())
-    return lambda: speak(base.model.model, vocoder, condition, TEXT)
+    speaker = Speaker.packaged()
+    return lambda: speaker.say(TEXT)
 
 
 if __name__ == "__main__":

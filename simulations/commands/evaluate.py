@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -40,12 +39,7 @@ def evaluate(
 
     folder = RunFolder.open(run)
     chosen = choose_arm(folder, arm)
-    with contextlib.ExitStack() as bars:
-
-        def stage(title: str) -> console.ProgressCallback:
-            bars.close()
-            return bars.enter_context(console.steps_progress(title, quiet=as_json))
-
+    with console.stages(quiet=as_json) as stage:
         results = evaluate_arm(
             folder, chosen, corpus=corpus, queries=queries, speakers=speakers, cache=cache, stage=stage
         )

@@ -18,18 +18,23 @@ from safetensors.torch import save_file
 pytest.importorskip("onnxruntime", reason="SKIPPED FOR LACK OF THE EXTRA: pip install 'fedvoice[export]'")
 pytest.importorskip("onnxscript", reason="SKIPPED FOR LACK OF THE EXTRA: pip install 'fedvoice[export]'")
 
+from embedded_speech import embedded_recordings
 from exported_voice import BASE, disturbed, exported, small_model, speakers
 
+from shared_models.audio.postfilter import sharpen
+from shared_models.audio.reading import read_audio
 from shared_models.errors import CheckpointError, RecipeError, TextError
 from shared_models.export.onnx_graph import export_vocoder
-from shared_models.export.onnx_voice import ACOUSTIC, CONDITION, VOCODER, OnnxVoice
+from shared_models.export.onnx_voice import ACOUSTIC, CONDITION, VOCODER, WATERMARK, OnnxVoice
 from shared_models.export.vocoder_graph import inverse_real_dft, overlap_add, vocoder_graph
-from shared_models.export.voice_folder import write_voice
+from shared_models.export.voice_folder import quantize_voice, write_voice
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.text.symbols import SYMBOL_IDS, VOCABULARY_SIZE
 from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions
 from shared_models.vocoders.hifigan import HiFiGan, HiFiGanDimensions
 from shared_models.vocoders.inverse_stft import inverse_stft
+from shared_models.watermark.perth import THRESHOLD, load_watermark
+from shared_models.watermark.spectrum import mark
 
 pytestmark = pytest.mark.slow  # the exporter takes its time, once a session
 
@@ -162,6 +167,26 @@ def test_speaks_symbols_faster_and_slower(voice: OnnxVoice) -> None:
     assert np.isfinite(wave).all()
 
 
+def test_what_is_spoken_is_marked_as_speech_of_the_networks_themselves_is(voice: OnnxVoice) -> None:
+    symbols = ["sil", "h", "ɛ", "l", "ˈoʊ", "sil"]
+    mel, wave = voice.unmarked(symbols)
+    plain, _ = voice.mel(voice.encode(symbols)[None])
+    np.testing.assert_array_equal(mel, sharpen(plain[0]))
+    np.testing.assert_array_equal(wave, voice.vocode(mel[None])[0])
+    marked = load_watermark().mark(wave, voice.sample_rate)
+    np.testing.assert_allclose(voice.speak(symbols), marked, atol=1e-3 * float(np.abs(wave).max()))
+    assert np.abs(marked - wave).max() > 0.01 * np.abs(wave).max()
+
+
+def test_the_exported_mark_is_found_by_the_detector(voice: OnnxVoice, tmp_path: Path) -> None:
+    recording, rate = read_audio(embedded_recordings(1)[0])
+    watermark = load_watermark()
+    assert watermark.score(recording, rate) < THRESHOLD
+    quantize_voice(exported()[0], tmp_path)
+    for each in (voice, OnnxVoice(tmp_path)):
+        assert watermark.score(mark(recording, rate, each._residual), rate) > THRESHOLD
+
+
 def test_runs_without_torch() -> None:
     code = (
         "import sys; from pathlib import Path; from shared_models.export.onnx_voice import OnnxVoice; "
@@ -174,7 +199,7 @@ def test_runs_without_torch() -> None:
 
 
 def test_files_name_no_machine_and_carry_no_sources() -> None:
-    for name in (ACOUSTIC, VOCODER):
+    for name in (ACOUSTIC, VOCODER, WATERMARK):
         content = (exported()[0] / name).read_bytes()
         assert all(word not in content for word in (b'.py"', b".py:", b"site-packages", str(HERE).encode()))
 
@@ -199,7 +224,9 @@ def test_what_cannot_be_said_is_refused(voice: OnnxVoice, symbols: list[str], na
         voice.speak(symbols)
 
 
-@pytest.mark.parametrize("name", ["voice.json", "acoustic.onnx", "vocoder.onnx", "speaker.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["voice.json", "acoustic.onnx", "vocoder.onnx", "watermark.onnx", "speaker.safetensors"]
+)
 @pytest.mark.parametrize("fault", ["missing", "torn", "empty"])
 def test_a_damaged_folder_is_named(tmp_path: Path, name: str, fault: str) -> None:
     folder = shutil.copytree(exported()[0], tmp_path / "voice")
