@@ -15,9 +15,10 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
 import torch
+from pydantic import AfterValidator
 from torch import Tensor
 
 from shared_models.errors import AcceleratorError
@@ -25,6 +26,7 @@ from shared_models.errors import AcceleratorError
 Precision = Literal["float32", "bfloat16"]
 CPU = torch.device("cpu")
 _ASKED = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_NAMES = "a device is auto, cpu, mps, cuda, or cuda:0, cuda:1 and so on"
 # cuBLAS repeats its sums only with a workspace of its own, and reads this before its first product.
 _CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -53,8 +55,13 @@ class Accelerator:
         """Whether work runs on the processor."""
         return self.device.type == "cpu"
 
+    @property
+    def name(self) -> str:
+        """What the device is, in words."""
+        return _name(self.device)
+
     def __str__(self) -> str:
-        return f"{_name(self.device)}, {self.precision}"
+        return f"{self.name}, {self.precision}"
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Within, products are computed in :attr:`precision`."""
@@ -63,11 +70,14 @@ class Accelerator:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
-def check_device_name(asked: str) -> str:
-    """``asked``, if it names a device, whether or not this machine has it. Raises :class:`AcceleratorError`."""
+def _named(asked: str) -> str:
     if _ASKED.fullmatch(asked) is None:
-        raise AcceleratorError(f"device takes auto, cpu, cuda, cuda:0, cuda:1, ... or mps, and not '{asked}'")
+        raise ValueError(_NAMES)
     return asked
+
+
+Device = Annotated[str, AfterValidator(_named)]
+"""The name of a device in a recipe or policy, whether or not this machine has it."""
 
 
 def devices_here() -> list[torch.device]:
@@ -116,8 +126,10 @@ def limit_memory(device: torch.device, share: float) -> None:
 
 
 def _device(asked: str) -> torch.device:
+    if _ASKED.fullmatch(asked) is None:
+        raise AcceleratorError(f"{_NAMES}, and not '{asked}'")
     here = devices_here()
-    if check_device_name(asked) == "auto":
+    if asked == "auto":
         return here[0]
     wanted = torch.device("cuda", 0) if asked == "cuda" else torch.device(asked)
     if wanted not in here:

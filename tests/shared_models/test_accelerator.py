@@ -8,13 +8,13 @@ import torch
 from shared_models import accelerator
 from shared_models.accelerator import (
     Accelerator,
-    check_device_name,
     devices_here,
     is_padded,
     limit_memory,
     seeded,
 )
-from shared_models.errors import AcceleratorError
+from shared_models.config import parse_recipe
+from shared_models.errors import AcceleratorError, RecipeError
 
 GPU = torch.device("cuda", 0)
 
@@ -44,8 +44,10 @@ def test_what_is_not_there_is_one_sentence_with_what_is(asked: str) -> None:
 
 @pytest.mark.parametrize("asked", ["gpu", "cuda:", "cuda:x", "cpu:0", "", "CPU", "cuda:1\n"])
 def test_a_name_of_no_device_is_refused(asked: str) -> None:
-    with pytest.raises(AcceleratorError, match="device takes auto, cpu"):
-        check_device_name(asked)
+    with pytest.raises(AcceleratorError, match="a device is auto, cpu"):
+        Accelerator.resolve(asked)
+    with pytest.raises(RecipeError, match=r"engine.device.*a device is auto, cpu"):
+        parse_recipe({"engine": {"device": asked}}, where="test")
 
 
 def test_a_precision_that_is_none_is_refused() -> None:
