@@ -271,13 +271,10 @@ def _model(key: str, recipe: Recipe) -> PartitionedModel[Any]:
 
 
 def _put_personal(model: VoicePartition, state: dict[str, torch.Tensor] | None) -> None:
-    if state is not None:
+    if state is None:
+        model.reset_personal()
+    else:
         model.load_personal_state(state)
-        return
-    with torch.no_grad():
-        # A fresh voice: every offset zero, which is the voice of nobody.
-        for parameter in model.personal_parameters():
-            parameter.zero_()
 
 
 def _device(context: Context) -> tuple[Device, bool]:

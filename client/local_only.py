@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from client.cloning import condition_on, forget_voice
+from client.cloning import condition_on
 from client.training import VoicePartition, draw_batch, training_loss
 from shared_models.config import Recipe
 from shared_models.features import Features
@@ -25,7 +25,7 @@ def train_alone(
     on_step: Callable[[int, int], None] | None = None,
 ) -> SpeakerCondition:
     """Train everything, shared and personal, for ``recipe.cloning.local_steps`` steps; the voice that results."""
-    forget_voice(model)
+    model.reset_personal()
     model.model.train()
     shared, personal = model.shared_parameters(), model.personal_parameters()
     for parameter in [*shared, *personal]:

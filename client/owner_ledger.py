@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from client.base_model import bases_folder
+from client.kept_bases import bases_folder
 from client.ledger import Ledger
 from client.ledger_anchor import LedgerAnchor
 

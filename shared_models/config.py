@@ -64,6 +64,16 @@ class ModelConfig(Section):
     kernel: int | None = Field(None, ge=1, description="Kernel of the first feed-forward convolution (odd).")
     postnet: bool | None = Field(None, description="A convolutional PostNet after the mel projection.")
     dropout: float = Field(0.1, ge=0, lt=1)
+    source: Literal["none", "harmonics"] = Field(
+        "none",
+        description="'harmonics': the decoder is told pitch, voicing and energy of each frame, and shown the harmonics "
+        "at that pitch; 'none': pitch and energy of each phoneme alone.",
+    )
+    durations: Literal["log", "mean"] = Field(
+        "log",
+        description="What is learnt of durations: 'log' has a squared error of log(d + 1), whose best answer is too "
+        "short on average; 'mean' has the gamma deviance, whose best answer is the mean.",
+    )
 
 
 class SpeakerConfig(Section):
@@ -82,6 +92,13 @@ class SpeakerConfig(Section):
     )
     reference_dropout: float = Field(
         0.1, ge=0, lt=1, description="Share of training references left out, which teaches a voice of nobody."
+    )
+    row_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Centralised training: share of utterances whose speaker's own row is left out, so that the "
+        "reference encoder must carry the voice.",
     )
 
 
@@ -123,8 +140,14 @@ class ClientConfig(Section):
         le=1,
         description="Share of the rounds after which outer_lr falls, linearly to a twentieth.",
     )
+    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises from 0.")
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of a local step.")
     batch_size: int = Field(6, ge=1, description="Utterances a step.")
+    length_buckets: bool = Field(
+        False,
+        description="Centralised training: utterances of a step have about as many phonemes, which wastes less on "
+        "padding.",
+    )
     window_frames: int | None = Field(
         256, ge=32, description="Decode at most so many frames of an utterance a step; null for all."
     )

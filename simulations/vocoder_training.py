@@ -38,12 +38,13 @@ from shared_models.audio.wave_segments import (
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import append_line, write_atomically
+from shared_models.plain_json import finite
 from shared_models.seeds import generator
 from shared_models.tensor_file import read_tensors
 from shared_models.vocoders.adversarial_losses import mel_loss
 from shared_models.vocoders.from_recipe import dimensions_of, generator_of
 from shared_models.vocoders.vocoder_file import save_vocoder
-from simulations.run_folder import RunFolder, finite
+from simulations.run_folder import RunFolder
 from simulations.vocoder_start import begin_with, keep_start
 from simulations.vocoder_waves import VocoderWaves
 

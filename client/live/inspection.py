@@ -20,6 +20,7 @@ from client.live.enrolment import SECONDS, another_version, ask, fetch_certifica
 from client.live.keys import DeviceKey
 from client.policy import Policy
 from client.spending import claim_of
+from client.verdict import verdict as verdict_of
 from shared_models.accounting import epsilon_of
 from shared_models.acoustic import build_model
 from shared_models.bundle import PROTOCOL
@@ -74,24 +75,7 @@ def verdict(offer: Offer, policy: Policy) -> str | None:
             f"policy maximum_numbers: an update has {offer.numbers} coordinates, this device allows "
             f"{policy.maximum_numbers}"
         )
-    recipe = offer.recipe
-    if reason := policy.refusal(recipe):
-        return reason
-    if recipe.privacy.mode != "central":
-        return None
-    try:
-        claim = claim_of(recipe, offer.population)
-    except DeclinedError as error:
-        return str(error)
-    cost = epsilon_of([claim.whole_run], policy.delta)
-    if cost > policy.epsilon_per_run:
-        return (
-            f"policy epsilon_per_run: the recipe's {claim.rounds} rounds come to epsilon {epsilon_shown(cost)} at "
-            f"delta {policy.delta:g}, this device allows {policy.epsilon_per_run:g}"
-        )
-    return policy.refusal_of_noise(claim.noise_multiplier) or policy.refusal_of_cohort(
-        recipe, offer.population
-    )
+    return verdict_of(offer.recipe, offer.population, policy)
 
 
 def sentences(offer: Offer, policy: Policy) -> list[str]:

@@ -22,11 +22,12 @@ from typing import Any
 import httpx
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
-from client.base_model import keep_base, load_base
+from client.kept_bases import keep_base
 from client.live.call_signer import CallSigner
 from client.live.enrolment import clock_problem
 from client.live.home import Membership
 from client.live.keys import DeviceKey
+from shared_models.base_model import load_base
 from shared_models.disk import shortage
 from shared_models.errors import CheckpointError, ServiceError
 from shared_models.files import storage_problems, write_atomically

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared_models.acoustic.length_regulator import phoneme_of_frame
-from shared_models.acoustic.normalisation import normalise_mel
-from shared_models.acoustic.sequences import masked_mean, valid_steps
-from shared_models.acoustic.transformer import zero_padding
+from shared_models.audio.normalisation import normalise_mel
 from shared_models.features import Batch
+from shared_models.layers.sequences import masked_mean, valid_steps
+from shared_models.layers.transformer import zero_padding
 from shared_models.partition import Owner
 
 TEMPERATURE = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from shared_models.acoustic.sequences import take_steps
+from shared_models.layers.sequences import take_steps
 
 
 def phoneme_of_frame(durations: Tensor, frames: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from shared_models.acoustic.aligner import Aligner, AlignmentOutput
-from shared_models.acoustic.conditional_layer_norm import CLNMaps
 from shared_models.acoustic.dimensions import Dimensions
 from shared_models.acoustic.fastspeech2 import AcousticModel, AcousticOutput
-from shared_models.acoustic.sequences import take_window, window_starts
 from shared_models.config import AlignerConfig, SpeakerConfig
 from shared_models.errors import RecipeError
 from shared_models.features import Batch
+from shared_models.layers.conditional_layer_norm import CLNMaps
+from shared_models.layers.sequences import take_window, window_starts
 from shared_models.partition import Owner
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.speakers.mel_style import MelStyleEncoder

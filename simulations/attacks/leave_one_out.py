@@ -18,9 +18,10 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from client.cloning import adapt_privately, forget_voice
+from client.cloning import adapt_privately
 from client.ledger import Ledger
 from client.personal_privacy import PrivateOptimizer, make_private
+from client.private_adaptation import only_personal_trains
 from client.training import VoicePartition
 from shared_models.accounting import SampledGaussian, epsilon_of, noise_multiplier_for
 from shared_models.audio.cache import FeatureCache
@@ -187,14 +188,10 @@ def _all_aligned_anew(model: VoicePartition, utterances: Sequence[Features], rec
 
 
 def _batched_sum(model: VoicePartition, batch: Batch, recipe: Recipe, window: int | None) -> Tensor:
-    forget_voice(model)
-    voices = model.model.voices
-    for parameter in model.model.parameters():
-        parameter.requires_grad_(False)
-    voices.requires_grad_(True)
+    model.reset_personal()
     hooked, private = make_private(
-        voices,
-        torch.optim.SGD(voices.parameters(), lr=1.0),
+        only_personal_trains(model),
+        torch.optim.SGD(model.personal_parameters(), lr=1.0),
         noise_multiplier=1.0,
         clipping_norm=recipe.personal_privacy.clipping_norm,
         expected_batch=1.0,

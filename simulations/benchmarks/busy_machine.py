@@ -132,7 +132,7 @@ def _training_step() -> Callable[[], object]:
     from shared_models.features import Features, collate
     from shared_models.losses import acoustic_loss
     from shared_models.optimization import descend
-    from simulations.recipes import find_recipe
+    from shared_models.recipes import find_recipe
 
     model = build_model(find_recipe("default", []))
     parameters = list(model.parameters())
@@ -154,7 +154,7 @@ def _training_step() -> Callable[[], object]:
 
 
 def _sentence_speaker() -> Callable[[], object]:
-    from client.base_model import find_base
+    from client.kept_bases import find_base
     from client.profile import load_profile, profile_base
     from client.speaking import speak
     from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from client.app import DEVICES_VARIABLE, CachedFeatures
-from client.cloning import forget_voice
 from client.training import Material, VoicePartition, local_round
 from server.app import make_app, plan_for
 from server.mechanisms import sample_cohort
@@ -161,7 +160,7 @@ def time_bare_loop(data: Prepared, threads: int) -> tuple[Timing, Tensor]:
     begun = start = time.perf_counter()
     with torch_threads(threads):
         model: VoicePartition = PartitionedModel(build_model(recipe))
-        forget_voice(model)
+        model.reset_personal()
         fresh = model.personal_state()
         weights = model.shared_vector()
         material = [

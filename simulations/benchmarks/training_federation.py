@@ -13,10 +13,10 @@ from server.app import make_app, plan_for
 from server.rounds import RoundReport
 from shared_models.config import Recipe
 from shared_models.errors import FedVoiceError
+from shared_models.recipes import find_recipe
 from shared_models.utterance import Utterance
 from simulations.benchmarks.idle_federation import Measured
 from simulations.preparation import make_devices, prepare
-from simulations.recipes import find_recipe
 
 
 def training_recipe(name: str, rounds: int) -> Recipe:

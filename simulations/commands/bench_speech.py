@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from simulations.commands.console import JsonOption, ProgressCallback, output, print_json, steps_progress
+from shared_models.console import JsonOption, ProgressCallback, output, print_json, steps_progress
 from simulations.environment import describe_environment
 
 if TYPE_CHECKING:
@@ -115,9 +115,10 @@ def speaking(
 
 
 def _speaker(voice: str | None, base: Path | None, arm: str | None, vocoder: str | None) -> Speaker:
-    from client.base_model import find_base, load_base
     from client.cloning import voice_of_nobody
+    from client.kept_bases import find_base
     from client.profile import load_profile, profile_base
+    from shared_models.base_model import load_base
     from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
     from shared_models.vocoders import build_vocoder
     from simulations.benchmarks.speaking import Speaker

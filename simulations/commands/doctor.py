@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import typer
 from rich.table import Table
 
-from simulations.commands.console import JsonOption, output, print_json, styled
+from shared_models.console import JsonOption, output, print_json, styled
 from simulations.environment import GIBIBYTE, machine_class, package_version
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ WIDTH = 512
 TRIED_SECONDS = 1.0
 SHOWN = ("torch", "torchaudio", "flwr", "opacus", "dp-accounting", "numpy", "soundfile", "ray")
 EXTRAS = {
+    "simulations": (("ray", "tensorboard", "matplotlib", "PIL"), "pip install 'fedvoice[simulations]'"),
     "evaluation": (
         ("moonshine_voice", "jiwer", "speechmos", "onnxruntime"),
         "pip install 'fedvoice[evaluation]'",

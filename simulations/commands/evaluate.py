@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.commands import console
+from shared_models import console
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from simulations.commands import console
+from shared_models import console
 
 if TYPE_CHECKING:
     from simulations.deployment.figures import Figures
@@ -83,7 +83,7 @@ def export(
 
         fedvoice export --base runs/real --output deployed --form all --corpus embedded
     """
-    from client.base_model import load_base, packaged_base
+    from shared_models.base_model import load_base, packaged_base
     from shared_models.config import parse_override
     from shared_models.vocoders import load_vocoder, packaged_vocoder
     from simulations.deployment.forms import FORMS, Plan, Source, deploy

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from simulations.commands import console
+from shared_models import console
 
 
 def rehearse(

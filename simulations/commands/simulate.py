@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from simulations.commands import console
+from shared_models import console
 
 
 def simulate(
@@ -46,13 +46,16 @@ def simulate(
         fedvoice simulate --resume runs/default-20261121-140000
     """
     from shared_models.errors import RecipeError
+    from shared_models.recipes import find_recipe
     from simulations.corpora import open_corpus
-    from simulations.recipes import find_recipe
+    from simulations.extra import require
     from simulations.run_folder import RunFolder, default_run_path
 
     if explain:
         _explain(as_json)
         return
+    # Before there is a run folder: what is not installed would end the run after its first minutes.
+    require("a simulation")
     changes = list(override or [])
     if corpus is not None:
         if corpus != "embedded":

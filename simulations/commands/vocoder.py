@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from shared_models import console
 from shared_models.shown_text import shown
-from simulations.commands import console
 
 app = typer.Typer(no_args_is_help=True, help="Train a neural vocoder, listen to one, or import a public one.")
 
@@ -210,9 +210,9 @@ def _start(
     recipe: str, corpus: str | None, changes: list[str], output: Path | None, start: str | None
 ) -> tuple[Any, Any]:
     """The new run's folder and recipe."""
+    from shared_models.recipes.vocoders import find_vocoder_recipe
     from shared_models.vocoders.from_recipe import generator_of
     from simulations.corpora import open_corpus
-    from simulations.recipes.vocoders import find_vocoder_recipe
     from simulations.run_folder import RunFolder, default_run_path
     from simulations.vocoder_start import check_start
 

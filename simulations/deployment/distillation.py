@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.base_model import BaseModel
 from shared_models.acoustic import build_model
 from shared_models.acoustic.dimensions import dimensions
 from shared_models.acoustic.fastspeech2 import AcousticOutput
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import BaseModel
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 from shared_models.export.depth import can_be_cut, cut

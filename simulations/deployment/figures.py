@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from client.base_model import BaseModel
 from shared_models.audio.mel import SAMPLE_RATE
+from shared_models.audio.similarity import centroid, load_d_vector, similarity
+from shared_models.base_model import BaseModel
 from shared_models.errors import AudioError, MissingExtraError
 from shared_models.export.onnx_voice import ACOUSTIC, VOCODER, OnnxVoice
 from shared_models.speakers.condition import SpeakerCondition
@@ -29,7 +30,6 @@ from simulations.evaluation.intelligibility import (
     listen,
     read_sentences,
 )
-from simulations.evaluation.similarity import centroid, load_d_vector, similarity
 from simulations.evaluation.time_warping import pairwise_distances, warp
 
 THREADS = 2

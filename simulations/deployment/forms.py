@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from client.base_model import BaseModel
 from client.cloning import voice_of_nobody, zero_shot
+from shared_models.base_model import BaseModel
 from shared_models.errors import RecipeError
 from shared_models.export.depth import can_be_cut, kept_sites
 from shared_models.export.onnx_voice import OnnxVoice
@@ -26,6 +26,7 @@ from shared_models.export.pruning import ConvNeXtVocoder
 from shared_models.export.voice_folder import quantize_voice, write_voice
 from shared_models.features import Features
 from shared_models.files import write_atomically
+from shared_models.plain_json import finite
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.vocoders import NeuralVocoder
 from simulations.deployment.distillation import distil, smaller_model
@@ -45,7 +46,6 @@ from simulations.deployment.pruned_base import Pruning, prune_base
 from simulations.deployment.pruned_vocoder import Tune, prune_vocoder, spoken_mels, tune_by_original
 from simulations.deployment.tuning import Stage, Tuning, prepare_tuning
 from simulations.preparation import Prepared
-from simulations.run_folder import finite
 
 FORMS = ("onnx", "int8", "pruned", "distilled")
 ORIGINAL = "original"

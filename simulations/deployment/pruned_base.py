@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.base_model import BaseModel, load_base
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import BaseModel, load_base
 from shared_models.export.pruning import STEP, acoustic_width, prune_acoustic
 from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.speakers.condition import SpeakerCondition

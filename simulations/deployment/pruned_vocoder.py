@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from client.app import CachedFeatures
-from client.base_model import BaseModel
+from shared_models.base_model import BaseModel
 from shared_models.errors import RecipeError
 from shared_models.export.pruning import ConvNeXtVocoder, convnext_width, prune_convnext
 from shared_models.seeds import generator as random_generator

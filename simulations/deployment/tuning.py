@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from client.base_model import BaseModel, load_base, write_base
+from shared_models.base_model import BaseModel, load_base, write_base
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically

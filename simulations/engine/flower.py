@@ -20,6 +20,7 @@ from flwr.simulation import run_simulation
 
 from shared_models.accelerator import Accelerator
 from simulations.engine.worker import load_client_app
+from simulations.extra import require
 
 
 def run_on_flower(
@@ -36,8 +37,10 @@ def run_on_flower(
     """Run a federation on Ray: on a new local one with ``workers`` cores, or on the cluster at ``address``.
 
     ``device`` is where clients train; so many share a GPU as there are ``workers``. Clients register one after
-    another, so the server must wait until all are there before it samples.
+    another, so the server must wait until all are there before it samples. Raises :class:`MissingExtraError`
+    without Ray.
     """
+    require("the engine 'ray'", ("ray",))
     variables = _variables(threads, environment)
     with _quiet(), _set_in_this_process(variables):
         _start_ray(workers, variables, address)

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from client.app import CachedFeatures
-from client.base_model import load_base
 from client.training import VoicePartition
 from shared_models.acoustic import build_model
+from shared_models.audio.similarity import similarity
+from shared_models.base_model import load_base
 from shared_models.config import Recipe
 from shared_models.file_names import file_name_of
 from shared_models.files import write_atomically
@@ -30,7 +31,6 @@ from shared_models.utterance import Utterance
 from shared_models.vocoders import build_vocoder
 from simulations.evaluation import unseen_speakers as unseen
 from simulations.evaluation.bootstrap import bootstrap_mean
-from simulations.evaluation.similarity import similarity
 from simulations.preparation import Prepared
 
 Figures = dict[str, Any]

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from client.base_model import load_base
 from server.checkpoints import latest_checkpoint
 from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.base_model import load_base
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 from simulations.evaluation.comparison import compare_arms, unseen_material

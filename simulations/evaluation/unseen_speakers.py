@@ -27,6 +27,7 @@ from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import SAMPLE_RATE, log_mel
 from shared_models.audio.pitch import Pitch, track_pitch
 from shared_models.audio.reading import Wave, write_audio
+from shared_models.audio.similarity import Embedding, centroid, load_d_vector, similarity
 from shared_models.config import Recipe
 from shared_models.errors import AudioError
 from shared_models.features import Features
@@ -38,7 +39,6 @@ from shared_models.vocoders import Vocoder, build_vocoder
 from simulations.evaluation.cepstral_distortion import cepstral_distortion
 from simulations.evaluation.pitch_error import pitch_error
 from simulations.evaluation.recognition import error_rates, load_moonshine
-from simulations.evaluation.similarity import Embedding, centroid, load_d_vector, similarity
 
 WAYS = ("before", "zero_shot", "after")
 

@@ -13,8 +13,8 @@ from client.policy import Policy
 from server.rounds import RoundReport
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
+from shared_models.recipes import find_recipe
 from simulations.preparation import Prepared
-from simulations.recipes import find_recipe
 from simulations.rehearsal.comparison import Difference, Simulated, compare, simulate_the_same
 from simulations.rehearsal.kills import RandomKills
 from simulations.rehearsal.live_federation import LiveFederation, Network, View

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,12 @@ import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 from independence import most_correlated
+from live_device import bytes_of, device_of, question
 
 from client import app as device_app
 from client.device import Device
 from client.owner_ledger import open_owner_ledger
 from shared_models.config import Recipe
-
-sys.path.insert(0, str(Path(__file__).parent / "live"))
-from live_device import bytes_of, device_of, question
 
 ROUNDS, EPSILON, DELTA = 3, 6.0, 1e-3
 PERSONAL = {

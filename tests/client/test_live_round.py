@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from live_device import allow, bytes_of, device_of, question
 from tiny_federation import tiny_model
 
 from client import app as device_app
 from client import ledger_anchor, live_round
 from shared_models.config import Recipe
 from shared_models.errors import DeclinedError, FedVoiceError, StorageError
-
-sys.path.insert(0, str(Path(__file__).parent / "live"))
-from live_device import allow, bytes_of, device_of, question
 
 Made = tuple[Path, Recipe]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from live_device import allow, bytes_of, device_of, digest_of, question
 from tiny_federation import tiny_model
 
 from client import app as device_app
@@ -22,9 +22,6 @@ from client.spending import spent_without_sampling
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.config import Recipe
 from shared_models.errors import DeclinedError, FedVoiceError, PrivacyError, StorageError
-
-sys.path.insert(0, str(Path(__file__).parent / "live"))
-from live_device import allow, bytes_of, device_of, digest_of, question
 
 Made = tuple[Path, Recipe]
 WIDE = {"total_epsilon": 1000.0, "epsilon_per_run": 1000.0, "total_epsilon_without_sampling": 1000.0}

@@ -9,10 +9,10 @@ import torch
 from tiny_federation import tiny_recipe
 from torch import Tensor
 
-from client.base_model import packaged_base
 from client.reference_weights import FROM_A_FRESH_MODEL, reference_for
 from client.weights_check import FROM_REFERENCE, MOST_NOISE, Reach, noise_after, norms_of, refusal_of_weights
 from shared_models.acoustic import build_model
+from shared_models.base_model import packaged_base
 from shared_models.config import Recipe
 from shared_models.partition import Partition, PartitionedModel, SharedTensor
 from shared_models.vocoders.adversarial_model import AdversarialVocoder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "server" / "live"))
 from fake_device import FakeDevice, enrol, new_key, pem_of, running, update_of
 from flwr.app import Message
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest

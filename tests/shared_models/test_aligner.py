@@ -22,7 +22,7 @@ from shared_models.acoustic.aligner import (
     binarization_loss,
     forward_sum_loss,
 )
-from shared_models.acoustic.sequences import valid_steps
+from shared_models.layers.sequences import valid_steps
 from shared_models.losses import alignment_loss
 
 

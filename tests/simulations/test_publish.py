@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_federation import features_of_tests, read_table, small_corpus, tiny_recipe, write_table
 
-from client.base_model import load_base
 from client.profile import load_profile
 from shared_models.acoustic import build_model
+from shared_models.base_model import load_base
 from shared_models.errors import CheckpointError, CorpusError
 from simulations.centralised import train_centralised
 from simulations.corpora.aligner_file import save_aligner

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import stat
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +12,6 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from small_superlink import SmallSuperLink, superlink
 
 from client.live.enrolment import clock_problem, enrol, leave

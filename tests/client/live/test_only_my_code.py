@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import sys
 import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from flwr.app import Message
 from flwr.supercore.constant import TaskType
 from live_device import allow, bytes_of, device_of, enrolled, joined, question, status, until

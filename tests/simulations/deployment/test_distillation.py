@@ -10,11 +10,11 @@ import torch
 from tiny_federation import features_of_tests, random_speech, shaken, tiny_model, tiny_recipe
 from torch import Tensor
 
-from client.base_model import BaseModel, load_base
 from client.cloning import voice_of_nobody
 from server.checkpoints import load_checkpoint
 from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import BaseModel, load_base
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.export.depth import cut

@@ -9,8 +9,8 @@ import torch
 from tiny_federation import features_of_tests, random_speech, shaken, tiny_model, tiny_recipe
 from torch import Tensor
 
-from client.base_model import BaseModel, load_base
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import BaseModel, load_base
 from shared_models.export.pruning import prune_acoustic
 from shared_models.features import collate
 from shared_models.seeds import generator
