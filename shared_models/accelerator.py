@@ -98,6 +98,18 @@ def is_padded(mask: Tensor) -> bool:
     return mask.device != CPU or not bool(mask.all())
 
 
+def in_full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Within, autocast is off on ``device``: for what small differences of large numbers decide."""
+    if device.type not in ("cpu", "cuda", "mps"):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """float64, or float32 on Apple GPUs, which have nothing wider."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
     """Within, torch's own generators, from which dropout draws, start from ``seed``; afterwards they are as before."""
