@@ -60,12 +60,12 @@ class Batch:
     """``(B, R, n_mels)`` another utterance of the same speaker, for the reference encoder."""
     reference_lengths: Tensor
     """``(B,)`` int64."""
-    aligned: Tensor
-    """``(B,)`` bool: which utterances bring durations. Always on the processor, where it decides what is computed."""
+    aligned: tuple[bool, ...]
+    """Which of the B utterances bring durations. Not a tensor, because it decides what is computed."""
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        return replace(self, **_moved(self, device) | {"aligned": self.aligned})
+        return replace(self, **_moved(self, device))
 
 
 def _moved(tensors: Features | Batch, device: torch.device) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def collate(
     The batch is where the utterances are. What an utterance brings it keeps, whatever the others of the batch lack.
     """
     device = items[0].mel.device
-    aligned = torch.tensor([f.durations is not None for f in items])
+    aligned = tuple(f.durations is not None for f in items)
     durations = [torch.zeros_like(f.phonemes) if f.durations is None else f.durations for f in items]
     return Batch(
         phonemes=pad_sequence([f.phonemes for f in items], batch_first=True),
@@ -91,7 +91,7 @@ def collate(
         log_f0=pad_sequence([f.log_f0 for f in items], batch_first=True),
         voiced=pad_sequence([f.voiced for f in items], batch_first=True),
         energy=pad_sequence([f.energy for f in items], batch_first=True),
-        durations=pad_sequence(durations, batch_first=True) if bool(aligned.any()) else None,
+        durations=pad_sequence(durations, batch_first=True) if any(aligned) else None,
         speakers=torch.tensor(list(speakers) if speakers is not None else [0] * len(items), device=device),
         reference=pad_sequence(list(references), batch_first=True),
         reference_lengths=torch.tensor([len(r) for r in references], device=device),

@@ -74,9 +74,9 @@ class VoiceModel(nn.Module):
         if batch.durations is None or self.always_align:
             alignment = self.align(batch)
             return alignment.durations, alignment
-        if bool(batch.aligned.all()):
+        if all(batch.aligned):
             return batch.durations, None
-        aligned = batch.aligned.to(batch.durations.device)
+        aligned = torch.tensor(batch.aligned, device=batch.durations.device)
         alignment = self.align(batch).only(~aligned)
         return torch.where(aligned[:, None], batch.durations, alignment.durations), alignment
 
