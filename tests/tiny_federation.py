@@ -72,7 +72,7 @@ def random_speech(count: int, seed: int = 0, *, aligned: bool = True) -> list[Fe
 def in_float64(batch: Batch) -> Batch:
     """The batch in float64, for comparisons that no processor's rounding may decide."""
     found = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    real = {name: v.double() for name, v in found.items() if v is not None and v.is_floating_point()}
+    real = {name: v.double() for name, v in found.items() if isinstance(v, Tensor) and v.is_floating_point()}
     return replace(batch, **real)
 
 

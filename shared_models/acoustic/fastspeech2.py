@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shared_models.accelerator import is_padded, on_host
 from shared_models.acoustic.aligner import AlignmentOutput
 from shared_models.acoustic.dimensions import Dimensions
 from shared_models.acoustic.harmonic_source import (
@@ -40,7 +41,7 @@ from shared_models.audio.normalisation import (
 )
 from shared_models.features import Batch
 from shared_models.layers.positions import SinusoidalPositions
-from shared_models.layers.sequences import take_window, valid_steps, window_starts
+from shared_models.layers.sequences import Excerpt, valid_steps
 from shared_models.layers.transformer import FFTBlock, Style, apply_norm, norm_layer, zero_padding
 from shared_models.partition import Owner
 from shared_models.speakers.condition import SpeakerCondition
@@ -146,20 +147,15 @@ class AcousticModel(nn.Module):
         enriched, predicted = self.variance_adaptor(
             encoded, phoneme_mask, condition.prosody, target.pitch, target.energy
         )
-        if window is None:
-            starts, lengths = torch.zeros_like(batch.mel_lengths), batch.mel_lengths
-        else:
-            starts = window_starts(batch.mel_lengths, window, generator)
-            lengths = batch.mel_lengths.clamp_max(window)
-        width = int(lengths.max())
-        contours = recorded_contours(batch, starts, width) if self.source is not None else None
-        decoded = self.decode(enriched, durations, starts, lengths, condition, contours)
+        excerpt = Excerpt.drawn(batch.mel_lengths, batch.mel.shape[1], window, generator)
+        contours = recorded_contours(batch, excerpt) if self.source is not None else None
+        decoded = self.decode(enriched, durations, excerpt, condition, contours)
         return AcousticOutput(
             mel=decoded.mel,
             mel_before_postnet=decoded.mel_before_postnet if self.postnet is not None else None,
-            mel_target=take_window(batch.mel, starts, width),
+            mel_target=excerpt.of(batch.mel),
             frame_mask=decoded.mask,
-            starts=starts,
+            starts=excerpt.starts,
             predicted=predicted,
             target=target,
             phoneme_mask=phoneme_mask,
@@ -172,9 +168,10 @@ class AcousticModel(nn.Module):
 
     def encode(self, phonemes: Tensor, mask: Tensor, condition: SpeakerCondition) -> Tensor:
         """``phonemes (B, L)`` int64, ``mask (B, L)`` bool; to ``(B, L, H)``, the speaker added."""
-        padded = not bool(mask.all())
+        padded = is_padded(mask)
         steps = torch.arange(phonemes.shape[1], device=phonemes.device)[None]
-        x = self.embedding(phonemes) * math.sqrt(self.dimensions.hidden) + self.positions(steps)
+        positions = self.positions(steps, phonemes.shape[1])
+        x = self.embedding(phonemes) * math.sqrt(self.dimensions.hidden) + positions
         x = zero_padding(x, mask, padded)
         for block in self.encoder:
             x = block(x, mask, padded=padded)
@@ -184,29 +181,27 @@ class AcousticModel(nn.Module):
         self,
         enriched: Enriched,
         durations: Tensor,
-        starts: Tensor,
-        lengths: Tensor,
+        excerpt: Excerpt,
         condition: SpeakerCondition,
         contours: Contours | None = None,
     ) -> Decoded:
-        """Mel of ``lengths (B,)`` frames from ``starts (B,)`` on.
+        """Mel of the frames of ``excerpt``, of which W are decoded.
 
         ``durations (B, L)`` int64. A model with a source is told ``contours`` (teacher forcing), or what it predicts
         itself without them.
         """
-        mask = valid_steps(lengths, int(lengths.max()))
-        padded = not bool(mask.all())
-        frames = starts[:, None] + torch.arange(mask.shape[1], device=starts.device)
+        mask, frames = excerpt.mask(), excerpt.steps()
+        padded, positions = is_padded(mask), self.positions(frames, excerpt.end)
         styles = self._styles(condition)
         predicted = drawn = None
         if self.source is None:
-            x = regulate(enriched.sequence, durations, frames) + self.positions(frames)
+            x = regulate(enriched.sequence, durations, frames) + positions
         else:
             rows = regulate(with_phoneme_columns(enriched, durations), durations, frames)
             predicted = self.source.contours(rows, frames, mask, condition.prosody[:, LOG_RANGE])
             told = contours or predicted.decided()
             drawn = self.source.draw(told)
-            x = rows[..., : self.dimensions.hidden] + self.positions(frames) + self.source.enter(told, drawn)
+            x = rows[..., : self.dimensions.hidden] + positions + self.source.enter(told, drawn)
         x = zero_padding(x, mask, padded)
         for index, block in enumerate(self.decoder):
             x = block(x, mask, (styles[2 * index], styles[2 * index + 1]), padded=padded)
@@ -253,7 +248,9 @@ class AcousticModel(nn.Module):
             carry=self.dimensions.mean_durations,
         )
         frame_lengths = durations.sum(1)
-        decoded = self.decode(enriched, durations, torch.zeros_like(frame_lengths), frame_lengths, condition)
+        # The one thing that speaking waits for: how long it will be.
+        longest = int(on_host(frame_lengths).max())
+        decoded = self.decode(enriched, durations, Excerpt.whole(frame_lengths, longest), condition)
         return zero_padding(decoded.mel, decoded.mask), frame_lengths
 
     def _styles(self, condition: SpeakerCondition) -> list[Style | None]:

@@ -48,8 +48,6 @@ class Voices(nn.Module):
             None if self.cln_shift is None else self.cln_shift(own).view(shape),
             self.prosody(own),
         )
-        if not bool((rows < 0).any()):
-            return found
         embedding, scale, shift, prosody = (
             None if table is None else torch.where(_like(rows >= 0, table), table, 0.0) for table in found
         )
