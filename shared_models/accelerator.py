@@ -12,21 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast, get_args
+from typing import cast, get_args
 
 import torch
-from pydantic import AfterValidator
 from torch import Tensor
 
+from shared_models.device_name import DEVICE_NAMES, Precision, is_device_name
 from shared_models.errors import AcceleratorError
 
-Precision = Literal["float32", "bfloat16"]
 CPU = torch.device("cpu")
-_ASKED = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-_NAMES = "a device is auto, cpu, mps, cuda, or cuda:0, cuda:1 and so on"
 # cuBLAS repeats its sums only with a workspace of its own, and reads this before its first product.
 _CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -68,16 +64,6 @@ class Accelerator:
         if self.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-
-def _named(asked: str) -> str:
-    if _ASKED.fullmatch(asked) is None:
-        raise ValueError(_NAMES)
-    return asked
-
-
-Device = Annotated[str, AfterValidator(_named)]
-"""The name of a device in a recipe or policy, whether or not this machine has it."""
 
 
 def devices_here() -> list[torch.device]:
@@ -138,8 +124,8 @@ def limit_memory(device: torch.device, share: float) -> None:
 
 
 def _device(asked: str) -> torch.device:
-    if _ASKED.fullmatch(asked) is None:
-        raise AcceleratorError(f"{_NAMES}, and not '{asked}'")
+    if not is_device_name(asked):
+        raise AcceleratorError(f"{DEVICE_NAMES}, and not '{asked}'")
     here = devices_here()
     if asked == "auto":
         return here[0]

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from shared_models.accelerator import Device, Precision
 from shared_models.algorithms import ALGORITHMS, DEFAULT
 from shared_models.algorithms.algorithm import Algorithm, Sends
 from shared_models.compression_config import CompressionConfig as CompressionConfig
+from shared_models.device_name import DeviceName, Precision
 from shared_models.errors import RecipeError
 from shared_models.federation_config import SCHEDULE
 from shared_models.federation_config import FederationConfig as FederationConfig
@@ -239,7 +239,7 @@ class EngineConfig(Section):
     kind: Literal["process", "ray"] = "process"
     workers: int | None = Field(None, ge=1, description="Worker processes; one a core by default.")
     threads: int = Field(1, ge=1, description="Torch threads a client: part of what makes runs repeat.")
-    device: Device = Field(
+    device: DeviceName = Field(
         "auto",
         description="Where training and evaluation run: cpu, cuda, cuda:N, mps, or auto, which takes what is there. "
         "Worker processes share one GPU. A live device's owner decides this in the policy.",

@@ -201,7 +201,8 @@ def _products_on(device: torch.device) -> str:
     """A second of training a layer on ``device``, half in each precision; how fast, if the sums are right."""
     import torch
 
-    from shared_models.accelerator import Accelerator, Precision, on_host
+    from shared_models.accelerator import Accelerator, on_host
+    from shared_models.device_name import Precision
 
     def work(precision: Precision) -> str:
         accelerator = Accelerator(device, precision)
