@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from torch import nn
 
 from client.compressed_update import encode_update
 from client.device import Device
+from client.learning.material import Material
 from client.ledger import Ledger
 from client.live_round import LiveRound
 from client.owner_ledger import open_owner_ledger
@@ -31,10 +31,10 @@ from client.personal_terms import PersonalTerms
 from client.policy import Policy
 from client.private_adaptation import private_steps
 from client.received_weights import receive_weights
-from client.training import InnerLoop, Material, VoicePartition, local_round
+from client.training import PrivateLoop, local_round
 from client.vocoder_round import train_vocoder_on_device
 from shared_models import wire
-from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
 from shared_models.config import FeatureConfig, Recipe, recipe_from_json
 from shared_models.errors import (
@@ -48,12 +48,11 @@ from shared_models.errors import (
     StorageError,
 )
 from shared_models.features import Features
+from shared_models.federated_model import federated_model, model_key
 from shared_models.partition import Partition, PartitionedModel
 from shared_models.utterance import Utterance
-from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
 DEVICES_VARIABLE = "FEDVOICE_DEVICES"
-_DESCRIBES_A_MODEL = {"trains", "model", "speaker", "aligner", "vocoder", "seed", "federation"}
 
 app = ClientApp()
 
@@ -75,7 +74,7 @@ def train(message: Message, context: Context) -> Message:
     with _owner_alone_reads(device, run, round_number):
         live = None if simulated else LiveRound.open(device, recipe, header)
     torch.set_num_threads(live.threads if live else recipe.engine.threads)
-    model = _model(recipe.model_dump_json(include=_DESCRIBES_A_MODEL), recipe)
+    model = _model(model_key(recipe))
     weights = receive_weights(message.content, model.partition, recipe, device)
     partition_id = int(context.node_config.get("partition-id", 0))
     if live is not None:
@@ -191,7 +190,6 @@ def train_device(
     device.log(
         {"run": run, "round": round_number, "seconds": round(time.monotonic() - started, 3)} | result.losses
     )
-    assert result.update is not None
     return result.update
 
 
@@ -203,8 +201,7 @@ def _private_terms(
     Without a ``policy``, a simulation's: the recipe's, and the simulated device's own ledger.
     """
     personal = recipe.personal_privacy
-    # The other algorithms train the personal set in the outer loop, in which there is no noise.
-    if not personal.enabled or recipe.federation.algorithm not in ("fedavg", "fedrep"):
+    if not personal.enabled or recipe.algorithm.trains_voice_without_noise:
         return None
     if policy is None:
         return Ledger(device.ledger_path, personal.epsilon, personal.delta), PersonalTerms.of(recipe)
@@ -220,7 +217,7 @@ def _private_inner_loop(
     simulated: bool,
     book: Ledger,
     terms: PersonalTerms,
-) -> InnerLoop:
+) -> PrivateLoop:
     def loop(support: Sequence[Features], rng: torch.Generator) -> list[float]:
         private_steps(
             model, support, recipe, steps=recipe.client.inner_steps,
@@ -260,24 +257,15 @@ def _recipe(text: str) -> Recipe:
 
 
 @lru_cache(maxsize=1)
-def _model_for(key: str, share_everything: bool) -> PartitionedModel[Any]:
-    recipe = recipe_from_json(key)
-    model: nn.Module = AdversarialVocoder(recipe) if recipe.trains == "vocoder" else build_model(recipe)
-    return PartitionedModel(model, Partition.of(model, share_everything=share_everything))
-
-
-def _model(key: str, recipe: Recipe) -> PartitionedModel[Any]:
-    return _model_for(key, recipe.federation.algorithm == "full")
+def _model(key: str) -> PartitionedModel[Any]:
+    return federated_model(recipe_from_json(key))
 
 
 def _put_personal(model: VoicePartition, state: dict[str, torch.Tensor] | None) -> None:
-    if state is not None:
+    if state is None:
+        model.reset_personal()
+    else:
         model.load_personal_state(state)
-        return
-    with torch.no_grad():
-        # A fresh voice: every offset zero, which is the voice of nobody.
-        for parameter in model.personal_parameters():
-            parameter.zero_()
 
 
 def _device(context: Context) -> tuple[Device, bool]:

@@ -9,7 +9,7 @@ import torch
 
 from client.cloning import voice_of_nobody
 from client.speaker import Speaker
-from client.training import VoicePartition
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss

@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from client.learning.phases import take_phase
 from client.ledger import Ledger
 from client.private_adaptation import private_steps
-from client.training import VoicePartition, personal_steps
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
 from shared_models.errors import CorpusError
 from shared_models.features import Features
@@ -69,7 +71,7 @@ def adapt_privately(
 
     ``rng`` is a simulation's; None draws the noise from the operating system.
     """
-    forget_voice(model)
+    model.reset_personal()
     steps = recipe.cloning.steps
     guaranteed = private_steps(
         model, support, recipe, steps=steps, total_steps=steps, lr=recipe.cloning.lr, book=ledger,
@@ -80,7 +82,7 @@ def adapt_privately(
 
 def voice_of_nobody(model: VoicePartition) -> SpeakerCondition:
     """The base model's own voice: no reference, no personal offsets. What a clone is compared with."""
-    forget_voice(model)
+    model.reset_personal()
     return condition_alone(model)
 
 
@@ -94,7 +96,7 @@ def condition_alone(model: VoicePartition) -> SpeakerCondition:
 
 def zero_shot(model: VoicePartition, support: Sequence[Features]) -> SpeakerCondition:
     """The voice that the reference encoder hears in the support (mean over utterances), untrained."""
-    forget_voice(model)
+    model.reset_personal()
     return condition_on(model, support)
 
 
@@ -110,16 +112,13 @@ def adapt(
         raise CorpusError(
             f"cloning needs at least 2 usable utterances and was given {len(support)}: record five or more"
         )
-    forget_voice(model)
+    model.reset_personal()
     model.model.train()
     # Every support utterance is heard as a reference: there is nobody to fall back on.
     heard = recipe.override({"speaker.reference_dropout": 0.0})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "cloning dropout"))
-        personal_steps(
-            model, support, heard, generator(recipe.seed, "cloning"),
-            steps=recipe.cloning.steps, lr=recipe.cloning.lr, on_step=on_step,
-        )  # fmt: skip
+        take_phase(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
     return condition_on(model, support)
 
 
@@ -135,10 +134,3 @@ def condition_on(model: VoicePartition, support: Sequence[Features]) -> SpeakerC
     lengths = torch.tensor([len(mel) for mel in references])
     rows = torch.zeros(len(references)).long()
     return model.model.condition_of(rows, pad_sequence(references, batch_first=True), lengths).mean()
-
-
-@torch.no_grad()
-def forget_voice(model: VoicePartition) -> None:
-    """Set the personal set back to a newcomer's: every offset zero."""
-    for parameter in model.personal_parameters():
-        parameter.zero_()

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from client.cloning import condition_on, forget_voice
-from client.training import VoicePartition, draw_batch, training_loss
+from client.cloning import condition_on
+from client.learning.phases import take_phase
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.local import LOCAL
 from shared_models.config import Recipe
 from shared_models.features import Features
-from shared_models.optimization import descend
 from shared_models.seeds import derive_seed, generator
 from shared_models.speakers.condition import SpeakerCondition
 
@@ -25,26 +26,10 @@ def train_alone(
     on_step: Callable[[int, int], None] | None = None,
 ) -> SpeakerCondition:
     """Train everything, shared and personal, for ``recipe.cloning.local_steps`` steps; the voice that results."""
-    forget_voice(model)
+    model.reset_personal()
     model.model.train()
-    shared, personal = model.shared_parameters(), model.personal_parameters()
-    for parameter in [*shared, *personal]:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.Adam(
-        [
-            {"params": shared, "lr": recipe.client.outer_lr},
-            {"params": personal, "lr": recipe.client.inner_lr},
-        ],
-        betas=(0.9, 0.99),
-        fused=True,
-    )
     rng = generator(recipe.seed, "local only")
-    steps = recipe.cloning.local_steps
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "local only dropout"))
-        for step in range(steps):
-            loss = training_loss(model.model, draw_batch(utterances, recipe, rng), recipe, rng)
-            descend(loss, [*shared, *personal], optimizer, recipe.client.gradient_clip)
-            if on_step is not None:
-                on_step(step + 1, steps)
+        take_phase(LOCAL.outer, model, utterances, recipe, rng, on_step=on_step)
     return condition_on(model, utterances)

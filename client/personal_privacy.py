@@ -25,6 +25,7 @@ from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
+from shared_models.accelerator import CPU, exact_dtype, on_host
 from shared_models.accounting import SampledGaussian
 from shared_models.accounting import noise_multiplier_for as noise_multiplier_for_personal
 from shared_models.errors import PrivacyError
@@ -82,7 +83,9 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
             noise = standard_normal(total.numel(), self.generator).mul_(
                 self.noise_multiplier * self.max_grad_norm
             )
-            parameter.grad = noise.view_as(total).add_(total).to(parameter.dtype).view_as(parameter)
+            where = total.device if exact_dtype(total.device) is noise.dtype else CPU
+            noised = noise.view_as(total).to(where).add_(total.to(where))
+            parameter.grad = noised.to(parameter.dtype).to(parameter.device).view_as(parameter)
 
 
 def make_private(
@@ -100,8 +103,10 @@ def make_private(
     ``generator`` is a simulation's; None draws from the operating system. Undo with
     ``hooked.to_standard_module()``.
     """
-    # Opacus records nothing of a module in evaluation mode; tables behave alike in both.
-    module.train()
+    # Opacus records nothing of a layer in evaluation mode. Those that hold parameters (tables, linear maps) behave
+    # alike in both modes; all others stay in theirs, so that nothing is dropped out.
+    for layer in _trained_layers(module):
+        layer.training = True
     hooked = GradSampleModule(module, batch_first=True, loss_reduction="sum", strict=True)
     private = PrivateOptimizer(
         optimizer,
@@ -127,18 +132,18 @@ def dp_sgd_steps(
     """Train ``module`` privately for ``settings.steps`` steps and return what was spent.
 
     ``per_utterance_loss`` is called with a list of one utterance's index, once for each that the coins chose, and
-    returns its loss ``(1,)``. It must look each of ``module``'s tables up once, with the batch first. ``reserve``
-    is called with the whole cost before the first step (the ledger's :meth:`~client.ledger.Ledger.reserve`),
-    and what it raises stops the training before it starts. A step on which the coins choose nobody is
-    taken all the same, on noise alone. An utterance whose loss or gradient is not finite counts for nothing and stops
-    nothing: whether a training ends would else tell of that utterance, and nobody paid for it. Raises
-    :class:`PrivacyError` if the losses are not one an utterance, or if the trained numbers, which are noised, are
-    no longer finite.
+    returns its loss ``(1,)``. Each of ``module``'s tables and layers must get its input with the batch first.
+    ``reserve`` is called with the whole cost before the first step
+    (the ledger's :meth:`~client.ledger.Ledger.reserve`), and what it raises stops the training before it starts. A
+    step on which the coins choose nobody is taken all the same, on noise alone. An utterance whose loss or gradient
+    is not finite counts for nothing and stops nothing: whether a training ends would else tell of that utterance, and
+    nobody paid for it. Raises :class:`PrivacyError` if the losses are not one an utterance, or if the trained
+    numbers, which are noised, are no longer finite.
     """
     _require_alone(module, optimizer)
     cost = settings.cost
     reserve(cost)
-    was_training = module.training
+    was_training = [(layer, layer.training) for layer in _trained_layers(module)]
     hooked, private = make_private(
         module,
         optimizer,
@@ -153,13 +158,14 @@ def dp_sgd_steps(
             coins = uniform(settings.utterances, generator) < settings.sampling_probability
             _per_utterance_gradients(private, per_utterance_loss, coins.nonzero().flatten().tolist())
             private.step()
-            _require_finite(private)
             if progress is not None:
                 progress(step + 1, settings.steps)
+        _require_finite(private)
     finally:
         private.zero_grad()
         hooked.to_standard_module()
-        module.train(was_training)
+        for layer, training in was_training:
+            layer.training = training
     return cost
 
 
@@ -192,21 +198,31 @@ def _gradients_alone(
     for parameter in private.params:
         found = parameter.grad_sample
         if found is None:
-            # This table was not used: its part of the sum is 0, and is noised.
+            # This layer was not used: its part of the sum is 0, and is noised.
             found = parameter.new_zeros((1, *parameter.shape))
         elif len(found) != 1:
             raise PrivacyError(
-                f"1 utterance gave {len(found)} gradients of one table: look it up once an utterance"
+                f"1 utterance gave {len(found)} gradients of one layer: give a table its row once an utterance, and a "
+                "layer its input with the batch first"
             )
-        gradients.append(found)
-    if all(bool(torch.isfinite(found).all()) for found in (losses, *gradients)):
-        return gradients
+        # Clipped and added up in the parameters' precision, whatever the pass was computed in.
+        gradients.append(found.to(parameter.dtype))
     # One utterance's NaN would pass through clipping and undo the noise: it counts for nothing instead.
-    return [torch.zeros_like(gradient) for gradient in gradients]
+    finite = torch.stack([torch.isfinite(found).all() for found in (losses, *gradients)]).all()
+    return [torch.where(finite, gradient, 0.0) for gradient in gradients]
+
+
+def _trained_layers(module: nn.Module) -> list[nn.Module]:
+    return [
+        layer
+        for layer in module.modules()
+        if any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
+    ]
 
 
 def _require_finite(private: PrivateOptimizer) -> None:
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in private.params):
+    finite = torch.stack([torch.isfinite(parameter).all() for parameter in private.params])
+    if not bool(on_host(finite).all()):
         raise PrivacyError("the voice is not finite in private training: lower the learning rate")
 
 

@@ -149,10 +149,14 @@ class Policy(BaseModel):
             if privacy.clipping_norm > self.maximum_clipping_norm:
                 asked = f"clipping norm {privacy.clipping_norm:g}"
                 return _differs("maximum_clipping_norm", asked, f"at most {self.maximum_clipping_norm:g}")
-        if recipe.federation.algorithm in ("full", "centralised"):
+        if recipe.algorithm.sends_personal:
             return (
                 f"policy allowed_shared: algorithm '{recipe.federation.algorithm}' sends personal parameters, which "
                 "stay on this device"
+            )
+        if not recipe.algorithm.federates:
+            return (
+                f"algorithm '{recipe.federation.algorithm}' sends nothing, so that no server needs an answer"
             )
         if reason := self._refusal_of_steps(recipe):
             return reason
@@ -160,7 +164,7 @@ class Policy(BaseModel):
 
     def _refusal_of_steps(self, recipe: Recipe) -> str | None:
         client, vocoder = recipe.client, recipe.vocoder
-        steps = client.inner_steps + client.outer_steps
+        steps = recipe.algorithm.local_steps(recipe)
         if steps > self.maximum_local_steps:
             return _differs(
                 "maximum_local_steps", f"{steps} steps a round", f"at most {self.maximum_local_steps}"
@@ -210,8 +214,9 @@ class Policy(BaseModel):
             return _differs(
                 field, "trains = 'vocoder', whose discriminators stay here without noise", "DP-SGD"
             )
-        if recipe.federation.algorithm == "fedper":
-            return _differs(field, "algorithm 'fedper', which trains the voice without noise", "DP-SGD")
+        if recipe.algorithm.trains_voice_without_noise:
+            asked = f"algorithm '{recipe.federation.algorithm}', which trains the voice without noise"
+            return _differs(field, asked, "DP-SGD")
         if not personal.enabled:
             return _differs(field, "personal_privacy.enabled = false", "true")
         noise, least = personal.noise_multiplier, self.personal_minimum_noise_multiplier

@@ -2,7 +2,7 @@
 
 Nothing but the noised gradients may depend on the recordings. So there are no references here, neither in
 training nor in the resulting voice: an embedding that the reference encoder hears in an utterance would be
-a release of its own. The voice starts as nobody's and is trained, table and offsets alone.
+a release of its own. The voice starts as nobody's, and all that is trained is its personal set.
 
 Each utterance's loss is a function of that utterance and of the weights alone, whatever the recipe says of
 training without privacy: it is computed alone, whole and without dropout. A mask or a window that a seed draws for a
@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from client.ledger import Ledger, Spend
 from client.personal_privacy import PersonalDP, dp_sgd_steps, noise_multiplier_for_personal
 from client.personal_terms import PersonalTerms
-from client.training import VoicePartition
 from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
+from shared_models.optimization import adam
 
 MECHANISM = "DP-SGD (Poisson-subsampled Gaussian)"
 
@@ -55,11 +56,8 @@ def private_steps(
     """
     terms = terms or PersonalTerms.of(recipe)
     settings = _settings(recipe, terms, len(utterances), steps, total_steps)
-    voices = model.model.voices
-    for parameter in model.model.parameters():
-        parameter.requires_grad_(False)
-    voices.requires_grad_(True)
-    optimizer = torch.optim.Adam(voices.parameters(), lr=lr, betas=(0.9, 0.99))
+    personal = only_personal_trains(model)
+    optimizer = adam(model.personal_parameters(), lr, fused=False)
 
     def reserve(cost: SampledGaussian) -> None:
         book.reserve(
@@ -83,9 +81,18 @@ def private_steps(
 
     with _nothing_dropped(model.model):
         dp_sgd_steps(
-            voices, optimizer, loss, settings, reserve=reserve, generator=generator, progress=on_step
+            personal, optimizer, loss, settings, reserve=reserve, generator=generator, progress=on_step
         )
     return _statement(recipe, terms, settings.noise_multiplier, total_steps)
+
+
+def only_personal_trains(model: VoicePartition) -> nn.ModuleList:
+    """Freeze all but the personal set, whatever modules it is in; those modules, as one."""
+    for parameter in model.model.parameters():
+        parameter.requires_grad_(False)
+    for parameter in model.personal_parameters():
+        parameter.requires_grad_(True)
+    return nn.ModuleList(model.personal_modules())
 
 
 @contextlib.contextmanager

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from shared_models.acoustic import build_model
 from shared_models.compression.anchors import packaged_anchor
 from shared_models.config import Recipe, recipe_from_json
-from shared_models.partition import Partition, PartitionedModel
+from shared_models.federated_model import federated_model, model_key
+from shared_models.partition import Partition
 from shared_models.pretrained import ACOUSTIC
 from shared_models.tensor_file import read_tensors
-from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
 FROM_A_FRESH_MODEL = 2.0
-_DESCRIBES_A_MODEL = {"trains", "model", "speaker", "aligner", "vocoder", "seed", "federation"}
 
 
 def reference_for(recipe: Recipe, partition: Partition) -> tuple[Tensor, float]:
@@ -27,8 +24,7 @@ def reference_for(recipe: Recipe, partition: Partition) -> tuple[Tensor, float]:
     packaged = packaged_anchor()
     if packaged is not None and _schema_of_packaged() == partition.schema:
         return packaged[1], 1.0
-    key = recipe.model_dump_json(include=_DESCRIBES_A_MODEL)
-    return _fresh(key, recipe.federation.algorithm == "full"), FROM_A_FRESH_MODEL
+    return _fresh(model_key(recipe)), FROM_A_FRESH_MODEL
 
 
 @lru_cache(maxsize=1)
@@ -37,10 +33,5 @@ def _schema_of_packaged() -> str:
 
 
 @lru_cache(maxsize=1)
-def _fresh(key: str, share_everything: bool) -> Tensor:
-    recipe = recipe_from_json(key)
-    model: nn.Module = AdversarialVocoder(recipe) if recipe.trains == "vocoder" else build_model(recipe)
-    fresh: PartitionedModel[Any] = PartitionedModel(
-        model, Partition.of(model, share_everything=share_everything)
-    )
-    return fresh.shared_vector()
+def _fresh(key: str) -> Tensor:
+    return federated_model(recipe_from_json(key)).shared_vector()

@@ -24,7 +24,7 @@ from shared_models.errors import AudioError, CorpusError
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
 from shared_models.utterance import Utterance
-from shared_models.vocoders.adversarial_model import AdversarialVocoder, Discriminators
+from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
 VocoderPartition = PartitionedModel[AdversarialVocoder]
 MOST_RECORDINGS = 16
@@ -52,8 +52,7 @@ def train_vocoder_on_device(
     started = time.monotonic()
     kept = device.load_personal(run, round_number, like=model.personal_state())
     if kept is None:
-        fresh = Discriminators.of(recipe.vocoder, recipe.seed)
-        model.model.discriminators.load_state_dict(fresh.state_dict())
+        model.reset_personal()
     else:
         model.load_personal_state(kept)
     result = vocoder_round(model, weights, device.recordings, recipe, round_number, partition_id)

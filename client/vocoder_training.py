@@ -69,7 +69,7 @@ class VocoderTrainer:
         self.average = copy.deepcopy(generator).requires_grad_(False).eval()
         self.config = config
         self.seed = seed
-        self.discriminators = Discriminators.of(config, seed) if discriminators is None else discriminators
+        self.discriminators = Discriminators(config, seed) if discriminators is None else discriminators
         self.weights = config.discriminator_weights or (1.0,) * len(config.families)
         self._generator_optimizer = self._optimizer(generator, config.generator_lr)
         judges = self.discriminators if len(self.discriminators) else None

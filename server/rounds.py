@@ -75,9 +75,10 @@ def federate(
     hears, many times, why a live run pauses.
 
     Raises :class:`CheckpointError` if the folder holds another federation's checkpoints, :class:`RecipeError` if
-    the expected cohort is too small ever to begin, and :class:`NotFiniteError` for weights that are not finite, which
-    are never stored; live, :class:`FruitlessError` and :class:`StaleCopyError` (see :mod:`server.fruitless`); in a
-    simulation, :class:`FedVoiceError` if too few clients join in time or none sends a usable update.
+    the algorithm sends no updates or the expected cohort is too small ever to begin, and :class:`NotFiniteError` for
+    weights that are not finite, which are never stored; live, :class:`FruitlessError` and :class:`StaleCopyError`
+    (see :mod:`server.fruitless`); in a simulation, :class:`FedVoiceError` if too few clients join in time or none
+    sends a usable update.
     """
     _check(plan)
     on_wait = on_wait or (lambda _: None)
@@ -118,6 +119,7 @@ def central_mechanism(recipe: Recipe, clients: int, accountant: Accountant) -> C
 
 
 def _check(plan: FederationPlan) -> None:
+    plan.recipe.refuse_without_updates()
     if plan.recipe.privacy.noise_cohort and plan.private and not plan.seeded_noise:
         raise PrivacyError(
             "privacy.noise_cohort scales the noise down to a cohort that is not there, which is for simulations: "

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from shared_models.acoustic import build_model
-from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError
+from shared_models.federated_model import federated_voice_model
 from shared_models.files import write_atomically
-from shared_models.partition import Partition, PartitionedModel, weights_hash
+from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.pretrained import ACOUSTIC
 from shared_models.published_model import WEIGHTS, is_published, verify_folder, weights_file
 from shared_models.tensor_file import read_tensors
@@ -22,7 +22,7 @@ from shared_models.tensor_file import read_tensors
 class BaseModel:
     """A model with a federation's shared weights in it and a fresh personal set."""
 
-    model: PartitionedModel[VoiceModel]
+    model: VoicePartition
     recipe: Recipe
     hash: str
 
@@ -41,9 +41,9 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
             f"{file} is not a FedVoice checkpoint: name a run folder or a file of its checkpoints/"
         )
     weights, recipe = tensors["weights"], recipe_from_json(header["recipe"])
-    model = build_model(recipe)
     # Full-model sharing publishes a personal set too; a newcomer starts from the shared one all the same.
-    partition = Partition.of(model, share_everything=recipe.federation.algorithm == "full")
+    published = federated_voice_model(recipe)
+    partition = published.partition
     if header["schema"] != partition.schema or weights.shape != (partition.size,):
         raise CheckpointError(
             f"the checkpoint {file} holds another model than its recipe makes (schema {header['schema']}, and "
@@ -53,15 +53,10 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
         raise CheckpointError(
             f"the weights in {file} hold NaN or infinite numbers: nothing can be cloned on them"
         )
-    PartitionedModel(model, partition).load_shared_vector(weights)
-    model.eval()
-    base = PartitionedModel(model)
-    private = (
-        recipe.override({"federation.algorithm": "fedrep"})
-        if partition.schema != base.partition.schema
-        else recipe
-    )
-    found = BaseModel(base, private, weights_hash(base.shared_vector()))
+    published.load_shared_vector(weights)
+    published.model.eval()
+    base = PartitionedModel(published.model)
+    found = BaseModel(base, recipe.keeping_voices(), weights_hash(base.shared_vector()))
     if manifest is not None and found.hash != manifest.base:
         raise CheckpointError(
             f"the weights in {path} are not those that its manifest names: fetch the model again"

@@ -17,7 +17,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from shared_models.algorithms import ALGORITHMS, DEFAULT
+from shared_models.algorithms.algorithm import Algorithm, Sends
 from shared_models.compression_config import CompressionConfig as CompressionConfig
+from shared_models.device_name import DeviceName, Precision
 from shared_models.errors import RecipeError
 from shared_models.federation_config import SCHEDULE
 from shared_models.federation_config import FederationConfig as FederationConfig
@@ -25,6 +28,7 @@ from shared_models.recipe_section import Section
 from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 UNPROTECTED = "unprotected"
+NOTHING_SENT = "nothing sent"
 
 
 class CorpusConfig(Section):
@@ -63,6 +67,16 @@ class ModelConfig(Section):
     kernel: int | None = Field(None, ge=1, description="Kernel of the first feed-forward convolution (odd).")
     postnet: bool | None = Field(None, description="A convolutional PostNet after the mel projection.")
     dropout: float = Field(0.1, ge=0, lt=1)
+    source: Literal["none", "harmonics"] = Field(
+        "none",
+        description="'harmonics': the decoder is told pitch, voicing and energy of each frame, and shown the harmonics "
+        "at that pitch; 'none': pitch and energy of each phoneme alone.",
+    )
+    durations: Literal["log", "mean"] = Field(
+        "log",
+        description="What is learnt of durations: 'log' has a squared error of log(d + 1), whose best answer is too "
+        "short on average; 'mean' has the gamma deviance, whose best answer is the mean.",
+    )
 
 
 class SpeakerConfig(Section):
@@ -81,6 +95,13 @@ class SpeakerConfig(Section):
     )
     reference_dropout: float = Field(
         0.1, ge=0, lt=1, description="Share of training references left out, which teaches a voice of nobody."
+    )
+    row_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Centralised training: share of utterances whose speaker's own row is left out, so that the "
+        "reference encoder must carry the voice.",
     )
 
 
@@ -122,8 +143,14 @@ class ClientConfig(Section):
         le=1,
         description="Share of the rounds after which outer_lr falls, linearly to a twentieth.",
     )
+    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises from 0.")
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of a local step.")
     batch_size: int = Field(6, ge=1, description="Utterances a step.")
+    length_buckets: bool = Field(
+        False,
+        description="Centralised training: utterances of a step have about as many phonemes, which wastes less on "
+        "padding.",
+    )
     window_frames: int | None = Field(
         256, ge=32, description="Decode at most so many frames of an utterance a step; null for all."
     )
@@ -212,6 +239,14 @@ class EngineConfig(Section):
     kind: Literal["process", "ray"] = "process"
     workers: int | None = Field(None, ge=1, description="Worker processes; one a core by default.")
     threads: int = Field(1, ge=1, description="Torch threads a client: part of what makes runs repeat.")
+    device: DeviceName = Field(
+        "auto",
+        description="Where training and evaluation run: cpu, cuda, cuda:N, mps, or auto, which takes what is there. "
+        "Worker processes share one GPU. A live device's owner decides this in the policy.",
+    )
+    precision: Precision = Field(
+        "float32", description="bfloat16: products within forward passes; weights and privacy stay float32."
+    )
 
 
 class Recipe(Section):
@@ -262,13 +297,33 @@ class Recipe(Section):
         return self
 
     @property
+    def algorithm(self) -> Algorithm:
+        """What ``federation.algorithm`` names."""
+        return ALGORITHMS[self.federation.algorithm]
+
+    def refuse_without_updates(self) -> None:
+        """Raise :class:`RecipeError` if nothing is sent under the algorithm, so that there is nothing to federate."""
+        if self.algorithm.federates:
+            return
+        others = ", ".join(name for name, kind in ALGORITHMS.items() if kind.federates)
+        raise RecipeError(
+            f"federation.algorithm '{self.federation.algorithm}' sends no updates to a server: choose among {others}"
+        )
+
+    def keeping_voices(self) -> Recipe:
+        """The recipe with which the personal set stays on the device: this one, unless its algorithm sends that."""
+        if not self.algorithm.shares_everything:
+            return self
+        return self.override({"federation.algorithm": DEFAULT})
+
+    @property
     def protection(self) -> str:
         """What protects the people in what is sent, in a word: the privacy mode, or ``unprotected``.
 
         Without a privacy mode there is no epsilon; it is not 0 but without bound.
         """
-        if self.federation.algorithm == "local":
-            return "nothing sent"
+        if self.algorithm.sends is Sends.NOTHING:
+            return NOTHING_SENT
         return UNPROTECTED if self.privacy.mode == "none" else self.privacy.mode
 
     def same_run_as(self, other: Recipe) -> bool:

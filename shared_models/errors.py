@@ -62,6 +62,10 @@ class StorageError(FedVoiceError):
     """A disk that is full or not writable. What was written before is intact."""
 
 
+class AcceleratorError(FedVoiceError):
+    """The device that work is to run on is not there, or its name is none."""
+
+
 class MissingExtraError(FedVoiceError):
     """An optional package that the asked-for feature needs and that is not installed."""
 

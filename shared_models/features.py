@@ -29,6 +29,10 @@ class Features:
     durations: Tensor | None = None
     """``(L,)`` int64 frames a phoneme, summing to T; None where an aligner must find them."""
 
+    def to(self, device: torch.device) -> Features:
+        """The utterance on another device."""
+        return replace(self, **_moved(self, device))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -56,16 +60,17 @@ class Batch:
     """``(B, R, n_mels)`` another utterance of the same speaker, for the reference encoder."""
     reference_lengths: Tensor
     """``(B,)`` int64."""
-    aligned: Tensor
-    """``(B,)`` bool: which utterances bring durations."""
+    aligned: tuple[bool, ...]
+    """Which of the B utterances bring durations. Not a tensor, because it decides what is computed."""
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {
-            name: None if value is None else value.to(device) for name, value in found.items()
-        }
-        return replace(self, **moved)
+        return replace(self, **_moved(self, device))
+
+
+def _moved(tensors: Features | Batch, device: torch.device) -> dict[str, Any]:
+    found = {f.name: getattr(tensors, f.name) for f in fields(tensors)}
+    return {name: value.to(device) for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def collate(
@@ -73,21 +78,22 @@ def collate(
 ) -> Batch:
     """Pad utterances into a :class:`Batch`; ``references`` are mels ``(R_i, n_mels)``, one an item.
 
-    What an utterance brings it keeps, whatever the others of the batch lack.
+    The batch is where the utterances are. What an utterance brings it keeps, whatever the others of the batch lack.
     """
-    aligned = torch.tensor([f.durations is not None for f in items])
+    device = items[0].mel.device
+    aligned = tuple(f.durations is not None for f in items)
     durations = [torch.zeros_like(f.phonemes) if f.durations is None else f.durations for f in items]
     return Batch(
         phonemes=pad_sequence([f.phonemes for f in items], batch_first=True),
-        phoneme_lengths=torch.tensor([len(f.phonemes) for f in items]),
+        phoneme_lengths=torch.tensor([len(f.phonemes) for f in items], device=device),
         mel=pad_sequence([f.mel for f in items], batch_first=True),
-        mel_lengths=torch.tensor([len(f.mel) for f in items]),
+        mel_lengths=torch.tensor([len(f.mel) for f in items], device=device),
         log_f0=pad_sequence([f.log_f0 for f in items], batch_first=True),
         voiced=pad_sequence([f.voiced for f in items], batch_first=True),
         energy=pad_sequence([f.energy for f in items], batch_first=True),
-        durations=pad_sequence(durations, batch_first=True) if bool(aligned.any()) else None,
-        speakers=torch.tensor(list(speakers) if speakers is not None else [0] * len(items)),
+        durations=pad_sequence(durations, batch_first=True) if any(aligned) else None,
+        speakers=torch.tensor(list(speakers) if speakers is not None else [0] * len(items), device=device),
         reference=pad_sequence(list(references), batch_first=True),
-        reference_lengths=torch.tensor([len(r) for r in references]),
+        reference_lengths=torch.tensor([len(r) for r in references], device=device),
         aligned=aligned,
     )

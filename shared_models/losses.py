@@ -7,14 +7,17 @@ the same, one utterance's loss never depends on another's, and its gradient is i
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from shared_models.acoustic.aligner import AlignmentOutput
 from shared_models.acoustic.fastspeech2 import AcousticOutput
-from shared_models.acoustic.sequences import masked_mean
+from shared_models.acoustic.harmonic_source import Contours, PredictedContours
 from shared_models.config import AlignerConfig
 from shared_models.features import Batch
+from shared_models.layers.sequences import masked_mean
 
 DEFAULT_WEIGHTS = AlignerConfig.model_validate({})
 
@@ -27,7 +30,7 @@ class Losses:
     mel: Tensor
     """L1 in natural-log mel; the sum of before and after the PostNet where there is one."""
     duration: Tensor
-    """Squared error of log(d + 1)."""
+    """Squared error of log(d + 1), or the gamma deviance of d + 1."""
     pitch: Tensor
     """Squared error in normalised units."""
     energy: Tensor
@@ -35,6 +38,14 @@ class Losses:
     forward_sum: Tensor | None = None
     """The aligner's, unweighted; None if it did not run."""
     binarization: Tensor | None = None
+    contours: Tensor | None = None
+    """:func:`contour_loss`; None for a model without a source."""
+
+    def mean(self) -> Losses:
+        """Each as a scalar: the mean over the batch."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        means: dict[str, Any] = {name: None if v is None else v.mean() for name, v in found.items()}
+        return Losses(**means)
 
     def items(self) -> dict[str, float]:
         """The means as plain numbers by name, for reports."""
@@ -49,7 +60,7 @@ def acoustic_loss(
     *,
     weights: AlignerConfig = DEFAULT_WEIGHTS,
 ) -> Losses:
-    """L1 mel + squared errors of log-duration, pitch and energy (+ the aligner's losses, if it ran).
+    """L1 mel + errors of duration, pitch and energy (+ the contours', with a source, + the aligner's, if it ran).
 
     ``weights`` are those of the aligner's losses. With ``per_utterance`` every field is ``(B,)``. Raises
     ValueError if ``output`` is not of ``batch``.
@@ -65,15 +76,40 @@ def acoustic_loss(
     # A phoneme without frames was not heard: it has a duration, but no pitch or energy.
     heard = output.phoneme_mask & (output.durations > 0)
     predicted, target = output.predicted, output.target
-    duration = masked_mean((predicted.log_duration - target.log_duration).square(), output.phoneme_mask)
+    difference = target.log_duration - predicted.log_duration
+    error = gamma_deviance(difference) if output.mean_durations else difference.square()
+    duration = masked_mean(error, output.phoneme_mask)
     pitch = masked_mean((predicted.pitch - target.pitch).square(), heard)
     energy = masked_mean((predicted.energy - target.energy).square(), heard)
     total = mel + duration + pitch + energy
-    if output.alignment is None:
-        return _reduced(Losses(total, mel, duration, pitch, energy), per_utterance)
-    total = total + alignment_loss(output.alignment, per_utterance=True, weights=weights)
-    forward_sum, binarization = output.alignment.forward_sum, output.alignment.binarization
-    return _reduced(Losses(total, mel, duration, pitch, energy, forward_sum, binarization), per_utterance)
+    contours = forward_sum = binarization = None
+    if output.predicted_contours is not None and output.contours is not None:
+        contours = contour_loss(output.predicted_contours, output.contours, output.frame_mask)
+        total = total + contours
+    if output.alignment is not None:
+        total = total + alignment_loss(output.alignment, per_utterance=True, weights=weights)
+        forward_sum, binarization = output.alignment.forward_sum, output.alignment.binarization
+    found = Losses(total, mel, duration, pitch, energy, forward_sum, binarization, contours)
+    return found if per_utterance else found.mean()
+
+
+def gamma_deviance(log_ratio: Tensor) -> Tensor:
+    """The unit deviance of a gamma distribution, ``2 (r - log r - 1)`` of ``r``, actual over predicted mean.
+
+    Least where the prediction is the mean of what is met, and as a squared error of the logs near it.
+    """
+    return 2 * (log_ratio.exp() - log_ratio - 1)
+
+
+def contour_loss(predicted: PredictedContours, actual: Contours, mask: Tensor) -> Tensor:
+    """``(B,)``: absolute errors of pitch, where voiced, and energy, and the cross-entropy of voicing.
+
+    Over the frames of ``mask (B, W)`` bool.
+    """
+    pitch = masked_mean((predicted.pitch - actual.pitch).abs(), mask & (actual.voiced > 0))
+    energy = masked_mean((predicted.energy - actual.energy).abs(), mask)
+    voicing = F.binary_cross_entropy_with_logits(predicted.voicing, actual.voiced, reduction="none")
+    return pitch + energy + masked_mean(voicing, mask)
 
 
 def alignment_loss(
@@ -87,18 +123,3 @@ def alignment_loss(
 
 def _mel_loss(mel: Tensor, output: AcousticOutput) -> Tensor:
     return masked_mean((mel - output.mel_target).abs().mean(2), output.frame_mask)
-
-
-def _reduced(losses: Losses, per_utterance: bool) -> Losses:
-    if per_utterance:
-        return losses
-    forward_sum, binarization = losses.forward_sum, losses.binarization
-    return Losses(
-        total=losses.total.mean(),
-        mel=losses.mel.mean(),
-        duration=losses.duration.mean(),
-        pitch=losses.pitch.mean(),
-        energy=losses.energy.mean(),
-        forward_sum=None if forward_sum is None else forward_sum.mean(),
-        binarization=None if binarization is None else binarization.mean(),
-    )

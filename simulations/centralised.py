@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from client.app import CachedFeatures
-from client.training import outer_learning_rate
+from client.learning.phases import aligner_loss, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.acoustic import build_model
+from shared_models.algorithms.centralised import CENTRALISED
+from shared_models.algorithms.learning_rates import falling_outer_rate
 from shared_models.config import Recipe
 from shared_models.features import Features
-from shared_models.losses import acoustic_loss, alignment_loss
-from shared_models.optimization import descend, load_moments, moments
+from shared_models.optimization import adam, load_moments, moments, take_steps
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
 from simulations.mixed_batch import mixed_batch
@@ -49,13 +50,11 @@ def train_centralised(
     partitioned = PartitionedModel(model)
     if initial is not None:
         partitioned.load_shared_vector(initial)
-    optimizer = torch.optim.Adam(
+    optimizer = adam(
         [
             {"params": partitioned.shared_parameters(), "lr": recipe.client.outer_lr},
             {"params": partitioned.personal_parameters(), "lr": recipe.client.inner_lr},
-        ],
-        betas=(0.9, 0.99),
-        fused=True,
+        ]
     )
     done = _restore(partitioned, optimizer, folder)
     model.train()
@@ -80,20 +79,18 @@ def _one_round(
 ) -> float:
     """One round's worth of steps: cohort times outer steps. The mean loss."""
     rng = generator(recipe.seed, "centralised", number)
-    optimizer.param_groups[0]["lr"] = outer_learning_rate(recipe, number)
-    steps = recipe.federation.cohort * recipe.client.outer_steps
+    optimizer.param_groups[0]["lr"] = falling_outer_rate(recipe, number)
+    steps = CENTRALISED.outer.steps(recipe)
     trained = [*model.shared_parameters(), *model.personal_parameters()]
-    losses = []
+
+    def next_loss() -> Tensor:
+        batch = mixed_batch(speakers, recipe, rng, with_voices=True)
+        loss_of = aligner_loss if number <= recipe.aligner.warmup_rounds else training_loss
+        return loss_of(model.model, batch, recipe, rng)
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "centralised dropout", number))
-        for _ in range(steps):
-            batch = mixed_batch(speakers, recipe, rng, with_voices=True)
-            if number <= recipe.aligner.warmup_rounds:
-                loss = alignment_loss(model.model.align(batch), weights=recipe.aligner)
-            else:
-                output = model.model(batch, window=recipe.client.window_frames, generator=rng)
-                loss = acoustic_loss(output, batch, weights=recipe.aligner).total
-            losses.append(descend(loss, trained, optimizer, recipe.client.gradient_clip))
+        losses = take_steps(next_loss, trained, optimizer, recipe.client.gradient_clip, steps=steps)
     return sum(losses) / len(losses)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from client.training import crop_reference
+from client.learning.material import crop_reference
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from client.profile import VoiceProfile, save_profile
-from client.training import VoicePartition
 from server.checkpoints import Checkpoint, latest_checkpoint
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
 from shared_models.base_model import BaseModel, write_base
 from shared_models.config import Recipe, recipe_from_json

@@ -41,6 +41,10 @@ class Dimensions:
     style_channels: int
     """Width inside the reference encoder."""
     n_mels: int = 80
+    harmonics: bool = False
+    """Whether the decoder is told contours and shown harmonics (:mod:`shared_models.acoustic.harmonic_source`)."""
+    mean_durations: bool = False
+    """Whether the duration predictor says means, and synthesis carries what rounding leaves."""
     silences: tuple[int, ...] = (0,)
     """Symbols that may last no frame at all: padding, pauses, punctuation."""
 
@@ -96,7 +100,14 @@ def dimensions(config: ModelConfig, symbols: Sequence[str] = SYMBOLS) -> Dimensi
     if config.postnet is not None:
         sizes["postnet"] = POSTNET_CHANNELS if config.postnet else 0
     silences = tuple(index for index, symbol in enumerate(symbols) if symbol in SILENT)
-    found = Dimensions(vocabulary=len(symbols), dropout=config.dropout, silences=silences, **sizes)
+    found = Dimensions(
+        vocabulary=len(symbols),
+        dropout=config.dropout,
+        harmonics=config.source == "harmonics",
+        mean_durations=config.durations == "mean",
+        silences=silences,
+        **sizes,
+    )
     _check(found)
     return found
 

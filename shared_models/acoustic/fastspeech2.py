@@ -13,22 +13,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shared_models.accelerator import is_padded, on_host
 from shared_models.acoustic.aligner import AlignmentOutput
 from shared_models.acoustic.dimensions import Dimensions
+from shared_models.acoustic.harmonic_source import (
+    Contours,
+    HarmonicSource,
+    PredictedContours,
+    recorded_contours,
+    with_phoneme_columns,
+)
 from shared_models.acoustic.length_regulator import phoneme_means, regulate
-from shared_models.acoustic.normalisation import (
+from shared_models.acoustic.postnet import PostNet
+from shared_models.acoustic.variance_adaptor import (
+    LOG_RANGE,
+    Enriched,
+    VarianceAdaptor,
+    Variances,
+    predicted_frames,
+)
+from shared_models.audio.normalisation import (
     ENERGY_SPREAD,
     SEMITONE,
     normalise_energy,
     normalise_pitch,
     restore_mel,
 )
-from shared_models.acoustic.positions import SinusoidalPositions
-from shared_models.acoustic.postnet import PostNet
-from shared_models.acoustic.sequences import take_window, valid_steps, window_starts
-from shared_models.acoustic.transformer import FFTBlock, Style, apply_norm, norm_layer, zero_padding
-from shared_models.acoustic.variance_adaptor import VarianceAdaptor, Variances, predicted_frames
 from shared_models.features import Batch
+from shared_models.layers.positions import SinusoidalPositions
+from shared_models.layers.sequences import Excerpt, valid_steps
+from shared_models.layers.transformer import FFTBlock, Style, apply_norm, norm_layer, zero_padding
 from shared_models.partition import Owner
 from shared_models.speakers.condition import SpeakerCondition
 
@@ -62,6 +76,26 @@ class AcousticOutput:
     """``(B, L)`` int64 frames, as used."""
     alignment: AlignmentOutput | None
     """Where the durations come from, if the aligner found them."""
+    predicted_contours: PredictedContours | None = None
+    """Of the decoded frames ``(B, W)``, if the model has a source."""
+    contours: Contours | None = None
+    """The same from the recording."""
+    mean_durations: bool = False
+    """Whether the predicted durations are to be means (``model.durations``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """W frames as the decoder says them."""
+
+    mel_before_postnet: Tensor
+    """``(B, W, n_mels)``."""
+    mel: Tensor
+    """``(B, W, n_mels)``."""
+    mask: Tensor
+    """``(B, W)`` bool."""
+    contours: PredictedContours | None
+    """``(B, W)``, if the model has a source."""
 
 
 class AcousticModel(nn.Module):
@@ -90,6 +124,8 @@ class AcousticModel(nn.Module):
         self.final_norm = norm_layer(d.hidden, conditioned=True)
         self.mel = nn.Linear(d.hidden, d.n_mels)
         self.postnet = PostNet(d.n_mels, d.postnet, d.dropout) if d.postnet else None
+        # Last, so that models without a source begin with the weights that they always began with.
+        self.source = HarmonicSource(d.hidden, d.dropout) if d.harmonics else None
 
     def forward(
         self,
@@ -111,31 +147,31 @@ class AcousticModel(nn.Module):
         enriched, predicted = self.variance_adaptor(
             encoded, phoneme_mask, condition.prosody, target.pitch, target.energy
         )
-        if window is None:
-            starts, lengths = torch.zeros_like(batch.mel_lengths), batch.mel_lengths
-        else:
-            starts = window_starts(batch.mel_lengths, window, generator)
-            lengths = batch.mel_lengths.clamp_max(window)
-        width = int(lengths.max())
-        before, after, frame_mask = self.decode(enriched, durations, starts, lengths, condition)
+        excerpt = Excerpt.drawn(batch.mel_lengths, batch.mel.shape[1], window, generator)
+        contours = recorded_contours(batch, excerpt) if self.source is not None else None
+        decoded = self.decode(enriched, durations, excerpt, condition, contours)
         return AcousticOutput(
-            mel=after,
-            mel_before_postnet=before if self.postnet is not None else None,
-            mel_target=take_window(batch.mel, starts, width),
-            frame_mask=frame_mask,
-            starts=starts,
+            mel=decoded.mel,
+            mel_before_postnet=decoded.mel_before_postnet if self.postnet is not None else None,
+            mel_target=excerpt.of(batch.mel),
+            frame_mask=decoded.mask,
+            starts=excerpt.starts,
             predicted=predicted,
             target=target,
             phoneme_mask=phoneme_mask,
             durations=durations,
             alignment=alignment,
+            predicted_contours=decoded.contours,
+            contours=contours,
+            mean_durations=self.dimensions.mean_durations,
         )
 
     def encode(self, phonemes: Tensor, mask: Tensor, condition: SpeakerCondition) -> Tensor:
         """``phonemes (B, L)`` int64, ``mask (B, L)`` bool; to ``(B, L, H)``, the speaker added."""
-        padded = not bool(mask.all())
+        padded = is_padded(mask)
         steps = torch.arange(phonemes.shape[1], device=phonemes.device)[None]
-        x = self.embedding(phonemes) * math.sqrt(self.dimensions.hidden) + self.positions(steps)
+        positions = self.positions(steps, phonemes.shape[1])
+        x = self.embedding(phonemes) * math.sqrt(self.dimensions.hidden) + positions
         x = zero_padding(x, mask, padded)
         for block in self.encoder:
             x = block(x, mask, padded=padded)
@@ -143,29 +179,40 @@ class AcousticModel(nn.Module):
 
     def decode(
         self,
-        enriched: Tensor,
+        enriched: Enriched,
         durations: Tensor,
-        starts: Tensor,
-        lengths: Tensor,
+        excerpt: Excerpt,
         condition: SpeakerCondition,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mel of ``lengths (B,)`` frames from ``starts (B,)`` on: before and after the PostNet, and the mask.
+        contours: Contours | None = None,
+    ) -> Decoded:
+        """Mel of the frames of ``excerpt``, of which W are decoded.
 
-        ``enriched (B, L, H)``, ``durations (B, L)`` int64; to ``(B, W, n_mels)`` twice and ``(B, W)`` bool,
-        with W the longest of ``lengths``.
+        ``durations (B, L)`` int64. A model with a source is told ``contours`` (teacher forcing), or what it predicts
+        itself without them.
         """
-        mask = valid_steps(lengths, int(lengths.max()))
-        padded = not bool(mask.all())
-        frames = starts[:, None] + torch.arange(mask.shape[1], device=starts.device)
-        x = zero_padding(regulate(enriched, durations, frames) + self.positions(frames), mask, padded)
+        mask, frames = excerpt.mask(), excerpt.steps()
+        padded, positions = is_padded(mask), self.positions(frames, excerpt.end)
         styles = self._styles(condition)
+        predicted = drawn = None
+        if self.source is None:
+            x = regulate(enriched.sequence, durations, frames) + positions
+        else:
+            rows = regulate(with_phoneme_columns(enriched, durations), durations, frames)
+            predicted = self.source.contours(rows, frames, mask, condition.prosody[:, LOG_RANGE])
+            told = contours or predicted.decided()
+            drawn = self.source.draw(told)
+            x = rows[..., : self.dimensions.hidden] + positions + self.source.enter(told, drawn)
+        x = zero_padding(x, mask, padded)
         for index, block in enumerate(self.decoder):
             x = block(x, mask, (styles[2 * index], styles[2 * index + 1]), padded=padded)
-        normalised = self.mel(apply_norm(self.final_norm, x, styles[-1]))
+        last = apply_norm(self.final_norm, x, styles[-1])
+        normalised = self.mel(last)
+        if self.source is not None and drawn is not None:
+            normalised = normalised + self.source.leave(last, drawn)
         mel = restore_mel(normalised)
         if self.postnet is None:
-            return mel, mel, mask
-        return mel, restore_mel(self.postnet(normalised, mask)), mask
+            return Decoded(mel, mel, mask, predicted)
+        return Decoded(mel, restore_mel(self.postnet(normalised, mask)), mask, predicted)
 
     def synthesize(
         self,
@@ -193,11 +240,18 @@ class AcousticModel(nn.Module):
         )
         silences = torch.tensor(self.dimensions.silences, device=phonemes.device)
         least = (mask & ~torch.isin(phonemes, silences)).long()
-        durations = predicted_frames(predicted.log_duration, least, duration_scale, MOST_FRAMES)
+        durations = predicted_frames(
+            predicted.log_duration,
+            least,
+            duration_scale,
+            MOST_FRAMES,
+            carry=self.dimensions.mean_durations,
+        )
         frame_lengths = durations.sum(1)
-        starts = torch.zeros_like(frame_lengths)
-        _, mel, frame_mask = self.decode(enriched, durations, starts, frame_lengths, condition)
-        return zero_padding(mel, frame_mask), frame_lengths
+        # The one thing that speaking waits for: how long it will be.
+        longest = int(on_host(frame_lengths).max())
+        decoded = self.decode(enriched, durations, Excerpt.whole(frame_lengths, longest), condition)
+        return zero_padding(decoded.mel, decoded.mask), frame_lengths
 
     def _styles(self, condition: SpeakerCondition) -> list[Style | None]:
         """One entry a norm of the decoder, in order: None for the plain ones."""

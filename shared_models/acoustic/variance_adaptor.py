@@ -17,11 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared_models.acoustic.transformer import zero_padding
+from shared_models.layers.transformer import zero_padding
 from shared_models.partition import Owner
 
 PROSODY = 4
 """P: pitch register, log pitch range, energy, log speaking rate."""
+LOG_RANGE = 1
+"""Which of them is the log pitch range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,18 @@ class Variances:
     log_duration: Tensor
     pitch: Tensor
     energy: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Enriched:
+    """Phonemes as they go to the length regulator."""
+
+    sequence: Tensor
+    """``(B, L, H)``: pitch and energy embedded."""
+    pitch: Tensor
+    """``(B, L)`` normalised, as embedded."""
+    energy: Tensor
+    """``(B, L)`` normalised, as embedded."""
 
 
 class VariancePredictor(nn.Module):
@@ -79,7 +93,7 @@ class VarianceAdaptor(nn.Module):
         *,
         pitch_shift: float = 0.0,
         energy_shift: float = 0.0,
-    ) -> tuple[Tensor, Variances]:
+    ) -> tuple[Enriched, Variances]:
         """Enrich ``x (B, L, H)`` with pitch and energy; returns it and what was predicted.
 
         ``mask (B, L)`` bool, ``prosody (B, P)``. True ``pitch`` and ``energy (B, L)`` are used where given
@@ -88,14 +102,13 @@ class VarianceAdaptor(nn.Module):
         register, log_range, loudness, rate = prosody[:, :, None].unbind(1)
         log_duration = (self.duration(x, mask) + rate) * mask
         predicted_pitch = (register + log_range.exp() * self.pitch(x, mask)) * mask
-        x = x + self._embed(
-            self.pitch_embedding, predicted_pitch + pitch_shift if pitch is None else pitch, mask
-        )
+        pitch = predicted_pitch + pitch_shift if pitch is None else pitch
+        x = x + self._embed(self.pitch_embedding, pitch, mask)
         predicted_energy = (loudness + self.energy(x, mask)) * mask
-        x = x + self._embed(
-            self.energy_embedding, predicted_energy + energy_shift if energy is None else energy, mask
-        )
-        return zero_padding(x, mask), Variances(log_duration, predicted_pitch, predicted_energy)
+        energy = predicted_energy + energy_shift if energy is None else energy
+        x = x + self._embed(self.energy_embedding, energy, mask)
+        predicted = Variances(log_duration, predicted_pitch, predicted_energy)
+        return Enriched(zero_padding(x, mask), pitch, energy), predicted
 
     @staticmethod
     def _embed(convolution: nn.Module, values: Tensor, mask: Tensor) -> Tensor:
@@ -103,14 +116,25 @@ class VarianceAdaptor(nn.Module):
         return embedded.transpose(1, 2)
 
 
-def predicted_frames(log_duration: Tensor, least: Tensor, scale: float, most: int) -> Tensor:
+def predicted_frames(
+    log_duration: Tensor, least: Tensor, scale: float, most: int, *, carry: bool = False
+) -> Tensor:
     """Whole frames ``(B, L)`` int64 from ``log(d + 1)``, times ``scale``, within ``[least, most]``.
 
-    ``least (B, L)`` int64. An utterance that would last no frame at all gets one, on its first phoneme.
+    ``least (B, L)`` int64. ``carry`` rounds the phonemes' ends instead of each duration, so that what rounding takes
+    from one phoneme goes to the next. An utterance that would last no frame at all gets one, on its first phoneme.
     """
-    # Clipped before exp, so that an untrained predictor gives long frames rather than infinities.
-    frames = ((log_duration.clamp_max(12.0).exp() - 1) * scale).round().clamp(0, most).long()
-    frames = torch.maximum(frames, least)
+    frames = torch.maximum(whole_frames(log_duration, scale, most, carry=carry), least)
     silent = frames.sum(1) == 0
     frames[:, 0] += silent.long()
     return frames
+
+
+def whole_frames(log_duration: Tensor, scale: float | Tensor, most: int, *, carry: bool) -> Tensor:
+    """:func:`predicted_frames` without its lower bounds."""
+    # Clipped before exp, so that an untrained predictor gives long frames rather than infinities.
+    frames = (log_duration.clamp_max(12.0).exp() - 1) * scale
+    if not carry:
+        return frames.round().clamp(0, most).long()
+    ends = frames.clamp(0, most).cumsum(1).round().long()
+    return ends.diff(dim=1, prepend=torch.zeros_like(ends[:, :1]))

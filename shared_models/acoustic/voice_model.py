@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from shared_models.acoustic.aligner import Aligner, AlignmentOutput
-from shared_models.acoustic.conditional_layer_norm import CLNMaps
 from shared_models.acoustic.dimensions import Dimensions
 from shared_models.acoustic.fastspeech2 import AcousticModel, AcousticOutput
-from shared_models.acoustic.sequences import take_window, window_starts
 from shared_models.config import AlignerConfig, SpeakerConfig
 from shared_models.errors import RecipeError
 from shared_models.features import Batch
-from shared_models.partition import Owner
+from shared_models.layers.conditional_layer_norm import CLNMaps
+from shared_models.layers.sequences import Excerpt
+from shared_models.partition import Owner, PartitionedModel
 from shared_models.speakers.condition import SpeakerCondition
 from shared_models.speakers.mel_style import MelStyleEncoder
 from shared_models.speakers.voices import Voices
@@ -74,10 +74,11 @@ class VoiceModel(nn.Module):
         if batch.durations is None or self.always_align:
             alignment = self.align(batch)
             return alignment.durations, alignment
-        if bool(batch.aligned.all()):
+        if all(batch.aligned):
             return batch.durations, None
-        alignment = self.align(batch).only(~batch.aligned)
-        return torch.where(batch.aligned[:, None], batch.durations, alignment.durations), alignment
+        aligned = torch.tensor(batch.aligned, device=batch.durations.device)
+        alignment = self.align(batch).only(~aligned)
+        return torch.where(aligned[:, None], batch.durations, alignment.durations), alignment
 
     def align(self, batch: Batch) -> AlignmentOutput:
         """The aligner alone: its alignment and losses, without encoder or decoder (warm-up rounds)."""
@@ -95,9 +96,8 @@ class VoiceModel(nn.Module):
         """The condition of each utterance's speaker, from its voice and its reference recording."""
         reference, lengths = batch.reference, batch.reference_lengths
         if window is not None and self.mel_style is not None:
-            starts = window_starts(lengths, window, generator)
-            lengths = lengths.clamp_max(window)
-            reference = take_window(reference, starts, int(lengths.max()))
+            excerpt = Excerpt.drawn(lengths, reference.shape[1], window, generator)
+            reference, lengths = excerpt.of(reference), excerpt.lengths
         return self.condition_of(batch.speakers, reference, lengths)
 
     def condition_of(
@@ -153,3 +153,7 @@ class VoiceModel(nn.Module):
             pitch_shift=pitch_shift,
             energy_scale=energy_scale,
         )
+
+
+VoicePartition = PartitionedModel[VoiceModel]
+"""A voice model, partitioned."""

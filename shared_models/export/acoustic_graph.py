@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
-from shared_models.acoustic.normalisation import SEMITONE, restore_mel
-from shared_models.acoustic.sequences import valid_steps
-from shared_models.acoustic.transformer import Style, apply_norm, zero_padding
+from shared_models.acoustic.harmonic_source import with_phoneme_columns
+from shared_models.acoustic.variance_adaptor import LOG_RANGE, Enriched, whole_frames
+from shared_models.audio.normalisation import SEMITONE, restore_mel
+from shared_models.layers.sequences import valid_steps
+from shared_models.layers.transformer import Style, apply_norm, zero_padding
 from shared_models.partition import Owner
 
 INPUTS = (
@@ -76,7 +78,7 @@ class AcousticGraph(nn.Module):
         for block in model.encoder:
             x = block(x, mask)
         x = zero_padding(x + model.speaker(embedding)[:, None], mask)
-        x, log_duration = self._enrich(x, mask, prosody, pitch_shift)
+        enriched, log_duration = self._enrich(x, mask, prosody, pitch_shift)
         durations = self._frames(phonemes, mask, log_duration, duration_scale)
         mel_lengths = durations.sum(1)
         longest = cast(int, mel_lengths.max().item())
@@ -84,8 +86,8 @@ class AcousticGraph(nn.Module):
         torch._check(longest >= 2)  # type: ignore[no-untyped-call]
         frame_mask = valid_steps(mel_lengths, longest)
         frames = torch.arange(longest)[None]
-        x = zero_padding(_regulate(x, durations, frames) + self._positions(frames), frame_mask)
-        return self._decode(x, frame_mask, cln_scale, cln_shift), mel_lengths
+        x, drawn = self._frame_inputs(enriched, durations, frames, frame_mask, prosody[:, LOG_RANGE])
+        return self._decode(x, drawn, frame_mask, cln_scale, cln_shift), mel_lengths
 
     def _positions(self, positions: Tensor) -> Tensor:
         """``positions (1, N)`` int64 to ``(1, N, H)``: the same numbers as the table's, computed, so that a
@@ -95,7 +97,9 @@ class AcousticGraph(nn.Module):
         both = torch.stack([angles, angles + math.pi / 2], dim=-1).sin()
         return both.flatten(2)[..., : self.model.dimensions.hidden].float()
 
-    def _enrich(self, x: Tensor, mask: Tensor, prosody: Tensor, pitch_shift: Tensor) -> tuple[Tensor, Tensor]:
+    def _enrich(
+        self, x: Tensor, mask: Tensor, prosody: Tensor, pitch_shift: Tensor
+    ) -> tuple[Enriched, Tensor]:
         enriched, predicted = self.model.variance_adaptor(
             x, mask, prosody, pitch_shift=pitch_shift * SEMITONE
         )
@@ -103,20 +107,36 @@ class AcousticGraph(nn.Module):
 
     def _frames(self, phonemes: Tensor, mask: Tensor, log_duration: Tensor, scale: Tensor) -> Tensor:
         """:func:`predicted_frames`, written without an assignment in place: ``(B, L)`` int64."""
-        frames = ((log_duration.clamp_max(12.0).exp() - 1) * scale).round().clamp(0, MOST_FRAMES).long()
+        frames = whole_frames(log_duration, scale, MOST_FRAMES, carry=self.model.dimensions.mean_durations)
         frames = torch.maximum(frames, self.sounding[phonemes] * mask)
         silent = (frames.sum(1, keepdim=True) == 0).long()
         first = (torch.arange(phonemes.shape[1]) == 0).long()
         return frames + silent * first
 
-    def _decode(self, x: Tensor, mask: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    def _frame_inputs(
+        self, enriched: Enriched, durations: Tensor, frames: Tensor, mask: Tensor, log_range: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """The decoder's input ``(B, T, H)``, and the harmonics ``(B, T, n_mels)`` of a model with a source."""
+        source, positions = self.model.source, self._positions(frames)
+        if source is None:
+            return zero_padding(_regulate(enriched.sequence, durations, frames) + positions, mask), None
+        rows = _regulate(with_phoneme_columns(enriched, durations), durations, frames)
+        contours = source.contours(rows, frames, mask, log_range).decided()
+        drawn = source.draw(contours)
+        vectors = rows[..., : self.model.dimensions.hidden]
+        return zero_padding(vectors + positions + source.enter(contours, drawn), mask), drawn
+
+    def _decode(self, x: Tensor, drawn: Tensor | None, mask: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         model = self.model
         sites = [(scale[:, site], shift[:, site]) for site in range(model.dimensions.sites)]
         plain: list[Style | None] = [None] * (2 * model.dimensions.decoder_layers + 1 - len(sites))
         styles = plain + sites
         for index, block in enumerate(model.decoder):
             x = block(x, mask, (styles[2 * index], styles[2 * index + 1]))
-        normalised = model.mel(apply_norm(model.final_norm, x, styles[-1]))
+        last = apply_norm(model.final_norm, x, styles[-1])
+        normalised = model.mel(last)
+        if model.source is not None and drawn is not None:
+            normalised = normalised + model.source.leave(last, drawn)
         if model.postnet is not None:
             normalised = model.postnet(normalised, mask)
         return zero_padding(restore_mel(normalised), mask)

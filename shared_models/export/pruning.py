@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from shared_models.acoustic import build_model
-from shared_models.acoustic.transformer import ConvolutionalFeedForward
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
+from shared_models.layers.transformer import ConvolutionalFeedForward
 from shared_models.vocoders.magnitude import MagnitudeNetwork
 from shared_models.vocoders.vocos import ConvNeXtBlock, Vocos
 

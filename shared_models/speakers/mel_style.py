@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared_models.acoustic.normalisation import normalise_mel
-from shared_models.acoustic.sequences import valid_steps
-from shared_models.acoustic.transformer import SelfAttention, zero_padding
+from shared_models.audio.normalisation import normalise_mel
+from shared_models.layers.sequences import valid_steps
+from shared_models.layers.transformer import SelfAttention, zero_padding
 from shared_models.partition import Owner
 
 

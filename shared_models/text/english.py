@@ -41,15 +41,22 @@ class _Tagger(Protocol):
 
 def english_phones(tokens: Sequence[str]) -> list[str]:
     """The phones of normalised words and pauses, in order. A word that nobody can say gives no phones."""
+    return [phone for word in english_words(tokens) for phone in word]
+
+
+def english_words(tokens: Sequence[str]) -> list[Phones]:
+    """The phones of each token, in order; none for a word that nobody can say."""
     roles = _roles(tokens)
-    phones: list[str] = []
+    words: list[Phones] = []
+    following = ""
     # Backwards, because "the" depends on the sound that follows.
     for token, role in zip(reversed(tokens), reversed(roles), strict=True):
         spoken = (token,) if token in PAUSES else word_phones(token, role)
-        if token == "the" and phones and phones[-1].lstrip("ˈˌ")[0] in _VOWEL_LETTERS:
+        if token == "the" and following and following.lstrip("ˈˌ")[0] in _VOWEL_LETTERS:
             spoken = ("ð", "i")
-        phones.extend(reversed(spoken))
-    return phones[::-1]
+        words.append(spoken)
+        following = spoken[0] if spoken else following
+    return words[::-1]
 
 
 def in_dictionary(word: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from shared_models.errors import TextError
-from shared_models.text.english import english_phones
+from shared_models.text.english import english_words
 from shared_models.text.mandarin import mandarin_phones
 from shared_models.text.normalisation import normalise_english
 from shared_models.text.symbols import SILENCE, SILENT, SYMBOL_IDS
@@ -25,13 +25,21 @@ def phonemize(text: str, language: str = "en") -> list[str]:
     Raises :class:`TextError` where nothing in the text can be said, and for a language that no installed
     phonemizer speaks.
     """
+    return [SILENCE, *(phone for word in words(text, language) for phone in word), SILENCE]
+
+
+def words(text: str, language: str = "en") -> list[tuple[str, ...]]:
+    """The symbols of each word of ``text``, and each pause as a word of its own.
+
+    Only English is divided: in other languages all is one word. Raises :class:`TextError` as :func:`phonemize`.
+    """
     if not text.strip():
         raise TextError("there is no text to say; give at least one word")
-    phones = _phones(text, language.strip().lower().replace("_", "-"))
-    if not any(phone not in SILENT for phone in phones):
+    found = _words(text, language.strip().lower().replace("_", "-"))
+    if not any(phone not in SILENT for word in found for phone in word):
         shown = text.strip()[:20]
         raise TextError(f"nothing in {shown!r} can be said in language {language!r}; write it in words")
-    return [SILENCE, *phones, SILENCE]
+    return found
 
 
 def encode(symbols: Sequence[str]) -> Tensor:
@@ -42,11 +50,11 @@ def encode(symbols: Sequence[str]) -> Tensor:
     return torch.tensor([SYMBOL_IDS[symbol] for symbol in symbols], dtype=torch.int64)
 
 
-def _phones(text: str, language: str) -> list[str]:
+def _words(text: str, language: str) -> list[tuple[str, ...]]:
     if language in _ENGLISH:
-        return english_phones(split_tokens(normalise_english(text)))
+        return english_words(split_tokens(normalise_english(text)))
     if language in _MANDARIN:
-        return mandarin_phones(text)
+        return [tuple(mandarin_phones(text))]
     from shared_models.text.espeak_phones import espeak_phones
 
-    return espeak_phones(text, language)
+    return [tuple(espeak_phones(text, language))]

@@ -21,11 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from client.learning.material import Material, draw_batch
 from client.policy import Policy
-from client.training import Material, VoicePartition, draw_batch
 from shared_models.acoustic import build_model
-from shared_models.acoustic.normalisation import normalise_mel
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
+from shared_models.audio.normalisation import normalise_mel
 from shared_models.base_model import packaged_base
 from shared_models.config import Recipe
 from shared_models.features import Features

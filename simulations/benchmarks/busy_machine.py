@@ -131,12 +131,12 @@ def _training_step() -> Callable[[], object]:
     from shared_models.acoustic import build_model
     from shared_models.features import Features, collate
     from shared_models.losses import acoustic_loss
-    from shared_models.optimization import descend
+    from shared_models.optimization import adam, descend
     from shared_models.recipes import find_recipe
 
     model = build_model(find_recipe("default", []))
     parameters = list(model.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=1e-4, fused=True)
+    optimizer = adam(parameters, 1e-4)
     rng = torch.Generator().manual_seed(0)
 
     def utterance(phonemes: int) -> Features:

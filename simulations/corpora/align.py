@@ -25,7 +25,7 @@ from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
 from shared_models.file_names import file_name_of
 from shared_models.losses import alignment_loss
-from shared_models.optimization import descend
+from shared_models.optimization import adam, descend
 from shared_models.seeds import generator
 from shared_models.text.symbols import SYMBOLS
 from shared_models.utterance import Utterance
@@ -45,7 +45,7 @@ def train_aligner(
     model = build_model(recipe)
     assert model.aligner is not None
     parameters = list(model.aligner.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+    optimizer = adam(parameters, LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     rng = generator(recipe.seed, "aligner")
     for step in range(STEPS):

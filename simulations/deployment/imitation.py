@@ -16,12 +16,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from shared_models.accelerator import on_host
 from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
-from shared_models.acoustic.sequences import valid_steps, window_starts
+from shared_models.acoustic.harmonic_source import PredictedContours
 from shared_models.acoustic.variance_adaptor import Variances, predicted_frames
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.depth import kept_blocks, kept_sites
 from shared_models.features import Batch
+from shared_models.layers.sequences import Excerpt, valid_steps
+from shared_models.losses import contour_loss
 from shared_models.partition import weights_hash
 from shared_models.speakers.condition import SpeakerCondition, serving_vectors
 
@@ -41,8 +44,8 @@ class Speech:
     """Predicted, ``(B, L)``."""
     durations: Tensor
     """``(B, L)`` int64 frames, as used."""
-    starts: Tensor
-    """``(B,)`` int64: the first frame decoded."""
+    excerpt: Excerpt
+    """The frames decoded."""
     mel: Tensor
     """``(B, W, n_mels)``."""
     phoneme_mask: Tensor
@@ -53,6 +56,8 @@ class Speech:
     """The output of each block, ``(B, L, H)``."""
     decoder: list[Tensor]
     """The same, ``(B, W, H)``."""
+    contours: PredictedContours | None = None
+    """Of the frames decoded, where the model has a source."""
 
 
 def speak_freely(
@@ -67,26 +72,29 @@ def speak_freely(
     with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
         encoded = model.encode(batch.phonemes, mask, condition)
         enriched, predicted = model.variance_adaptor(encoded, mask, condition.prosody)
-        silences = torch.tensor(model.dimensions.silences)
+        silences = torch.tensor(model.dimensions.silences, device=mask.device)
         least = (mask & ~torch.isin(batch.phonemes, silences)).long()
-        durations = predicted_frames(predicted.log_duration, least, 1.0, MOST_FRAMES)
+        carry = model.dimensions.mean_durations
+        durations = predicted_frames(predicted.log_duration, least, 1.0, MOST_FRAMES, carry=carry)
         total = durations.sum(1)
-        starts = torch.zeros_like(total) if window is None else window_starts(total, window, rng)
-        lengths = total if window is None else total.clamp_max(window)
-        _, mel, frames = model.decode(enriched, durations, starts, lengths, condition)
-    return Speech(predicted, durations, starts, mel, mask, frames, encoder, decoder)
+        excerpt = Excerpt.drawn(total, int(on_host(total).max()), window, rng)
+        said = model.decode(enriched, durations, excerpt, condition)
+    return Speech(predicted, durations, excerpt, said.mel, mask, said.mask, encoder, decoder, said.contours)
 
 
 def speak_along(model: AcousticModel, batch: Batch, condition: SpeakerCondition, led: Speech) -> Speech:
     """The same texts and frames, with the durations, pitch and energy of ``led``."""
-    mask, lengths = led.phoneme_mask, led.frame_mask.sum(1)
+    mask = led.phoneme_mask
     with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
         encoded = model.encode(batch.phonemes, mask, condition)
         enriched, predicted = model.variance_adaptor(
             encoded, mask, condition.prosody, led.variances.pitch, led.variances.energy
         )
-        _, mel, frames = model.decode(enriched, led.durations, led.starts, lengths, condition)
-    return Speech(predicted, led.durations, led.starts, mel, mask, frames, encoder, decoder)
+        contours = None if led.contours is None else led.contours.decided()
+        said = model.decode(enriched, led.durations, led.excerpt, condition, contours)
+    return Speech(
+        predicted, led.durations, led.excerpt, said.mel, mask, said.mask, encoder, decoder, said.contours
+    )
 
 
 def imitation_loss(mine: Speech, theirs: Speech) -> Tensor:
@@ -96,6 +104,12 @@ def imitation_loss(mine: Speech, theirs: Speech) -> Tensor:
         _mean((getattr(mine.variances, name) - getattr(theirs.variances, name)).square(), theirs.phoneme_mask)
         for name in ("log_duration", "pitch", "energy")
     )
+    if mine.contours is not None and theirs.contours is not None:
+        mel = (
+            mel
+            + VARIANCE_WEIGHT
+            * contour_loss(mine.contours, theirs.contours.decided(), theirs.frame_mask).mean()
+        )
     blocks = [
         *(_relative(a, b, theirs.phoneme_mask) for a, b in zip(mine.encoder, theirs.encoder, strict=True)),
         *(_relative(a, b, theirs.frame_mask) for a, b in zip(mine.decoder, theirs.decoder, strict=True)),

@@ -119,5 +119,4 @@ def finished(folder: Path, recipe: Recipe, path: Path) -> BaseModel:
 
 def save_base(path: Path, base: BaseModel, recipe: Recipe) -> None:
     """Write ``base`` to ``path``, to be cloned and spoken with as any base. Raises StorageError."""
-    federated = "fedrep" if recipe.federation.algorithm == "full" else recipe.federation.algorithm
-    write_base(path, BaseModel(base.model, recipe.override({"federation.algorithm": federated}), base.hash))
+    write_base(path, BaseModel(base.model, recipe.keeping_voices(), base.hash))

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from client.app import CachedFeatures
-from client.training import VoicePartition
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.similarity import similarity
 from shared_models.base_model import load_base
 from shared_models.config import Recipe

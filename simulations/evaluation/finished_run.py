@@ -10,6 +10,7 @@ from typing import Any
 
 from server.checkpoints import latest_checkpoint
 from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.algorithms.algorithm import Sends
 from shared_models.base_model import load_base
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
@@ -72,7 +73,7 @@ def evaluate_arm(
 
 def _weights(run: RunFolder, arm: str, recipe: Recipe) -> Path | None:
     """Where the arm's shared weights are. A device that trains alone starts from the public ones, or from none."""
-    if recipe.federation.algorithm != "local":
+    if recipe.algorithm.sends is not Sends.NOTHING:
         arms = run.arm(arm).checkpoints
         # A live server's home has no arms.
         return arms if arms.is_dir() or not (run.path / "checkpoints").is_dir() else run.path / "checkpoints"

@@ -25,7 +25,8 @@ from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
 from client.ledger import Ledger
 from client.local_only import train_alone
 from client.speaker import Speaker
-from client.training import VoicePartition
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.algorithm import Sends
 from shared_models.audio.cache import FeatureCache
 from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import SAMPLE_RATE, log_mel
@@ -71,7 +72,7 @@ def clone_and_speak(
     without noise.
     """
     vocoder = build_vocoder(recipe.evaluation.vocoder)
-    if recipe.federation.algorithm == "local":
+    if recipe.algorithm.sends is Sends.NOTHING:
         return {"after": speak(model, train_alone(model, support, recipe), queries, vocoder)}
     conditions = {"before": voice_of_nobody(model)}
     if recipe.personal_privacy.enabled:

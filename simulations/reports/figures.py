@@ -131,7 +131,7 @@ def write_epsilon(arm: Mapping[str, Any]) -> str:
     """``8.00``, rounded up, or in a word what there is instead: ``unprotected``, and never 0."""
     ledger = arm.get("epsilon")
     if not ledger:
-        return "nothing sent" if arm.get("algorithm") == "local" else UNPROTECTED
+        return str(arm.get("protection") or UNPROTECTED)
     value = _finite(ledger.get("epsilon"))
     return epsilon_shown(math.inf if value is None else value)
 

@@ -15,8 +15,8 @@ from tiny_federation import personal_copy, random_speech, same, shaken, tiny_mod
 from client import private_adaptation
 from client.cloning import adapt, adapt_privately, clone, voice_of_nobody, zero_shot
 from client.ledger import Ledger
-from client.training import VoicePartition
 from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.errors import BudgetError, CorpusError
 from shared_models.features import Features, collate

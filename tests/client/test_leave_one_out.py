@@ -23,8 +23,8 @@ from client.cloning import adapt_privately
 from client.device import Device
 from client.ledger import Ledger
 from client.personal_terms import PersonalTerms
-from client.training import VoicePartition
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
 from shared_models.base_model import BaseModel, packaged_base
 from shared_models.config import CorpusConfig, Recipe
@@ -138,6 +138,7 @@ def test_leaving_an_utterance_out_moves_the_sum_by_the_clipping_norm_at_most(
     model, utterances = model_of(recipe), speech()
     # An utterance without alignment and one with: what leaves takes its own gradient along and nothing else.
     whole = way(model, utterances, recipe, tmp_path)
+    assert len(whole) == sum(parameter.numel() for parameter in model.personal_parameters())
     for left_out in (0, 3) if changes else range(4):
         rest = [one for index, one in enumerate(utterances) if index != left_out]
         moved = float((way(model, rest, recipe, tmp_path) - whole).norm())

@@ -15,7 +15,7 @@ from client.ledger import Ledger
 from client.owner_ledger import open_owner_ledger
 from client.personal_privacy import PersonalDP, dp_sgd_steps
 from client.policy import Policy
-from client.training import VoicePartition
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.errors import BudgetError
 from simulations.preparation import make_devices, prepare

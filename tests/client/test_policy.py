@@ -99,6 +99,22 @@ def test_a_recipe_outside_a_field_is_declined_with_both_values(
     assert said.startswith("policy ")
 
 
+def test_an_algorithm_without_updates_is_declined() -> None:
+    said = Policy().refusal(recipe(federation__algorithm="local"))
+    assert said is not None
+    assert "'local' sends nothing" in said
+
+
+def test_local_steps_are_the_algorithms_own() -> None:
+    steps = {"client__inner_steps": 3, "client__outer_steps": 4}
+    seven = Policy(maximum_local_steps=7)
+    assert seven.refusal(recipe(**steps)) is None
+    said = Policy(maximum_local_steps=6).refusal(recipe(**steps))
+    assert said is not None
+    assert "7 steps a round" in said
+    assert Policy(maximum_local_steps=4).refusal(recipe(federation__algorithm="fedavg", **steps)) is None
+
+
 def test_a_recipe_at_a_fields_limit_is_let_through() -> None:
     limits = Policy(maximum_clipping_norm=0.5, maximum_local_steps=7, personal_privacy_required=True)
     assert limits.refusal(recipe(**PRIVATE)) is None

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
 import torch
-from tiny_federation import personal_copy, random_speech, same, shaken, tiny_model, tiny_recipe
+from tiny_federation import random_speech, same, shaken, tiny_model, tiny_recipe
 from torch import Tensor
 
-from client.training import (
-    LocalRound,
-    Material,
-    VoicePartition,
-    draw_batch,
-    local_round,
-    outer_learning_rate,
-    personal_steps,
-    shared_steps,
-)
+from client.learning.material import Material
+from client.training import LocalRound, local_round
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
-from shared_models.seeds import generator
 
 PLAIN: dict[str, Any] = {"aligner__learn": "never", "model__dropout": 0.0}
 
@@ -36,31 +27,7 @@ def a_round(
 
 
 def update_of(result: LocalRound) -> Tensor:
-    assert result.update is not None
     return result.update.vector
-
-
-def test_support_and_query_are_apart_and_cover_everything() -> None:
-    for count in range(2, 12):
-        utterances = random_speech(count)
-        split = Material.split(utterances, 0.4)
-        support, query = ({u.utterance_id for u in part} for part in (split.support, split.query))
-        assert support
-        assert query
-        assert not support & query
-        assert support | query == {u.utterance_id for u in utterances}
-
-
-def test_a_batchs_reference_is_never_the_utterance_itself() -> None:
-    recipe = tiny_recipe(speaker__reference_dropout=0.0, **PLAIN)
-    rng = generator(1)
-    for count in (2, 3, 6):
-        utterances = random_speech(count)
-        batch = draw_batch(utterances, recipe, rng)
-        for mel, reference, length in zip(batch.mel, batch.reference, batch.reference_lengths, strict=True):
-            own = {tuple(frame[:4].tolist()) for frame in mel}
-            assert int(length) > 0
-            assert not own & {tuple(frame[:4].tolist()) for frame in reference[: int(length)]}
 
 
 def test_fedavg_leaves_the_personal_set_alone() -> None:
@@ -68,20 +35,6 @@ def test_fedavg_leaves_the_personal_set_alone() -> None:
     assert same(model.personal_state(), tiny_model(tiny_recipe(**PLAIN)).personal_state())
     assert update_of(result).any()
     assert (result.losses["inner"], len(result.losses["outer"])) == ([], 2)
-
-
-def test_fedreps_inner_loop_moves_the_personal_set_only_and_its_outer_loop_the_shared_only() -> None:
-    recipe = tiny_recipe(federation__algorithm="fedrep", client__inner_steps=3, **PLAIN)
-    model = shaken(tiny_model(recipe))
-    utterances, rng = random_speech(5), generator(3)
-    weights, personal = model.shared_vector(), personal_copy(model)
-    personal_steps(model, utterances, recipe, rng, steps=3, lr=0.02)
-    assert torch.equal(model.shared_vector(), weights)
-    moved = personal_copy(model)
-    assert all(not torch.equal(moved[name], personal[name]) for name in personal)
-    shared_steps(model, utterances, recipe, rng, weights, lr=0.001)
-    assert same(model.personal_state(), moved)
-    assert not torch.equal(model.shared_vector(), weights)
 
 
 def test_a_fedrep_round_does_both() -> None:
@@ -118,7 +71,6 @@ def test_the_update_is_the_shared_set_after_less_before(algorithm: str) -> None:
     model, result = a_round(recipe, weights=weights, number=4)
     assert torch.equal(weights, before), "the weights of the round are others' too"
     assert torch.equal(update_of(result), model.shared_vector() - weights)
-    assert result.update is not None
     assert result.update.round == 4
     assert result.update.schema == model.partition.schema
 
@@ -191,11 +143,3 @@ def test_training_lowers_the_loss() -> None:
     )
     losses = a_round(recipe)[1].losses["outer"]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
-
-
-def test_the_learning_rate_is_constant_at_first_and_falls_at_the_end() -> None:
-    recipe = tiny_recipe(federation__rounds=20, client__outer_lr=0.5, client__decay_from=0.5)
-    rates = [outer_learning_rate(recipe, number) for number in range(1, 21)]
-    assert rates[:10] == [0.5] * 10
-    assert all(later < earlier for earlier, later in itertools.pairwise(rates[9:]))
-    assert 0 < rates[-1] < 0.1 * rates[0]

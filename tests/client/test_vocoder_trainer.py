@@ -219,7 +219,7 @@ def test_learning_rates(decay: str, number: int, share: float) -> None:
 
 def test_given_discriminators_are_trained_in_place() -> None:
     config = _config()
-    judges = Discriminators.of(config, 1)
+    judges = Discriminators(config, 1)
     own = _trainer(config)
     given = VocoderTrainer(generator_of(config, 1), config, 1, judges)
     own.step(_segments(), 1)

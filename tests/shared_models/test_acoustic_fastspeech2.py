@@ -19,7 +19,6 @@ from torch import Tensor
 
 from shared_models.acoustic import build_model
 from shared_models.acoustic.dimensions import dimensions
-from shared_models.acoustic.positions import TABLED, SinusoidalPositions, sinusoid
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import AlignerConfig, ModelConfig, Recipe, SpeakerConfig
 from shared_models.errors import RecipeError
@@ -189,17 +188,6 @@ def test_long_text_goes_beyond_the_table_of_positions() -> None:
         )
     assert int(lengths) >= 2500
     assert mel.isfinite().all()
-
-
-def test_positions_are_the_paper_s() -> None:
-    table = sinusoid(50, 8)
-    for position, column in ((0, 0), (7, 2), (49, 6)):
-        angle = position / 10_000 ** (column / 8)
-        assert table[position, column] == pytest.approx(math.sin(angle), abs=1e-6)
-        assert table[position, column + 1] == pytest.approx(math.cos(angle), abs=1e-6)
-    positions = SinusoidalPositions(8)
-    far = torch.tensor([[3, TABLED + 5]])
-    torch.testing.assert_close(positions(far)[0], sinusoid(TABLED + 6, 8)[far[0]])
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared_models.acoustic.length_regulator import phoneme_means, phoneme_of_frame, regulate
-from shared_models.acoustic.sequences import masked_mean, take_window, valid_steps
 from shared_models.acoustic.variance_adaptor import predicted_frames
+from shared_models.layers.sequences import take_window
 
 ROWS = st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=7), min_size=1, max_size=4).filter(
     lambda rows: all(sum(row) > 0 for row in rows)
@@ -73,8 +73,3 @@ def test_predicted_frames_are_rounded_bounded_and_never_none_at_all() -> None:
     least = torch.tensor([[1, 1, 0, 1], [0, 0, 0, 0]])
     assert predicted_frames(log_duration, least, 1.0, 99).tolist() == [[1, 3, 4, 99], [1, 0, 0, 0]]
     assert predicted_frames(log_duration, least, 2.0, 99)[0].tolist() == [1, 7, 7, 99]
-
-
-def test_masked_mean_of_nothing_is_zero() -> None:
-    values, lengths = torch.ones(2, 3), torch.tensor([2, 0])
-    assert masked_mean(values, valid_steps(lengths, 3)).tolist() == [1.0, 0.0]

@@ -1,4 +1,4 @@
-"""``fedvoice detect``: what it says, and its exit code, of speech that FedVoice made and of other recordings."""
+"""``fedvoice detect``: what it says, and its exit code, of what ``fedvoice speak`` made and of other recordings."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ MUTANTS = (
     mutant(
         "full sharing allowed by policy",
         "a recipe that shares a voice is declined",
-        Edit(_POLICY, 'if recipe.federation.algorithm in ("full", "centralised"):', "if False:"),
+        Edit(_POLICY, "if recipe.algorithm.sends_personal:", "if False:"),
         _FIELDS,
     ),
     mutant(

@@ -44,8 +44,8 @@ MUTANTS = (
         "an utterance without alignment takes the others' away from nobody",
         Edit(
             "shared_models/features.py",
-            "if bool(aligned.any()) else None",
-            "if bool(aligned.all()) else None",
+            "if any(aligned) else None",
+            "if all(aligned) else None",
         ),
         "shared_models/test_features.py::test_an_utterance_without_durations_leaves_the_others_theirs",
     ),
@@ -68,7 +68,7 @@ MUTANTS = (
     mutant(
         "fedper's voice taken for private",
         "only what DP-SGD trained is marked as paid for",
-        Edit(_APP, 'recipe.federation.algorithm not in ("fedavg", "fedrep")', "False"),
+        Edit(_APP, "recipe.algorithm.trains_voice_without_noise", "False"),
         _OF_TERMS + "test_what_fedper_trains_is_not_taken_for_private",
     ),
     mutant(
@@ -96,7 +96,7 @@ MUTANTS = (
     mutant(
         "fedper accepted where personal privacy is required",
         "what trains the voice without noise is declined where the owner requires noise",
-        Edit(_POLICY, 'if recipe.federation.algorithm == "fedper":', "if False:"),
+        Edit(_POLICY, "if recipe.algorithm.trains_voice_without_noise:", "if False:"),
         _FIELDS,
     ),
     mutant(

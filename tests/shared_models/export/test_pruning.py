@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tiny_federation import random_speech, shaken, tiny_model, tiny_recipe
 from torch import nn
 
-from shared_models.acoustic.transformer import ConvolutionalFeedForward
 from shared_models.errors import RecipeError
 from shared_models.export.pruning import (
     acoustic_width,
@@ -23,6 +22,7 @@ from shared_models.export.pruning import (
     prune_convnext,
 )
 from shared_models.features import collate
+from shared_models.layers.transformer import ConvolutionalFeedForward
 from shared_models.partition import Partition
 from shared_models.vocoders.magnitude import MagnitudeDimensions, MagnitudeNetwork
 from shared_models.vocoders.vocos import Vocos, VocosDimensions

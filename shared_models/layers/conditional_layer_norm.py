@@ -41,6 +41,10 @@ class CLNMaps(nn.Module):
         self.hidden, self.sites = hidden, sites
         self.scale = nn.Linear(embedding, sites * hidden)
         self.shift = nn.Linear(embedding, sites * hidden)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with scale 1 and shift 0 whatever the embedding: a plain layer norm."""
         for tensor in (self.scale.weight, self.shift.weight, self.shift.bias):
             nn.init.zeros_(tensor)
         nn.init.ones_(self.scale.bias)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from synthetic_batches import batch_of, random_features, small_model
 
-from shared_models.acoustic.conditional_layer_norm import CLNMaps, ConditionalLayerNorm
+from shared_models.layers.conditional_layer_norm import CLNMaps, ConditionalLayerNorm
 
 
 def test_an_untrained_map_makes_it_plain_layer_norm() -> None:

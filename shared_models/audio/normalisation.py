@@ -38,6 +38,11 @@ def normalise_pitch(log_f0: Tensor) -> Tensor:
     return ((log_f0 - PITCH_CENTRE) / PITCH_SPREAD).clamp(-BOUND, BOUND)
 
 
+def restore_pitch(normalised: Tensor) -> Tensor:
+    """The inverse of :func:`normalise_pitch` within its bounds."""
+    return normalised * PITCH_SPREAD + PITCH_CENTRE
+
+
 def normalise_energy(log_energy: Tensor) -> Tensor:
     """Natural log of a frame's magnitude, of any shape, in normalised units within ``±BOUND``."""
     return ((log_energy - ENERGY_CENTRE) / ENERGY_SPREAD).clamp(-BOUND, BOUND)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared_models.acoustic.conditional_layer_norm import ConditionalLayerNorm
+from shared_models.layers.conditional_layer_norm import ConditionalLayerNorm
 from shared_models.partition import Owner
 
 Style = tuple[Tensor, Tensor]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 
 import torch
+from tiny_federation import in_float64 as in_float64
 from torch import Tensor
 
 from shared_models.acoustic.dimensions import dimensions
@@ -41,13 +41,6 @@ def batch_of(items: Sequence[Features], speakers: Sequence[int] | None = None) -
     """The utterances with references of different lengths; each item's own reference does not change."""
     seeds = [int(item.utterance_id[1:]) for item in items]
     return collate(items, [reference_of(20 + 7 * (seed % 5), seed) for seed in seeds], speakers)
-
-
-def in_float64(batch: Batch) -> Batch:
-    """The batch in float64, for comparisons that no processor's rounding may decide."""
-    found = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    real = {name: v.double() for name, v in found.items() if v is not None and v.is_floating_point()}
-    return replace(batch, **real)
 
 
 def small_model(
