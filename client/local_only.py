@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from client.cloning import condition_on
+from client.cloning import voice_of
 from client.training import VoicePartition, draw_batch, training_loss
 from shared_models.config import Recipe
 from shared_models.features import Features
 from shared_models.optimization import descend
 from shared_models.seeds import derive_seed, generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 
 
 def train_alone(
@@ -23,7 +23,7 @@ def train_alone(
     utterances: Sequence[Features],
     recipe: Recipe,
     on_step: Callable[[int, int], None] | None = None,
-) -> SpeakerCondition:
+) -> Voice:
     """Train everything, shared and personal, for ``recipe.cloning.local_steps`` steps; the voice that results."""
     model.reset_personal()
     model.model.train()
@@ -47,4 +47,4 @@ def train_alone(
             descend(loss, [*shared, *personal], optimizer, recipe.client.gradient_clip)
             if on_step is not None:
                 on_step(step + 1, steps)
-    return condition_on(model, utterances)
+    return voice_of(model, utterances)

@@ -14,7 +14,7 @@ from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.audio.postfilter import sharpen
 from shared_models.audio.reading import Wave
 from shared_models.errors import TextError
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.vocoders import Vocoder
 
@@ -99,9 +99,7 @@ def _joined(parts: Iterable[str]) -> list[str]:
     return found
 
 
-def warm_up(
-    model: VoiceModel, vocoder: Vocoder, condition: SpeakerCondition, *, language: str = "en"
-) -> None:
+def warm_up(model: VoiceModel, vocoder: Vocoder, condition: Voice, *, language: str = "en") -> None:
     """Load all that the first sentence would wait for, by speaking one that nobody hears.
 
     The dictionary, the tagger of words that are written alike, and the model that reads unknown words are each
@@ -117,7 +115,7 @@ def warm_up(
 def speak_piecewise(
     model: VoiceModel,
     vocoder: Vocoder,
-    condition: SpeakerCondition,
+    condition: Voice,
     text: str,
     *,
     language: str = "en",
@@ -146,7 +144,7 @@ def speak_piecewise(
 def speak(
     model: VoiceModel,
     vocoder: Vocoder,
-    condition: SpeakerCondition,
+    condition: Voice,
     text: str,
     *,
     language: str = "en",

@@ -101,11 +101,11 @@ def clone(
         voice = clone_voice(loaded.model, support, recipe, ledger, on_step=adapted)
     if base is not None:
         keep_base(loaded)
-    profile = VoiceProfile(voice.condition, loaded.hash, title, voice.privacy)
+    profile = VoiceProfile(voice.voice, loaded.hash, title, voice.privacy)
     path = output or Path(f"{file_name_of(title)}.voice.safetensors")
     save_profile(path, profile)
     figures = {"name": title, "utterances": len(support), "left_out": problems}
-    figures |= compare_voices(loaded.model, support, voice.condition)
+    figures |= compare_voices(loaded.model, support, voice.voice)
     figures |= {
         "profile": str(path),
         "numbers": profile.size,

@@ -81,7 +81,7 @@ def _voice(voice: str, base: Path | None, arm: str | None) -> tuple[Any, Any]:
     named = not Path(voice).exists() and not Path(voice).suffix and len(Path(voice).parts) == 1
     path = packaged_voice(voice) if named else Path(voice)
     loaded = load_base(base, arm) if base is not None else find_base(profile_base(path))
-    return loaded.model.model, load_profile(path, base=loaded.hash).condition
+    return loaded.model.model, load_profile(path, base=loaded.hash).voice
 
 
 def _load(

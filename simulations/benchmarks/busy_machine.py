@@ -149,7 +149,7 @@ def _training_step() -> Callable[[], object]:
         )  # fmt: skip
 
     items = [utterance(phonemes) for phonemes in range(50, 62, 2)]
-    batch = collate(items, [item.mel for item in items])
+    batch = collate(items, [item.reference for item in items])
     return lambda: descend(acoustic_loss(model(batch), batch).total, parameters, optimizer, 1.0)
 
 
@@ -162,7 +162,7 @@ def _sentence_speaker() -> Callable[[], object]:
 
     voice = packaged_voice(DEFAULT_VOICE)
     base = find_base(profile_base(voice))
-    condition = load_profile(voice, base=base.hash).condition
+    condition = load_profile(voice, base=base.hash).voice
     vocoder = build_vocoder(default_vocoder())
     return lambda: speak(base.model.model, vocoder, condition, TEXT)
 

@@ -20,7 +20,7 @@ from client.speaking import SENTENCE_PAUSE, Spoken, speak_piecewise, warm_up
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.audio.reading import Wave, write_audio
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.utterance import Utterance
 from shared_models.vocoders import Vocoder
 from simulations.benchmarks.threads import torch_threads
@@ -43,7 +43,7 @@ class Speaker:
     """All that speaks: a model, a voice and a vocoder."""
 
     model: VoiceModel
-    condition: SpeakerCondition
+    condition: Voice
     vocoder: Vocoder
 
 

@@ -130,7 +130,7 @@ def _speaker(voice: str | None, base: Path | None, arm: str | None, vocoder: str
     name = voice or DEFAULT_VOICE
     path = Path(name) if Path(name).exists() or Path(name).suffix else packaged_voice(name)
     loaded = load_base(base, arm) if base is not None else find_base(profile_base(path))
-    return Speaker(loaded.model.model, load_profile(path, base=loaded.hash).condition, chosen)
+    return Speaker(loaded.model.model, load_profile(path, base=loaded.hash).voice, chosen)
 
 
 @contextlib.contextmanager

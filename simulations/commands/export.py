@@ -123,7 +123,7 @@ def _profile(voice: str | None, base: Any, *, packaged: bool) -> Any:
     if named is None:
         return None
     path = packaged_voice(named) if named in voice_names() else Path(named)
-    return load_profile(path, base=base.hash).condition
+    return load_profile(path, base=base.hash).voice
 
 
 def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:

@@ -33,7 +33,7 @@ from shared_models.errors import AudioError
 from shared_models.features import Features
 from shared_models.file_names import file_name_of
 from shared_models.seeds import generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.utterance import Utterance
 from shared_models.vocoders import Vocoder, build_vocoder
 from simulations.evaluation.cepstral_distortion import cepstral_distortion
@@ -78,17 +78,17 @@ def clone_and_speak(
 
 def _adapted_privately(
     model: VoicePartition, support: Sequence[Features], recipe: Recipe, speaker: str
-) -> SpeakerCondition:
+) -> Voice:
     rng, personal = generator(recipe.seed, "private cloning", speaker), recipe.personal_privacy
     with TemporaryDirectory() as folder:  # a simulated newcomer, whose ledger begins here
         ledger = Ledger(Path(folder) / "ledger.sqlite", personal.epsilon, personal.delta)
-        return adapt_privately(model, support, recipe, ledger, rng=rng).condition
+        return adapt_privately(model, support, recipe, ledger, rng=rng).voice
 
 
 @torch.no_grad()
 def speak(
     model: VoicePartition,
-    condition: SpeakerCondition,
+    condition: Voice,
     queries: Sequence[tuple[str, Tensor]],
     vocoder: Vocoder,
 ) -> list[Clip]:

@@ -22,6 +22,7 @@ from client.training import (
 )
 from shared_models.config import Recipe
 from shared_models.seeds import generator
+from shared_models.speakers.heard import MEL
 
 PLAIN: dict[str, Any] = {"aligner__learn": "never", "model__dropout": 0.0}
 
@@ -57,7 +58,8 @@ def test_a_batchs_reference_is_never_the_utterance_itself() -> None:
     for count in (2, 3, 6):
         utterances = random_speech(count)
         batch = draw_batch(utterances, recipe, rng)
-        for mel, reference, length in zip(batch.mel, batch.reference, batch.reference_lengths, strict=True):
+        heard = batch.heard.signals[MEL]
+        for mel, reference, length in zip(batch.mel, heard.values, heard.lengths, strict=True):
             own = {tuple(frame[:4].tolist()) for frame in mel}
             assert int(length) > 0
             assert not own & {tuple(frame[:4].tolist()) for frame in reference[: int(length)]}
