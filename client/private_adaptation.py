@@ -75,7 +75,7 @@ def private_steps(
 
     def loss(chosen: list[int]) -> Tensor:
         items = [utterances[index] for index in chosen]
-        batch = collate(items, [item.mel[:0] for item in items])
+        batch = collate(items, references=None)
         output = model.model(batch, window=None)
         return acoustic_loss(output, batch, per_utterance=True, weights=recipe.aligner).total
 

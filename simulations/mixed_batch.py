@@ -23,5 +23,5 @@ def mixed_batch(
     for voice in voices:
         order = torch.randperm(len(speakers[voice]), generator=rng)[:2].tolist()
         items.append(speakers[voice][order[0]])
-        references.append(crop_reference(speakers[voice][order[-1]].mel, recipe, rng))
+        references.append(crop_reference(speakers[voice][order[-1]].reference, recipe, rng))
     return collate(items, references, voices if with_voices else None)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from shared_models.algorithms.algorithm import Utterances
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
+from shared_models.speakers.heard import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,15 @@ def draw_batch(utterances: Sequence[Features], recipe: Recipe, rng: torch.Genera
     order = torch.randperm(len(utterances), generator=rng)[: max(size, 2)].tolist()
     items = [utterances[i] for i in order]
     # One place along: every reference is another utterance of the batch, already in memory.
-    references = [item.mel for item in items[1:] + items[:1]][:size]
-    cropped = [crop_reference(mel, recipe, rng) for mel in references]
+    references = [item.reference for item in items[1:] + items[:1]][:size]
+    cropped = [crop_reference(reference, recipe, rng) for reference in references]
     return collate(items[:size], cropped)
 
 
-def crop_reference(mel: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
-    """A random excerpt ``(R, n_mels)`` of a reference, or nothing at all (``reference_dropout``)."""
+def crop_reference(reference: Reference, recipe: Recipe, rng: torch.Generator) -> Reference:
+    """A random excerpt of a reference, or nothing at all (``reference_dropout``)."""
     if torch.rand((), generator=rng) < recipe.speaker.reference_dropout:
-        return mel[:0]
-    frames = min(recipe.speaker.reference_frames, len(mel))
-    start = int(torch.randint(len(mel) - frames + 1, (), generator=rng))
-    return mel[start : start + frames]
+        return reference.excerpt(0, 0)
+    frames = min(recipe.speaker.reference_frames, reference.frames)
+    start = int(torch.randint(reference.frames - frames + 1, (), generator=rng))
+    return reference.excerpt(start, frames)

@@ -162,7 +162,7 @@ MUTANTS = (
     mutant(
         "private adaptation hears references",
         "nothing of a recording is heard but what is paid for",
-        Edit(_ADAPTATION, "[item.mel[:0] for item in items]", "[item.mel for item in items]"),
+        Edit(_ADAPTATION, "references=None", "references=[item.reference for item in items]"),
         _OF_CLONING + "test_private_adaptation_hears_no_reference",
     ),
     mutant(
@@ -170,8 +170,8 @@ MUTANTS = (
         "a private voice is its trained table and nothing else",
         Edit(
             "client/cloning.py",
-            "return ClonedVoice(condition_alone(model), guaranteed)",
-            "return ClonedVoice(condition_on(model, support), guaranteed)",
+            "return ClonedVoice(voice_alone(model), guaranteed)",
+            "return ClonedVoice(voice_of(model, support), guaranteed)",
         ),
         _OF_CLONING + "test_private_adaptation_hears_no_reference",
     ),
