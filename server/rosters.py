@@ -120,7 +120,7 @@ def meet_clients(grid: Grid, expected: int, seconds: float) -> dict[int, int]:
 
 
 def _partition_of(reply: Message) -> int:
-    partition = reply.content.config_records["hello"]["partition"]
+    partition = reply.content.config_records["hello"]["member"]
     if not isinstance(partition, int):
         raise WireError(f"a client greeted with the partition {partition!r}, which is no number")
     return partition
