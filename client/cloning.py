@@ -17,6 +17,7 @@ import torch
 from client.learning.phases import take_phase
 from client.ledger import Ledger
 from client.private_adaptation import private_steps
+from client.rounds.task import Task
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
@@ -72,11 +73,10 @@ def adapt_privately(
     ``rng`` is a simulation's; None draws the noise from the operating system.
     """
     model.reset_personal()
-    steps = recipe.cloning.steps
+    task = Task(recipe, "clone", 0, 0, simulated=rng is not None)
     guaranteed = private_steps(
-        model, support, recipe, steps=steps, total_steps=steps, lr=recipe.cloning.lr, book=ledger,
-        purpose="cloning", run="clone", round_number=0, generator=rng, on_step=on_step,
-    )  # fmt: skip
+        CLONING, model, support, task, book=ledger, purpose="cloning", generator=rng, on_step=on_step
+    )
     return ClonedVoice(voice_alone(model), guaranteed)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from client.app import CachedFeatures
+from client.learning.cached_features import CachedFeatures
 from client.learning.phases import aligner_loss, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.acoustic import build_model

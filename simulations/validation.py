@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.app import CachedFeatures
+from client.learning.cached_features import CachedFeatures
 from shared_models.config import Recipe
 from shared_models.features import Features, collate
 from shared_models.federated_model import federated_voice_model

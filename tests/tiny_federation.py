@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from client.rounds.task import Task
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features
@@ -63,6 +64,13 @@ def tiny_overrides(**changes: Any) -> list[str]:
 def tiny_model(recipe: Recipe) -> VoicePartition:
     """A device's model under the recipe."""
     return federated_voice_model(recipe)
+
+
+def task_of(
+    recipe: Recipe, round_number: int = 1, member: int = 0, run: str = "run", *, live: bool = False
+) -> Task:
+    """A client's task, in a simulation unless it is ``live``."""
+    return Task(recipe, run, round_number, member, not live)
 
 
 def random_speech(count: int, seed: int = 0, *, aligned: bool = True) -> list[Features]:

@@ -85,7 +85,7 @@ class _Pair:
         self.board = status.Noticeboard(home / "live", "supervisor")
         self.board.note(
             state="starting", server=membership.server, federation=membership.federation,
-            partition=membership.partition, name=membership.name, home=str(home),
+            member=membership.member, name=membership.name, home=str(home),
         )  # fmt: skip
         logs = home / "logs"
         self._node = Child("supernode", [], logs / "supernode.log", back_off=BackOff(1.0, 60.0, 30.0))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from client.app import CachedFeatures
+from client.learning.cached_features import CachedFeatures
 from shared_models.base_model import BaseModel
 from shared_models.errors import RecipeError
 from shared_models.export.pruning import ConvNeXtVocoder, convnext_width, prune_convnext

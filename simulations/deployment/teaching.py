@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from client.app import CachedFeatures
+from client.learning.cached_features import CachedFeatures
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.learning_rates import falling_outer_rate

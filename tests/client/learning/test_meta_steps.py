@@ -17,6 +17,7 @@ from tiny_federation import (
     same,
     shaken,
     small_corpus,
+    task_of,
     tiny_model,
     tiny_recipe,
 )
@@ -182,7 +183,7 @@ def test_a_round_by_it_is_repeated_bit_for_bit() -> None:
     updates = []
     for _ in range(2):
         model = tiny_model(recipe)
-        updates.append(local_round(model, model.shared_vector(), material, recipe, 1, 0).update.vector)
+        updates.append(local_round(model, model.shared_vector(), material, task_of(recipe)).update.vector)
     assert torch.equal(*updates)
     assert updates[0].any()
 
