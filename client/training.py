@@ -149,9 +149,12 @@ def personal_steps(
 
 
 def outer_learning_rate(recipe: Recipe, round_number: int) -> float:
-    """The shared set's learning rate in a round: constant at first, then falling (``client.decay_from``)."""
+    """The shared set's learning rate in a round: rising at first (``client.warmup_rounds``), then constant, and
+    falling in the end (``client.decay_from``)."""
     config, rounds = recipe.client, recipe.federation.rounds
     first = config.decay_from * rounds
+    if round_number < config.warmup_rounds:
+        return config.outer_lr * round_number / config.warmup_rounds
     if round_number <= first:
         return config.outer_lr
     left = (rounds - round_number) / (rounds - first)

@@ -139,7 +139,7 @@ class ClientConfig(Section):
         le=1,
         description="Share of the rounds after which outer_lr falls, linearly to a twentieth.",
     )
-    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises from 0.")
+    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises to its full.")
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of a local step.")
     batch_size: int = Field(6, ge=1, description="Utterances a step.")
     length_buckets: bool = Field(
@@ -235,6 +235,11 @@ class EngineConfig(Section):
     kind: Literal["process", "ray"] = "process"
     workers: int | None = Field(None, ge=1, description="Worker processes; one a core by default.")
     threads: int = Field(1, ge=1, description="Torch threads a client: part of what makes runs repeat.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Centralised training: 'bfloat16' computes layers in half the digits, which is faster where the "
+        "processor has instructions for it; weights and optimizer stay float32.",
+    )
 
 
 class Recipe(Section):

@@ -23,8 +23,9 @@ from shared_models.losses import acoustic_loss, alignment_loss
 from shared_models.optimization import descend, load_moments, moments
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
-from simulations.mixed_batch import mixed_batch
+from simulations.mixed_batch import mixed_batches
 from simulations.preparation import Prepared
+from simulations.remembered import RememberedFeatures, Room
 
 _PERSONAL = "personal."
 _MOMENTS = "moments."
@@ -44,7 +45,10 @@ def train_centralised(
     checkpoint to go on from.
     """
     torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
-    speakers = [CachedFeatures(u, data.cache, recipe.features) for u in data.train.values()]
+    room = Room()
+    speakers = [
+        RememberedFeatures(CachedFeatures(u, data.cache, recipe.features), room) for u in data.train.values()
+    ]
     model = build_model(recipe, voices=len(speakers))
     partitioned = PartitionedModel(model)
     if initial is not None:
@@ -86,12 +90,12 @@ def _one_round(
     losses = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "centralised dropout", number))
-        for _ in range(steps):
-            batch = mixed_batch(speakers, recipe, rng, with_voices=True)
+        for batch in mixed_batches(speakers, recipe, rng, steps):
             if number <= recipe.aligner.warmup_rounds:
                 loss = alignment_loss(model.model.align(batch), weights=recipe.aligner)
             else:
-                output = model.model(batch, window=recipe.client.window_frames, generator=rng)
+                with torch.autocast("cpu", torch.bfloat16, enabled=recipe.engine.precision == "bfloat16"):
+                    output = model.model(batch, window=recipe.client.window_frames, generator=rng)
                 loss = acoustic_loss(output, batch, weights=recipe.aligner).total
             losses.append(descend(loss, trained, optimizer, recipe.client.gradient_clip))
     return sum(losses) / len(losses)
