@@ -59,6 +59,11 @@ class Mixtures:
         constant = (self.mean.square() * precision + self.variance.log()).sum(2) + d * math.log(2 * math.pi)
         return (crossed - squares / 2).view(-1, e, c) + self.weight.clamp_min(1e-8).log() - constant / 2
 
+    def of(self, classes: Whole) -> Mixtures:
+        """Those of ``classes (N,)`` alone, in that order."""
+        chosen = torch.from_numpy(classes)
+        return Mixtures(self.weight[chosen], self.mean[chosen], self.variance[chosen])
+
     def split(self) -> Mixtures:
         """Twice as many components, a little apart."""
         apart = 0.2 * self.variance.sqrt()
@@ -131,8 +136,10 @@ def aligned(
         chosen = order[start : start + BATCH]
         scores = []
         for name in chosen:
-            likelihood = mixtures.components(cepstra_of[name]).logsumexp(2)
-            scores.append(likelihood[:, torch.from_numpy(_classes(graphs[name]))].numpy())
+            # Of the hundreds of classes an utterance has some dozens.
+            own, states = np.unique(_classes(graphs[name]), return_inverse=True)
+            likelihood = mixtures.of(own).components(cepstra_of[name]).logsumexp(2)
+            scores.append(likelihood.numpy()[:, states])
         best = best_durations([graphs[name] for name in chosen], scores)
         found |= {name: d for name, d in zip(chosen, best, strict=True) if d is not None}
     return found
@@ -161,9 +168,10 @@ def fitted(
     counts = torch.zeros(size)
     sums, squares = torch.zeros(size, width), torch.zeros(size, width)
     for name, found in durations.items():
-        x, classes = cepstra_of[name], torch.from_numpy(frame_classes(graphs[name], found))
-        share = mixtures.components(x)[torch.arange(len(x)), classes].softmax(1)
-        place = (classes[:, None] * components + torch.arange(components)).flatten()
+        x, classes = cepstra_of[name], frame_classes(graphs[name], found)
+        own, which = np.unique(classes, return_inverse=True)
+        share = mixtures.of(own).components(x)[torch.arange(len(x)), torch.from_numpy(which)].softmax(1)
+        place = (torch.from_numpy(classes)[:, None] * components + torch.arange(components)).flatten()
         weighted = (share[:, :, None] * x[:, None]).flatten(0, 1)
         counts.index_add_(0, place, share.flatten())
         sums.index_add_(0, place, weighted)
