@@ -73,6 +73,12 @@ def graph_of(words: Sequence[Sequence[str]]) -> Graph:
     )  # fmt: skip
 
 
+def made_slots(graph: Graph, durations: Whole) -> list[tuple[str, int]]:
+    """Symbols and frames of ``durations (N,)``, without the gaps between words in which nobody pauses."""
+    slots = zip(graph.symbols, durations.tolist(), graph.gap.tolist(), strict=True)
+    return [(symbol, frames) for symbol, frames, gap in slots if frames or not gap]
+
+
 def best_durations(graphs: Sequence[Graph], likelihoods: Sequence[Floats]) -> list[Whole | None]:
     """Frames of each slot ``(N,)`` on the likeliest path; None for an utterance too short to have one.
 
