@@ -180,7 +180,7 @@ class ClientConfig(Section):
         le=1,
         description="Share of the rounds after which outer_lr falls, linearly to a twentieth.",
     )
-    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises from 0.")
+    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises to its full.")
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of a local step.")
     batch_size: int = Field(6, ge=1, description="Utterances a step.")
     length_buckets: bool = Field(

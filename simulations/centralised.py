@@ -24,8 +24,9 @@ from shared_models.features import Features
 from shared_models.optimization import adam, load_moments, moments, take_steps
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
-from simulations.mixed_batch import mixed_batch
+from simulations.mixed_batch import mixed_batches
 from simulations.preparation import Prepared
+from simulations.remembered import RememberedFeatures, Room
 
 _PERSONAL = "personal."
 _MOMENTS = "moments."
@@ -45,7 +46,10 @@ def train_centralised(
     checkpoint to go on from.
     """
     torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
-    speakers = [CachedFeatures(u, data.cache, recipe.features) for u in data.train.values()]
+    room = Room()
+    speakers = [
+        RememberedFeatures(CachedFeatures(u, data.cache, recipe.features), room) for u in data.train.values()
+    ]
     model = build_model(recipe, voices=len(speakers))
     partitioned = PartitionedModel(model)
     if initial is not None:
@@ -83,10 +87,11 @@ def _one_round(
     steps = CENTRALISED.outer.steps(recipe)
     trained = [*model.shared_parameters(), *model.personal_parameters()]
 
+    loss_of = aligner_loss if number <= recipe.aligner.warmup_rounds else training_loss
+    batches = mixed_batches(speakers, recipe, rng, steps)
+
     def next_loss() -> Tensor:
-        batch = mixed_batch(speakers, recipe, rng, with_voices=True)
-        loss_of = aligner_loss if number <= recipe.aligner.warmup_rounds else training_loss
-        return loss_of(model.model, batch, recipe, rng)
+        return loss_of(model.model, next(batches), recipe, rng)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "centralised dropout", number))
