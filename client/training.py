@@ -16,6 +16,7 @@ from client.learning.material import Material
 from client.learning.meta_steps import meta_steps
 from client.learning.phases import aligner_loss, take_phase
 from shared_models import wire
+from shared_models.accelerator import seeded
 from shared_models.acoustic.voice_model import VoicePartition as VoicePartition
 from shared_models.algorithms.warm_up import WARM_UP
 from shared_models.config import Recipe
@@ -52,9 +53,10 @@ def local_round(
     rng = generator(recipe.seed, "local", round_number, client)
     model.load_shared_vector(weights)
     model.model.train()
-    with torch.random.fork_rng(devices=[]):
-        # Dropout draws from torch's own generator.
-        torch.manual_seed(derive_seed(recipe.seed, "dropout", round_number, client))
+    # Dropout draws from torch's own generator.
+    with seeded(
+        derive_seed(recipe.seed, "dropout", round_number, client), model.shared_parameters()[0].device
+    ):
         losses = _train(model, weights, material, recipe, round_number, rng, private_loop)
     return LocalRound(wire.form_update(model, weights, round_number), {"inner": [], "outer": []} | losses)
 

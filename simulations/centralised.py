@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from client.app import CachedFeatures
+from client.learning.material import on_device
 from client.learning.phases import aligner_loss, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from shared_models.accelerator import accelerator_of, repeat_on, seeded
 from shared_models.acoustic import build_model
 from shared_models.algorithms.centralised import CENTRALISED
 from shared_models.algorithms.learning_rates import falling_outer_rate
@@ -45,8 +47,12 @@ def train_centralised(
     checkpoint to go on from.
     """
     torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
-    speakers = [CachedFeatures(u, data.cache, recipe.features) for u in data.train.values()]
-    model = build_model(recipe, voices=len(speakers))
+    device = accelerator_of(recipe.engine).device
+    repeat_on(device)
+    speakers = [
+        on_device(CachedFeatures(u, data.cache, recipe.features), device) for u in data.train.values()
+    ]
+    model = build_model(recipe, voices=len(speakers)).to(device)
     partitioned = PartitionedModel(model)
     if initial is not None:
         partitioned.load_shared_vector(initial)
@@ -88,8 +94,7 @@ def _one_round(
         loss_of = aligner_loss if number <= recipe.aligner.warmup_rounds else training_loss
         return loss_of(model.model, batch, recipe, rng)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "centralised dropout", number))
+    with seeded(derive_seed(recipe.seed, "centralised dropout", number), trained[0].device):
         losses = take_steps(next_loss, trained, optimizer, recipe.client.gradient_clip, steps=steps)
     return sum(losses) / len(losses)
 
