@@ -43,6 +43,11 @@ class Features:
         signals = {name: signal.to(device) for name, signal in self.signals.items()}
         return replace(self, signals=signals, **_moved(self, device))
 
+    @property
+    def nbytes(self) -> int:
+        """What its tensors take, in bytes."""
+        return sum(tensor.nbytes for tensor in (*_tensors(self).values(), *self.signals.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -75,8 +80,12 @@ class Batch:
 
 
 def _moved(tensors: Features | Batch, device: torch.device) -> dict[str, Any]:
-    found = {f.name: getattr(tensors, f.name) for f in fields(tensors)}
-    return {name: value.to(device) for name, value in found.items() if isinstance(value, Tensor)}
+    return {name: value.to(device) for name, value in _tensors(tensors).items()}
+
+
+def _tensors(holder: Features | Batch) -> dict[str, Tensor]:
+    found = {f.name: getattr(holder, f.name) for f in fields(holder)}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def collate(

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from client.learning.cached_features import CachedFeatures
+from client.learning.material import on_device
 from client.learning.phases import aligner_loss, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from shared_models.accelerator import accelerator_of, repeat_on, seeded
 from shared_models.acoustic import build_model
 from shared_models.algorithms.centralised import CENTRALISED
 from shared_models.algorithms.learning_rates import falling_outer_rate
@@ -46,11 +48,13 @@ def train_centralised(
     checkpoint to go on from.
     """
     torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
-    room = Room()
+    device, room = accelerator_of(recipe.engine).device, Room()
+    repeat_on(device)
     speakers = [
-        RememberedFeatures(CachedFeatures(u, data.cache, recipe.features), room) for u in data.train.values()
+        on_device(RememberedFeatures(CachedFeatures(u, data.cache, recipe.features), room), device)
+        for u in data.train.values()
     ]
-    model = build_model(recipe, voices=len(speakers))
+    model = build_model(recipe, voices=len(speakers)).to(device)
     partitioned = PartitionedModel(model)
     if initial is not None:
         partitioned.load_shared_vector(initial)
@@ -93,8 +97,7 @@ def _one_round(
     def next_loss() -> Tensor:
         return loss_of(model.model, next(batches), recipe, rng)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "centralised dropout", number))
+    with seeded(derive_seed(recipe.seed, "centralised dropout", number), trained[0].device):
         losses = take_steps(next_loss, trained, optimizer, recipe.client.gradient_clip, steps=steps)
     return sum(losses) / len(losses)
 
