@@ -14,14 +14,12 @@ from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
 from shared_models.pretrained import default_vocoder
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.vocoders import build_vocoder
 
 
 @torch.no_grad()
-def compare_voices(
-    model: VoicePartition, recordings: Sequence[Features], clone: SpeakerCondition
-) -> dict[str, float]:
+def compare_voices(model: VoicePartition, recordings: Sequence[Features], clone: Voice) -> dict[str, float]:
     """``mel``, ``pitch`` and, with the verifier installed, ``similarity``, each ``_before`` and ``_after``.
 
     ``mel`` and ``pitch`` only where alignments are known, from the recordings or by the model's aligner. They
@@ -43,14 +41,14 @@ def compare_voices(
     return figures
 
 
-def _errors(model: VoicePartition, features: Features, voice: SpeakerCondition) -> dict[str, float]:
-    batch = collate([features], [features.mel])
+def _errors(model: VoicePartition, features: Features, voice: Voice) -> dict[str, float]:
+    batch = collate([features], references=None)
     durations = model.model.align(batch).durations if batch.durations is None else batch.durations
     output = model.model.acoustic(batch, durations, voice)
     return acoustic_loss(output, batch).items()
 
 
-def _similarity(model: VoicePartition, recordings: Sequence[Features], voice: SpeakerCondition) -> float:
+def _similarity(model: VoicePartition, recordings: Sequence[Features], voice: Voice) -> float:
     from shared_models.audio.similarity import centroid, load_d_vector, similarity
 
     vocoder, verifier = build_vocoder(default_vocoder()), load_d_vector()

@@ -15,43 +15,38 @@ from typing import Any
 import numpy as np
 
 from client.device import Device
+from client.rounds.task import Task
 from shared_models import wire
 from shared_models.clipping import clip
 from shared_models.compression import update_codec
-from shared_models.config import Recipe
 from shared_models.partition import PartitionedModel
-from shared_models.seeds import derive_seed
 
 
 def encode_update(
     model: PartitionedModel[Any],
     update: wire.Update,
-    recipe: Recipe,
     device: Device,
-    run: str,
-    partition_id: int,
-    simulated: bool,
+    task: Task,
 ) -> tuple[wire.Header, wire.Buffer]:
     """Clip and encode ``update`` by the recipe; its vector is overwritten.
 
-    ``simulated`` rounds at random from the recipe's seed, so that runs repeat; a real device draws from the
-    operating system. The remainder is on disk before this returns: a reply that is lost afterwards costs what
+    The remainder is on disk before this returns: a reply that is lost afterwards costs what
     it carried, and a round that is trained again starts from the same remainder as the first time.
     """
+    recipe = task.recipe
     limit = recipe.privacy.clipping_norm if recipe.privacy.mode == "central" else None
     codec = update_codec(recipe.compression, model.partition)
     keeps = codec is not None and recipe.compression.keeps_remainder
     if keeps:
-        remainder = device.load_remainder(run, update.round)
+        remainder = device.load_remainder(task.run, task.round)
         if remainder is not None and remainder.shape == update.vector.shape:
             update.vector.add_(remainder, alpha=recipe.compression.feedback)
     if limit is not None:
         clip(update.vector, limit, in_place=True)
     if codec is None:
         return wire.encode(model, update)
-    seed = derive_seed(recipe.seed, "rounding", update.round, partition_id) if simulated else None
-    rng = np.random.Generator(np.random.SFC64(seed))
+    rng = np.random.Generator(np.random.SFC64(task.private_seed("rounding")))
     payload, decoded = codec.compress(update.vector, rng, limit)
     if keeps:
-        device.save_remainder(run, update.round, update.vector - decoded)
+        device.save_remainder(task.run, task.round, update.vector - decoded)
     return wire.encode(model, update, wire.Compressed(codec.name, payload))

@@ -1,13 +1,13 @@
 """Adapting a voice by DP-SGD: what the voice's parameters say of any one utterance is bounded.
 
-Nothing but the noised gradients may depend on the recordings. So there are no references here, neither in
-training nor in the resulting voice: an embedding that the reference encoder hears in an utterance would be
-a release of its own. The voice starts as nobody's, and all that is trained is its personal set.
+Only the noised gradients may depend on the recordings. So there are no references, neither in training nor in the
+resulting voice: the reference encoder's embedding of an utterance would be a release of its own. The voice starts as
+the voice of nobody, and only its personal set is trained.
 
-Each utterance's loss is a function of that utterance and of the weights alone, whatever the recipe says of
-training without privacy: it is computed alone, whole and without dropout. A mask or a window that a seed draws for a
-batch would change with the number and the lengths of the utterances in it, and so leaving one out would change the
-gradients of the others.
+Each utterance's loss is a function of that utterance and of the weights alone, whatever the recipe says of training
+without privacy: it is computed alone, whole and without dropout. A mask or a window that a seed draws for a batch would
+change with the number and the lengths of the utterances in it. Leaving one out would then change the gradients of the
+others.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from client.ledger import Ledger, Spend
 from client.personal_privacy import PersonalDP, dp_sgd_steps, noise_multiplier_for_personal
 from client.personal_terms import PersonalTerms
+from client.rounds.task import Task
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.algorithm import Phase
 from shared_models.config import Recipe
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
@@ -33,31 +35,30 @@ MECHANISM = "DP-SGD (Poisson-subsampled Gaussian)"
 
 
 def private_steps(
+    phase: Phase,
     model: VoicePartition,
     utterances: Sequence[Features],
-    recipe: Recipe,
+    task: Task,
     *,
-    steps: int,
-    total_steps: int,
-    lr: float,
     book: Ledger,
     purpose: str,
-    run: str,
-    round_number: int,
+    times: int = 1,
     generator: torch.Generator | None,
     terms: PersonalTerms | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Train the personal set for ``steps`` of ``total_steps`` private steps and say what is guaranteed of them.
+    """Take a private phase, which a run takes so many ``times`` at most, and say what is guaranteed of all of them.
 
-    The noise is what the recipe names, or what the epsilon of ``terms`` (the recipe's if None) needs over
-    ``total_steps``, and at least their minimum. The cost is in ``book`` before the first step. Raises
-    :class:`BudgetError` if the budget of ``book`` does not allow it.
+    The noise is what the recipe names, or what the epsilon of ``terms`` (the recipe's if None) needs over all steps,
+    and at least their minimum; None for ``generator`` draws it from the operating system. The cost is in ``book``
+    before the first step. Raises :class:`BudgetError` if the budget of ``book`` does not allow it.
     """
+    recipe, steps = task.recipe, phase.steps(task.recipe)
+    total_steps = steps * times
     terms = terms or PersonalTerms.of(recipe)
     settings = _settings(recipe, terms, len(utterances), steps, total_steps)
     personal = only_personal_trains(model)
-    optimizer = adam(model.personal_parameters(), lr, fused=False)
+    optimizer = adam(model.personal_parameters(), phase.personal_rate(recipe, task.round), fused=False)
 
     def reserve(cost: SampledGaussian) -> None:
         book.reserve(
@@ -67,15 +68,15 @@ def private_steps(
                 sampling_probability=cost.sampling_probability,
                 steps=cost.steps,
                 unit="utterance",
-                run=run,
-                round=round_number,
+                run=task.run,
+                round=task.round,
                 purpose=purpose,
             )
         )
 
     def loss(chosen: list[int]) -> Tensor:
         items = [utterances[index] for index in chosen]
-        batch = collate(items, [item.mel[:0] for item in items])
+        batch = collate(items, references=None)
         output = model.model(batch, window=None)
         return acoustic_loss(output, batch, per_utterance=True, weights=recipe.aligner).total
 

@@ -31,7 +31,7 @@ from shared_models.audio.reading import Wave, write_audio
 from shared_models.base_model import load_base
 from shared_models.errors import TextError
 from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.text.pieces import Piece, split_text
 from shared_models.vocoders import Vocoder, build_vocoder
@@ -71,8 +71,8 @@ class Speaker:
     Made by :meth:`packaged`, :meth:`load` and :meth:`find`, or of its three parts.
     """
 
-    def __init__(self, model: VoiceModel, condition: SpeakerCondition, vocoder: Vocoder) -> None:
-        self.model, self.condition, self.vocoder = model.eval(), condition, vocoder
+    def __init__(self, model: VoiceModel, voice: Voice, vocoder: Vocoder) -> None:
+        self.model, self.voice, self.vocoder = model.eval(), voice, vocoder
 
     @classmethod
     def packaged(cls, name: str = DEFAULT_VOICE, *, vocoder: str | None = None) -> Speaker:
@@ -95,8 +95,8 @@ class Speaker:
         :class:`CheckpointError` and :class:`RecipeError` for what cannot be read, or does not fit together.
         """
         loaded = load_base(base, arm) if base is not None else find_base(profile_base(Path(profile)))
-        condition = load_profile(Path(profile), base=loaded.hash).condition
-        return cls(loaded.model.model, condition, build_vocoder(vocoder or default_vocoder()))
+        voice = load_profile(Path(profile), base=loaded.hash).voice
+        return cls(loaded.model.model, voice, build_vocoder(vocoder or default_vocoder()))
 
     @classmethod
     def find(
@@ -158,7 +158,7 @@ class Speaker:
         """``phonemes (L,)`` int64 as sound before the mark, for measurements: what leaves is streamed."""
         lengths = torch.tensor([len(phonemes)])
         mel, _ = self.model.synthesize(
-            phonemes[None], lengths, self.condition, duration_scale=1.0 / speed, pitch_shift=pitch_shift
+            phonemes[None], lengths, self.voice, duration_scale=1.0 / speed, pitch_shift=pitch_shift
         )
         sharp = torch.from_numpy(sharpen(mel[0].numpy()))
         return Sound(sharp, self.vocoder(sharp).numpy())

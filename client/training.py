@@ -15,12 +15,13 @@ from torch import Tensor
 from client.learning.material import Material
 from client.learning.meta_steps import meta_steps
 from client.learning.phases import aligner_loss, take_phase
+from client.rounds.task import Task
 from shared_models import wire
-from shared_models.acoustic.voice_model import VoicePartition as VoicePartition
+from shared_models.accelerator import seeded
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.algorithm import Phase
 from shared_models.algorithms.warm_up import WARM_UP
-from shared_models.config import Recipe
 from shared_models.features import Features
-from shared_models.seeds import derive_seed, generator
 
 
 @dataclass(slots=True)
@@ -32,49 +33,44 @@ class LocalRound:
     losses: dict[str, list[float]]
 
 
-PrivateLoop = Callable[[Sequence[Features], torch.Generator], list[float]]
-"""DP-SGD on some utterances; the losses that it may tell, which are none."""
+PrivateLoop = Callable[[Phase, Sequence[Features], torch.Generator], list[float]]
+"""DP-SGD in a phase's place, on its utterances; the losses that it may tell, which are none."""
 
 
 def local_round(
     model: VoicePartition,
     weights: Tensor,
     material: Material,
-    recipe: Recipe,
-    round_number: int,
-    client: int,
+    task: Task,
     private_loop: PrivateLoop | None = None,
 ) -> LocalRound:
     """Train one round from the shared ``weights`` ``(D,)``; the model's personal set is updated in place.
 
     ``private_loop`` takes the place of the phases that may be private.
     """
-    rng = generator(recipe.seed, "local", round_number, client)
     model.load_shared_vector(weights)
     model.model.train()
-    with torch.random.fork_rng(devices=[]):
-        # Dropout draws from torch's own generator.
-        torch.manual_seed(derive_seed(recipe.seed, "dropout", round_number, client))
-        losses = _train(model, weights, material, recipe, round_number, rng, private_loop)
-    return LocalRound(wire.form_update(model, weights, round_number), {"inner": [], "outer": []} | losses)
+    # Dropout draws from torch's own generator.
+    with seeded(task.seed("dropout"), model.device):
+        losses = _train(model, weights, material, task, private_loop)
+    return LocalRound(wire.form_update(model, weights, task.round), {"inner": [], "outer": []} | losses)
 
 
 def _train(
     model: VoicePartition,
     weights: Tensor,
     material: Material,
-    recipe: Recipe,
-    round_number: int,
-    rng: torch.Generator,
+    task: Task,
     private_loop: PrivateLoop | None,
 ) -> dict[str, list[float]]:
-    algorithm = recipe.algorithm
-    if round_number <= recipe.aligner.warmup_rounds:
+    recipe, algorithm = task.recipe, task.recipe.algorithm
+    rng = task.generator("local")
+    if task.round <= recipe.aligner.warmup_rounds:
         utterances = material.of(WARM_UP.material)
         return {"outer": take_phase(WARM_UP, model, utterances, recipe, rng, loss_of=aligner_loss)}
     if algorithm.order:
         return meta_steps(
-            algorithm, model, material, recipe, rng, round_number=round_number, round_weights=weights
+            algorithm, model, material, recipe, rng, round_number=task.round, round_weights=weights
         )
     losses = {}
     for name, phase in algorithm.phases.items():
@@ -82,10 +78,10 @@ def _train(
             continue
         utterances = material.of(phase.material)
         if phase.private and private_loop is not None:
-            losses[name] = private_loop(utterances, rng)
+            losses[name] = private_loop(phase, utterances, rng)
             continue
         losses[name] = take_phase(
-            phase, model, utterances, recipe, rng, round_number=round_number,
+            phase, model, utterances, recipe, rng, round_number=task.round,
             round_weights=weights if phase is algorithm.outer else None,
         )  # fmt: skip
     return losses

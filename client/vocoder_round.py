@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from client.device import Device
+from client.rounds.task import Task
 from client.vocoder_training import VocoderTrainer, main_loss
 from shared_models import wire
 from shared_models.audio.alignment import read_alignment
@@ -22,7 +23,7 @@ from shared_models.audio.wave_segments import Samples, long_enough, random_segme
 from shared_models.config import Recipe, VocoderConfig
 from shared_models.errors import AudioError, CorpusError
 from shared_models.partition import PartitionedModel
-from shared_models.seeds import derive_seed, generator
+from shared_models.seeds import derive_seed
 from shared_models.utterance import Utterance
 from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
@@ -43,22 +44,19 @@ def train_vocoder_on_device(
     model: VocoderPartition,
     weights: Tensor,
     device: Device,
-    recipe: Recipe,
-    round_number: int,
-    run: str,
-    partition_id: int,
+    task: Task,
 ) -> wire.Update:
     """One round on one device's files: discriminators from and to disk, losses to the owner's log."""
     started = time.monotonic()
-    kept = device.load_personal(run, round_number, like=model.personal_state())
+    kept = device.load_personal(task.run, task.round, like=model.personal_state())
     if kept is None:
         model.reset_personal()
     else:
         model.load_personal_state(kept)
-    result = vocoder_round(model, weights, device.recordings, recipe, round_number, partition_id)
-    device.save_personal(run, round_number, model.personal_state())
+    result = vocoder_round(model, weights, device.recordings, task)
+    device.save_personal(task.run, task.round, model.personal_state())
     seconds = round(time.monotonic() - started, 3)
-    device.log({"run": run, "round": round_number, "seconds": seconds, "outer": result.losses})
+    device.log({"run": task.run, "round": task.round, "seconds": seconds, "outer": result.losses})
     return result.update
 
 
@@ -66,28 +64,26 @@ def vocoder_round(
     model: VocoderPartition,
     weights: Tensor,
     recordings: Sequence[Utterance],
-    recipe: Recipe,
-    round_number: int,
-    client: int,
+    task: Task,
 ) -> VocoderRound:
     """Train ``client.outer_steps`` steps from the shared ``weights`` ``(D,)``; the discriminators move in place.
 
     Raises :class:`CorpusError` if no recording is as long as a segment.
     """
-    config = _schedule(recipe)
-    rng = generator(recipe.seed, "vocoder round", round_number, client)
+    recipe, config = task.recipe, _schedule(task.recipe)
+    rng = task.generator("vocoder round")
     model.load_shared_vector(weights)
     waves = _waves(recordings, recipe, config, rng)
     parts = model.model
-    seed = derive_seed(recipe.seed, "vocoder client", client)
+    seed = derive_seed(recipe.seed, "vocoder client", task.member)
     trainer = VocoderTrainer(parts.generator, config, seed, parts.discriminators)
     steps = recipe.client.outer_steps
     losses = []
-    for number in range((round_number - 1) * steps + 1, round_number * steps + 1):
+    for number in range((task.round - 1) * steps + 1, task.round * steps + 1):
         segments = random_segments([waves], config.batch_size, config.drawn_frames, rng)
         figures = trainer.step(segments, number)
         losses.append(main_loss(figures))
-    return VocoderRound(wire.form_update(model, weights, round_number), losses)
+    return VocoderRound(wire.form_update(model, weights, task.round), losses)
 
 
 def _schedule(recipe: Recipe) -> VocoderConfig:

@@ -57,7 +57,7 @@ class Clone:
     @property
     def profile(self) -> VoiceProfile:
         """What may be given away."""
-        return VoiceProfile(self.voice.condition, self.base.hash, self.name, self.voice.privacy)
+        return VoiceProfile(self.voice.voice, self.base.hash, self.name, self.voice.privacy)
 
     def save(self, path: str | Path) -> None:
         """Write the profile, and keep the base that it speaks with. Raises StorageError."""
@@ -67,13 +67,11 @@ class Clone:
 
     def speaker(self, vocoder: str | None = None) -> Speaker:
         """The voice, ready to speak; ``vocoder`` as in :meth:`Speaker.load`."""
-        return Speaker(
-            self.base.model.model, self.voice.condition, build_vocoder(vocoder or default_vocoder())
-        )
+        return Speaker(self.base.model.model, self.voice.voice, build_vocoder(vocoder or default_vocoder()))
 
     def before_and_after(self) -> dict[str, float]:
         """What cloning changed, for its owner's eyes: see :func:`client.before_and_after.compare_voices`."""
-        return compare_voices(self.base.model, self.support, self.voice.condition)
+        return compare_voices(self.base.model, self.support, self.voice.voice)
 
 
 def clone_voice(

@@ -28,7 +28,7 @@ class Attempt:
     number: int
     """1 for the first."""
     cohort: tuple[int, ...]
-    """Partitions, online or not. As secret as the noise."""
+    """Members, online or not. As secret as the noise."""
     fruitless: int = 0
     """Without privacy: how many attempts at this round brought no usable update before."""
 
@@ -67,7 +67,7 @@ def latest_attempt(folder: Path, run: str) -> Attempt | None:
         data = json.loads((folder / _NAME).read_text(encoding="utf-8"))
         if data["format"] != FORMAT or data["run"] != run:
             return None
-        cohort = tuple(int(partition) for partition in data["cohort"])
+        cohort = tuple(int(member) for member in data["cohort"])
         # Notes of before there was such a count have none.
         fruitless = int(data.get("fruitless", 0))
         return Attempt(run, int(data["round"]), int(data["number"]), cohort, fruitless)

@@ -62,12 +62,12 @@ class Inspector:
     """Judges the replies of one attempt at one round."""
 
     def __init__(self, expected: Expected, asked: Mapping[int, int]) -> None:
-        """``asked`` is node id to partition, of the devices that were sent this attempt's message."""
+        """``asked`` is node id to member, of the devices that were sent this attempt's message."""
         self._expected = expected
         self._asked = asked
         self._heard: set[int] = set()
 
-    def partition_of(self, reply: Message) -> int | None:
+    def member_of(self, reply: Message) -> int | None:
         """Whose reply it is; None if that device was not asked."""
         return self._asked.get(reply.metadata.src_node_id)
 

@@ -14,13 +14,16 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import torch
 from torch import Tensor
 
 from shared_models.device_name import DEVICE_NAMES, Precision, is_device_name
 from shared_models.errors import AcceleratorError
+
+if TYPE_CHECKING:
+    from shared_models.config import EngineConfig
 
 CPU = torch.device("cpu")
 # cuBLAS repeats its sums only with a workspace of its own, and reads this before its first product.
@@ -64,6 +67,11 @@ class Accelerator:
         if self.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def accelerator_of(engine: EngineConfig) -> Accelerator:
+    """Where a recipe's work runs. Raises :class:`AcceleratorError`."""
+    return Accelerator.resolve(engine.device, engine.precision)
 
 
 def devices_here() -> list[torch.device]:

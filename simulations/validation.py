@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.app import CachedFeatures
+from client.learning.cached_features import CachedFeatures
 from shared_models.config import Recipe
 from shared_models.features import Features, collate
 from shared_models.federated_model import federated_voice_model
@@ -41,7 +41,7 @@ class Validation:
         self._model.model.eval()
         total = 0.0
         for item, reference in self._pairs:
-            batch = collate([item], [reference.mel])
+            batch = collate([item], [reference.reference])
             total += float(acoustic_loss(self._model.model(batch), batch, weights=self._recipe.aligner).total)
         return total / len(self._pairs)
 

@@ -15,10 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from client.rounds.task import Task
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features
 from shared_models.federated_model import federated_voice_model
+from shared_models.speakers.heard import Signal
 from shared_models.text.symbols import VOCABULARY_SIZE
 from simulations.corpora import embedded
 
@@ -64,6 +66,13 @@ def tiny_model(recipe: Recipe) -> VoicePartition:
     return federated_voice_model(recipe)
 
 
+def task_of(
+    recipe: Recipe, round_number: int = 1, member: int = 0, run: str = "run", *, live: bool = False
+) -> Task:
+    """A client's task, in a simulation unless it is ``live``."""
+    return Task(recipe, run, round_number, member, not live)
+
+
 def random_speech(count: int, seed: int = 0, *, aligned: bool = True) -> list[Features]:
     """Noise in the shape and range of speech, half a second to a second an utterance."""
     return [_utterance(seed * 1000 + number, aligned) for number in range(count)]
@@ -73,7 +82,8 @@ def in_float64(batch: Batch) -> Batch:
     """The batch in float64, for comparisons that no processor's rounding may decide."""
     found = {f.name: getattr(batch, f.name) for f in fields(batch)}
     real = {name: v.double() for name, v in found.items() if isinstance(v, Tensor) and v.is_floating_point()}
-    return replace(batch, **real)
+    signals = {n: Signal(s.values.double(), s.lengths) for n, s in batch.heard.signals.items()}
+    return replace(batch, heard=replace(batch.heard, signals=signals), **real)
 
 
 @torch.no_grad()

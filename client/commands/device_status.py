@@ -85,7 +85,7 @@ def table(status: Mapping[str, Any]) -> Any:
 def _rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "state", str(status.get("state", "unknown"))
     if server := status.get("server"):
-        yield "federation", f"{status.get('federation')} at {server}, as device {status.get('partition')}"
+        yield "federation", f"{status.get('federation')} at {server}, as device {status.get('member')}"
     if "last_round" in status:
         yield "last round", str(status["last_round"])
         yield (

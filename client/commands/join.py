@@ -145,10 +145,12 @@ def _enrol(
                 device, problems = prepare_voice(voice, home, called, progress)
             _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
         _install_policy(policy, home)
-        member = enrol(parsed, home, called)
+        membership = enrol(parsed, home, called)
         superexec_secret(home)
     _say(
-        [f"Enrolled in '{member.federation}' at {member.server} as device {member.partition}. Files: {home}"]
+        [
+            f"Enrolled in '{membership.federation}' at {membership.server} as device {membership.member}. Files: {home}"
+        ]
     )
 
 

@@ -62,7 +62,7 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
     try:
         membership = Membership(
             server=code.address,
-            partition=int(answer["partition"]),
+            member=int(answer["member"]),
             node_id=int(answer["node_id"]),
             federation=str(answer["federation"]),
             run=str(answer["run"]),

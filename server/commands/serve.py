@@ -160,7 +160,7 @@ def revoke(
     found = registry.named(meant[0][1], by=cast("Any", meant[0][0]))
     # The running server reads the registry every second, and withdraws the key from Flower when it next starts.
     registry.withdraw(found.public_key, "revoked")
-    console.notices().print(f"device {found.partition} ({shown(found.name)}) is shut out", highlight=False)
+    console.notices().print(f"device {found.member} ({shown(found.name)}) is shut out", highlight=False)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -76,7 +76,7 @@ def devices(home: HomeOption = None, as_json: console.JsonOption = False) -> Non
         console.print_json(
             [
                 {
-                    "device": d.partition, "name": d.name, "key": d.fingerprint, "state": d.state,
+                    "device": d.member, "name": d.name, "key": d.fingerprint, "state": d.state,
                     "version": d.version,
                     "enrolled_at": d.enrolled_at, "last_seen": d.last_seen,
                 }
@@ -87,7 +87,7 @@ def devices(home: HomeOption = None, as_json: console.JsonOption = False) -> Non
     table = Table("number", "name", "key", "state", "version", "last seen")
     for d in known:
         seen = _ago(time.time() - d.last_seen)
-        table.add_row(str(d.partition), shown(d.name), d.fingerprint[:16], d.state, shown(d.version), seen)
+        table.add_row(str(d.member), shown(d.name), d.fingerprint[:16], d.state, shown(d.version), seen)
     console.output().print(table)
 
 

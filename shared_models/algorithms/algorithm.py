@@ -74,7 +74,7 @@ def adam_always(_: Recipe) -> Optimizer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """Some local steps of one kind."""
+    """Some local steps of one kind. Raises ValueError for a private phase that moves the shared set."""
 
     moves: Moves
     material: Utterances
@@ -84,6 +84,10 @@ class Phase:
     optimizer: Callable[[Recipe], Optimizer] = recipes_optimizer
     private: bool = False
     """Whether the phase is DP-SGD where the recipe asks for personal privacy."""
+
+    def __post_init__(self) -> None:
+        if self.private and self.moves is not Moves.PERSONAL:
+            raise ValueError("a private phase moves the personal set alone: DP-SGD here covers nothing else")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

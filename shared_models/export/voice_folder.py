@@ -14,7 +14,6 @@ from shared_models.audio.mel import HOP, SAMPLE_RATE
 from shared_models.export.onnx_graph import export_acoustic, export_vocoder, export_watermark
 from shared_models.export.onnx_voice import (
     ACOUSTIC,
-    CONDITION,
     DESCRIPTION,
     SPEAKER,
     VOCODER,
@@ -25,7 +24,7 @@ from shared_models.export.onnx_voice import (
 from shared_models.export.quantization import quantize
 from shared_models.export.vocoder_graph import phase_iterations
 from shared_models.files import storage_problems, write_atomically
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice, require_fit
 from shared_models.text.symbols import SYMBOLS
 from shared_models.watermark.perth import load_watermark
 
@@ -34,7 +33,7 @@ def write_voice(
     folder: Path,
     model: AcousticModel,
     generator: nn.Module,
-    speaker: SpeakerCondition,
+    speaker: Voice,
     *,
     form: str,
     base: str,
@@ -46,12 +45,13 @@ def write_voice(
     :class:`MissingExtraError`, :class:`WatermarkError` without the mark that the voice is to put into its speech,
     :class:`RecipeError` for a vocoder that is no single graph, and StorageError.
     """
+    require_fit(speaker, model.takes)
     # First what may be refused: a folder without its description is no voice, and nothing reads it.
     watermark = load_watermark()
     export_vocoder(generator, folder / VOCODER)
     export_acoustic(model, folder / ACOUSTIC)
     export_watermark(watermark.encoder, folder / WATERMARK)
-    tensors = {name: getattr(speaker, name).detach().cpu().contiguous() for name in CONDITION}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in speaker.tensors.items()}
     write_atomically(folder / SPEAKER, save(tensors, {"base": base}))
     description = Description(form, base, vocoder, SYMBOLS, SAMPLE_RATE, HOP, phase_iterations(generator))
     write_atomically(folder / DESCRIPTION, description.to_json() + "\n")

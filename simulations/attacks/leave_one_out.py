@@ -211,7 +211,7 @@ def _batched_sum(model: VoicePartition, batch: Batch, recipe: Recipe, window: in
 
 
 def _together(utterances: Sequence[Features]) -> Batch:
-    return collate(utterances, [utterance.mel[:0] for utterance in utterances])
+    return collate(utterances, references=None)
 
 
 def _summed(optimizer: PrivateOptimizer) -> Tensor:

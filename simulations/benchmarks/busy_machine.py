@@ -149,7 +149,7 @@ def _training_step() -> Callable[[], object]:
         )  # fmt: skip
 
     items = [utterance(phonemes) for phonemes in range(50, 62, 2)]
-    batch = collate(items, [item.mel for item in items])
+    batch = collate(items, [item.reference for item in items])
     return lambda: descend(acoustic_loss(model(batch), batch).total, parameters, optimizer, 1.0)
 
 

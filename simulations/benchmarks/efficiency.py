@@ -20,8 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.app import DEVICES_VARIABLE, CachedFeatures
+from client.app import DEVICES_VARIABLE
+from client.learning.cached_features import CachedFeatures
 from client.learning.material import Material
+from client.rounds.task import Task
 from client.training import local_round
 from server.app import make_app, plan_for
 from server.mechanisms import sample_cohort
@@ -180,7 +182,9 @@ def time_bare_loop(data: Prepared, threads: int) -> tuple[Timing, Tensor]:
             cohort = _cohort(recipe, len(material), number)
             for client in cohort:
                 model.load_personal_state(voices.get(client, fresh))
-                done = local_round(model, weights, material[client], recipe, number, client)
+                done = local_round(
+                    model, weights, material[client], Task(recipe, "bare loop", number, client, True)
+                )
                 total += done.update.vector
                 voices[client] = model.personal_state()
             weights = weights + total / len(cohort)

@@ -114,7 +114,7 @@ def export(
 
 
 def _profile(voice: str | None, base: Any, *, packaged: bool) -> Any:
-    """The condition of a profile of ``base``; the packaged base has a voice of its own."""
+    """The voice of a profile of ``base``; the packaged base has a voice of its own."""
     from client.profile import load_profile
     from shared_models.pretrained import DEFAULT_VOICE, packaged_voice, voice_names
 
@@ -122,7 +122,7 @@ def _profile(voice: str | None, base: Any, *, packaged: bool) -> Any:
     if named is None:
         return None
     path = packaged_voice(named) if named in voice_names() else Path(named)
-    return load_profile(path, base=base.hash).condition
+    return load_profile(path, base=base.hash).voice
 
 
 def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:

@@ -20,7 +20,7 @@ from shared_models.audio.similarity import centroid, load_d_vector, similarity
 from shared_models.base_model import BaseModel
 from shared_models.errors import AudioError, MissingExtraError
 from shared_models.export.onnx_voice import ACOUSTIC, VOCODER, OnnxVoice
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.vocoders import NeuralVocoder
 from simulations.benchmarks.threads import torch_threads
@@ -78,7 +78,7 @@ def sentences(count: int) -> list[Sentence]:
     return read_sentences(SENTENCES)[:count]
 
 
-def original_synthesis(base: BaseModel, vocoder: NeuralVocoder, speaker: SpeakerCondition) -> Synthesis:
+def original_synthesis(base: BaseModel, vocoder: NeuralVocoder, speaker: Voice) -> Synthesis:
     """The networks themselves, by torch."""
     voice = Speaker(base.model.model, speaker, vocoder)
 

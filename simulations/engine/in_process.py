@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 class InProcessGrid(Grid):
     """``clients`` clients on ``workers`` processes. Close it, or use it as a context manager.
 
-    A client's node id is its partition id plus a constant, in every run. ``context.state`` lasts as long as
+    A client's node id is its member number plus a constant, in every run. ``context.state`` lasts as long as
     the grid. A client whose worker dies, or whose code raises, answers with Flower's error message.
     """
 
@@ -105,7 +105,7 @@ class InProcessGrid(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> list[int]:
-        """All clients, in the order of their partitions: they are there from the start."""
+        """All clients, in the order of their numbers: they are there from the start."""
         return list(range(FIRST_CLIENT_NODE_ID, FIRST_CLIENT_NODE_ID + self._clients))
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
@@ -148,12 +148,12 @@ class InProcessGrid(Grid):
     def _submit(self, messages: Iterable[Message]) -> list[int]:
         jobs = []
         for message in messages:
-            partition = message.metadata.dst_node_id - FIRST_CLIENT_NODE_ID
-            if not 0 <= partition < self._clients:
+            member = message.metadata.dst_node_id - FIRST_CLIENT_NODE_ID
+            if not 0 <= member < self._clients:
                 raise ValueError(f"no node {message.metadata.dst_node_id} among {self._clients} clients")
             number = next(self._numbers)
             number_message(message, str(number))
-            jobs.append(Job(number, partition, message))
+            jobs.append(Job(number, member, message))
         self._workers.submit(jobs)
         return [job.number for job in jobs]
 

@@ -48,7 +48,7 @@ class Task:
     """One message for one client."""
 
     number: int
-    partition: int
+    member: int
     node_id: int
     message: bytes
     """Skeleton."""

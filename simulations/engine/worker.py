@@ -112,7 +112,7 @@ def _answer(app: ClientApp, message: Message, context: Context) -> Message:
 def _context(task: Task, settings: Settings) -> Context:
     node_config: dict[str, Any] = {
         **settings.node_config,
-        "partition-id": task.partition,
+        "partition-id": task.member,
         "num-partitions": settings.clients,
     }
     state = unpack(task.state) if task.state is not None else RecordDict()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from client.app import CachedFeatures
+from client.learning.cached_features import CachedFeatures
 from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.similarity import similarity

@@ -38,7 +38,7 @@ from shared_models.errors import AudioError
 from shared_models.features import Features
 from shared_models.file_names import file_name_of
 from shared_models.seeds import generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.utterance import Utterance
 from shared_models.vocoders import Vocoder, build_vocoder
 from shared_models.watermark.perth import load_watermark
@@ -84,21 +84,21 @@ def clone_and_speak(
 
 def _adapted_privately(
     model: VoicePartition, support: Sequence[Features], recipe: Recipe, speaker: str
-) -> SpeakerCondition:
+) -> Voice:
     rng, personal = generator(recipe.seed, "private cloning", speaker), recipe.personal_privacy
     with TemporaryDirectory() as folder:  # a simulated newcomer, whose ledger begins here
         ledger = Ledger(Path(folder) / "ledger.sqlite", personal.epsilon, personal.delta)
-        return adapt_privately(model, support, recipe, ledger, rng=rng).condition
+        return adapt_privately(model, support, recipe, ledger, rng=rng).voice
 
 
 def speak(
     model: VoicePartition,
-    condition: SpeakerCondition,
+    voice: Voice,
     queries: Sequence[tuple[str, Tensor]],
     vocoder: Vocoder,
 ) -> list[Clip]:
     """Speak every query in one voice, as a person hears it but before the mark."""
-    speaker = Speaker(model.model, condition, vocoder)
+    speaker = Speaker(model.model, voice, vocoder)
     sounds = [(text, speaker.unmarked(phonemes)) for text, phonemes in queries]
     return [Clip(text, sound.wave, sound.mel) for text, sound in sounds]
 

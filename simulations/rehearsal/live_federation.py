@@ -154,7 +154,7 @@ class LiveFederation:
         self.devices.append(device)
         device.start()
         self._until(lambda: (home / "federation.json").exists(), f"device {number} joins", device)
-        place = json.loads((home / "federation.json").read_text())["partition"]
+        place = json.loads((home / "federation.json").read_text())["member"]
         if place != number:
             raise ServiceError(
                 f"device {number} got place {place}: the home {self.home.folder} was used before"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_federation import task_of
 from torch import Tensor, nn
 
 from client.compressed_update import encode_update
@@ -51,7 +52,7 @@ def send(
     device: Device, number: int, vector: Tensor, own: Recipe, *, simulated: bool = True
 ) -> tuple[bytes, Tensor]:
     update = wire.Update(MODEL.partition.schema, number, vector.clone())
-    header, buffer = encode_update(MODEL, update, own, device, "run", 3, simulated)
+    header, buffer = encode_update(MODEL, update, device, task_of(own, number, 3, live=not simulated))
     codec = update_codec(own.compression, MODEL.partition)
     decoded = wire.decode(header, buffer, MODEL.partition, kind="update", round=number, codec=codec)
     return bytes(buffer), decoded.vector

@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_federation import features_of_tests
+from tiny_federation import features_of_tests, task_of
 from torch import Tensor
 
-from client import app
 from client.cloning import adapt_privately
 from client.device import Device
+from client.learning import cached_features
 from client.ledger import Ledger
 from client.personal_terms import PersonalTerms
+from client.rounds.device_training import private_loop, train_device
 from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
@@ -113,9 +114,10 @@ def looped(model: VoicePartition, utterances: Sequence[Features], recipe: Recipe
     with torch.no_grad():  # the same voice each time, and not nobody's
         for number, parameter in enumerate(model.personal_parameters()):
             parameter.normal_(0, 0.02, generator=torch.Generator().manual_seed(number))
-    inner = app._private_inner_loop(model, recipe, 1, "run", False, book, terms)
+    loop = private_loop(model, task_of(recipe, live=True), book, terms)
+    assert recipe.algorithm.inner is not None
     with sums_before_noise() as seen:
-        inner(utterances, torch.Generator())
+        loop(recipe.algorithm.inner, utterances, torch.Generator())
     assert all(module.training for module in model.model.modules()), "the outer loop trains with dropout"
     return seen[0]
 
@@ -173,11 +175,13 @@ def test_emptying_one_recording_of_a_device_moves_its_inner_loop_by_the_clipping
     model = model_of(recipe)
     weights = model.shared_vector().clone()
     heard = {one.utterance_id: one for one in speech()}
-    monkeypatch.setattr(app, "_features", lambda _cache, recording, _config: heard[recording.utterance_id])
+    monkeypatch.setattr(
+        cached_features, "_features", lambda _cache, recording, _config: heard[recording.utterance_id]
+    )
 
     def first_sum(round_number: int) -> Tensor:
         with sums_before_noise() as seen:
-            app.train_device(model, weights, device, recipe, round_number, "run", 0, False)
+            train_device(model, weights, device, task_of(recipe, round_number, live=True))
         assert len(seen) == 1
         return seen[0]
 

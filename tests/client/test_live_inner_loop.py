@@ -15,6 +15,7 @@ from live_device import bytes_of, device_of, question
 
 from client import app as device_app
 from client.device import Device
+from client.learning.cached_features import CachedFeatures
 from client.owner_ledger import open_owner_ledger
 from shared_models.config import Recipe
 
@@ -63,14 +64,14 @@ def test_two_live_answers_to_one_question_differ_in_noise_and_coins(
 
     Two equal throws of all coins, each of 1/2 or 2/3 for at least 3 utterances in 16 steps, come once in 10^11 at most.
     """
-    read = device_app.CachedFeatures.__getitem__
+    read = CachedFeatures.__getitem__
     reads: dict[str, list[int]] = {}
 
     def noted(self: Any, index: Any) -> Any:
         reads[name].append(index)
         return read(self, index)
 
-    monkeypatch.setattr(device_app.CachedFeatures, "__getitem__", noted)
+    monkeypatch.setattr(CachedFeatures, "__getitem__", noted)
     voices, updates = [], []
     for name in ("a", "b", "c"):
         reads[name] = []

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_federation import features_of_tests, same, shaken, small_corpus, tiny_model, tiny_recipe
+from tiny_federation import features_of_tests, same, shaken, small_corpus, task_of, tiny_model, tiny_recipe
 
-from client import app, private_adaptation
+from client import private_adaptation
 from client.device import Device
 from client.ledger import Ledger
 from client.owner_ledger import open_owner_ledger
 from client.personal_privacy import PersonalDP, dp_sgd_steps
 from client.policy import Policy
+from client.rounds import device_training
 from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.algorithm import Phase
 from shared_models.config import Recipe
 from shared_models.errors import BudgetError
 from simulations.preparation import make_devices, prepare
@@ -60,9 +62,8 @@ def trained(
     policy: Policy | None = None,
 ) -> State:
     """The personal set after a live round."""
-    app.train_device(
-        model, model.shared_vector().clone(), device, recipe, round_number, run, 0, False, policy or Policy()
-    )
+    task = task_of(recipe, round_number, run=run, live=True)
+    device_training.train_device(model, model.shared_vector().clone(), device, task, policy or Policy())
     return {name: tensor.clone() for name, tensor in model.personal_state().items()}
 
 
@@ -70,13 +71,13 @@ def trained(
 def started_from(monkeypatch: pytest.MonkeyPatch) -> list[State]:
     """The personal set with which each private inner loop begins."""
     seen: list[State] = []
-    steps = app.private_steps
+    steps = device_training.private_steps
 
-    def watched(model: VoicePartition, *rest: Any, **how: Any) -> Any:
+    def watched(phase: Phase, model: VoicePartition, *rest: Any, **how: Any) -> Any:
         seen.append({name: tensor.clone() for name, tensor in model.personal_state().items()})
-        return steps(model, *rest, **how)
+        return steps(phase, model, *rest, **how)
 
-    monkeypatch.setattr(app, "private_steps", watched)
+    monkeypatch.setattr(device_training, "private_steps", watched)
     return seen
 
 

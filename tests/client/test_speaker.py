@@ -64,7 +64,7 @@ def test_the_vocoder_is_given_the_sharpened_mel_and_what_leaves_differs_from_it_
     speaker = tiny_speaker()
     phonemes = encode(phonemize("Good morning."))
     with torch.no_grad():
-        mel, _ = speaker.model.synthesize(phonemes[None], torch.tensor([len(phonemes)]), speaker.condition)
+        mel, _ = speaker.model.synthesize(phonemes[None], torch.tensor([len(phonemes)]), speaker.voice)
     sound = speaker.unmarked(phonemes)
     np.testing.assert_array_equal(sound.mel.numpy(), sharpen(mel[0].numpy()))
     assert torch.equal(speaker.vocoder.mels[-1], sound.mel)  # type: ignore[attr-defined]
@@ -135,7 +135,7 @@ def test_a_voice_is_found_by_name_by_file_and_on_the_base_that_is_named(
     monkeypatch.chdir(tmp_path)
     by_file = Speaker.find("bm_george", vocoder="griffin_lim")
     assert by_file.vocoder == "griffin_lim"  # type: ignore[comparison-overlap]
-    assert not torch.equal(by_file.condition.embedding, by_name.condition.embedding)
+    assert not torch.equal(by_file.voice["embedding"], by_name.voice["embedding"])
     with pytest.raises(CheckpointError, match="there is no voice 'nobody'"):
         Speaker.find("nobody")
     with pytest.raises(CheckpointError, match=r"nobody\.safetensors"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_federation import random_speech, same, shaken, tiny_model, tiny_recipe
+from tiny_federation import random_speech, same, shaken, task_of, tiny_model, tiny_recipe
 from torch import Tensor
 
 from client.learning.material import Material
@@ -23,7 +23,7 @@ def a_round(
     model = tiny_model(recipe)
     start = model.shared_vector() if weights is None else weights
     material = Material.split(random_speech(6, aligned=aligned), 0.5)
-    return model, local_round(model, start, material, recipe, number, client)
+    return model, local_round(model, start, material, task_of(recipe, number, client))
 
 
 def update_of(result: LocalRound) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_federation import small_corpus
+from tiny_federation import small_corpus, task_of
 
 from client.device import Device
 from client.vocoder_round import VocoderPartition, train_vocoder_on_device, vocoder_round
@@ -61,7 +61,7 @@ def test_spectral_norms_buffers_stay_with_the_discriminators() -> None:
 def test_both_sides_of_the_game_move(model: VocoderPartition, recordings: list[Utterance]) -> None:
     weights = model.shared_vector()
     judges = model.personal_state()
-    done = vocoder_round(model, weights, recordings, recipe_of(), 1, 0)
+    done = vocoder_round(model, weights, recordings, task_of(recipe_of(), 1, 0))
     assert torch.equal(done.update.vector, model.shared_vector() - weights)
     assert done.update.vector.norm() > 0
     assert any(not torch.equal(judges[n], t) for n, t in model.personal_state().items())
@@ -70,18 +70,18 @@ def test_both_sides_of_the_game_move(model: VocoderPartition, recordings: list[U
 
 def test_a_round_depends_on_its_arguments_alone(model: VocoderPartition, recordings: list[Utterance]) -> None:
     weights, judges = model.shared_vector(), model.personal_state()
-    first = vocoder_round(model, weights, recordings, recipe_of(), 2, 1).update.vector.clone()
+    first = vocoder_round(model, weights, recordings, task_of(recipe_of(), 2, 1)).update.vector.clone()
     torch.rand(7)
     model.load_personal_state(judges)
-    again = vocoder_round(model, weights, recordings, recipe_of(), 2, 1).update.vector.clone()
+    again = vocoder_round(model, weights, recordings, task_of(recipe_of(), 2, 1)).update.vector.clone()
     model.load_personal_state(judges)
-    other = vocoder_round(model, weights, recordings, recipe_of(), 2, 0).update.vector
+    other = vocoder_round(model, weights, recordings, task_of(recipe_of(), 2, 0)).update.vector
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_nothing_personal_is_encoded(model: VocoderPartition, recordings: list[Utterance]) -> None:
-    done = vocoder_round(model, model.shared_vector(), recordings, recipe_of(), 1, 0)
+    done = vocoder_round(model, model.shared_vector(), recordings, task_of(recipe_of(), 1, 0))
     header, buffer = wire.encode(model, done.update)
     sent = bytes(buffer)
     assert header["size"] == model.partition.size
@@ -97,15 +97,15 @@ def test_a_device_keeps_its_discriminators_between_rounds(
     device = Device.create(tmp_path / "home", "somebody", recordings, tmp_path / "cache")
     weights, fresh = model.shared_vector(), model.personal_state()
     recipe = recipe_of()
-    train_vocoder_on_device(model, weights, device, recipe, 1, "run", 0)
+    train_vocoder_on_device(model, weights, device, task_of(recipe, 1))
     after_one = model.personal_state()
-    train_vocoder_on_device(model, weights, device, recipe, 2, "run", 0)
+    train_vocoder_on_device(model, weights, device, task_of(recipe, 2))
     after_two = model.personal_state()
     # Another client was here in between, in the same process: a fresh device starts from the recipe's own.
     other = Device.create(tmp_path / "other", "other", recordings, tmp_path / "cache")
-    train_vocoder_on_device(model, weights, other, recipe, 1, "run", 0)
+    train_vocoder_on_device(model, weights, other, task_of(recipe, 1))
     assert all(torch.equal(model.personal_state()[n], after_one[n]) for n in fresh)
-    train_vocoder_on_device(model, weights, device, recipe, 2, "run", 0)
+    train_vocoder_on_device(model, weights, device, task_of(recipe, 2))
     assert all(torch.equal(model.personal_state()[n], after_two[n]) for n in fresh)
     assert any(not torch.equal(after_one[n], after_two[n]) for n in fresh)
 
@@ -115,7 +115,7 @@ def test_recordings_that_are_too_short_are_told_of(
 ) -> None:
     recipe = recipe_of(**{"vocoder.segment_frames": 4000})
     with pytest.raises(CorpusError, match="no recording holds the 4000 frames"):
-        vocoder_round(model, model.shared_vector(), recordings, recipe, 1, 0)
+        vocoder_round(model, model.shared_vector(), recordings, task_of(recipe, 1, 0))
 
 
 @pytest.mark.parametrize("kind", ["magnitude", "diffwave", "vocos"])
@@ -124,7 +124,7 @@ def test_every_kind_of_generator_has_a_round(kind: str, recordings: list[Utteran
     recipe = recipe_of().override({"vocoder": {"kind": kind, "batch_size": 2, "segment_frames": 8, "discriminators": [],
                                                **size}})  # fmt: skip
     own = PartitionedModel(AdversarialVocoder(recipe))
-    done = vocoder_round(own, own.shared_vector(), recordings, recipe, 1, 0)
+    done = vocoder_round(own, own.shared_vector(), recordings, task_of(recipe, 1, 0))
     assert done.update.vector.norm() > 0
     assert all(loss > 0 for loss in done.losses)
 
@@ -136,6 +136,6 @@ def test_a_damaged_recording_is_passed_over(
     broken.write_bytes(b"RIFF nothing")
     damaged = replace(recordings[0], audio=broken)
     weights = model.shared_vector()
-    assert vocoder_round(model, weights, [damaged, *recordings[1:]], recipe_of(), 1, 0).losses
+    assert vocoder_round(model, weights, [damaged, *recordings[1:]], task_of(recipe_of(), 1, 0)).losses
     with pytest.raises(CorpusError, match="no recording holds"):
-        vocoder_round(model, weights, [damaged], recipe_of(), 1, 0)
+        vocoder_round(model, weights, [damaged], task_of(recipe_of(), 1, 0))

@@ -151,7 +151,7 @@ def test_a_reply_has_the_agreed_keys_and_no_room_for_more(honest: Watched) -> No
         assert not reply.has_error()
         if "hello" in reply.content:
             assert set(reply.content) == {"hello"}
-            assert set(reply.content["hello"]) == {"partition"}
+            assert set(reply.content["hello"]) == {"member"}
             continue
         assert set(reply.content) == {"header", "shared"}
         assert set(reply.content["header"]) == {"kind", "schema", "round", "size", "dtype"}

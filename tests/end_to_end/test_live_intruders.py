@@ -82,7 +82,7 @@ def _hostile(live: LiveFederation, way: Answer) -> Hostile:
     answer = enrol(code, key, ca)
     assert answer.status_code == 200, answer.text
     kind = type("Hostile", (Hostile,), {"way": staticmethod(way)})
-    found: Hostile = kind(code.address, ca, key, answer.json()["partition"])
+    found: Hostile = kind(code.address, ca, key, answer.json()["member"])
     return found
 
 

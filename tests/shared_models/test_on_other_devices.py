@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from shared_models.features import Batch, collate
 from shared_models.losses import acoustic_loss
+from shared_models.speakers.heard import MEL
 
 META = torch.device("meta")
 WINDOW = 16
@@ -52,9 +53,9 @@ def test_speaking_reads_how_long_it_will_be_and_nothing_else(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, batch = small_model(source=source).eval().to(META), some_batch().to(META)
-    condition = model.condition(batch)
+    voice = model.voice(batch.heard)
     with reading_gives(23, monkeypatch) as read:
-        mel, lengths = model.synthesize(batch.phonemes, batch.phoneme_lengths, condition)
+        mel, lengths = model.synthesize(batch.phonemes, batch.phoneme_lengths, voice)
     assert mel.shape == (2, 23, 80)
     assert mel.device == lengths.device == META
     assert len(read) == 1
@@ -75,6 +76,8 @@ def test_forward_passes_on_a_fake_gpu(source: str) -> None:
 
 def test_utterances_on_a_device_make_a_batch_there() -> None:
     item = random_features(9, 40, 1).to(META)
-    batch = collate([item, item], [item.mel, item.mel[:7]])
-    assert {getattr(batch, name).device for name in ("mel", "mel_lengths", "durations", "speakers")} == {META}
+    batch = collate([item, item], [item.reference, item.reference.excerpt(3, 7)])
+    assert {getattr(batch, name).device for name in ("mel", "mel_lengths", "durations")} == {META}
+    heard = batch.heard.signals[MEL]
+    assert {batch.heard.rows.device, heard.values.device, heard.lengths.device} == {META}
     assert batch.aligned == (True, True)

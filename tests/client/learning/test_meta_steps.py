@@ -17,6 +17,7 @@ from tiny_federation import (
     same,
     shaken,
     small_corpus,
+    task_of,
     tiny_model,
     tiny_recipe,
 )
@@ -85,7 +86,7 @@ class OuterLoss:
     def __init__(self, model: VoicePartition, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
         speech = [random_speech(2, seed=seed) for seed in (1, 2, 3)]
-        self.batches = [in_float64(collate(items, [item.mel for item in items])) for items in speech]
+        self.batches = [in_float64(collate(items, [item.reference for item in items])) for items in speech]
 
     def __call__(self, *, second_order: bool) -> Tensor:
         *support, query = (loss_on(b, self.model, self.recipe, generator(1)) for b in self.batches)
@@ -182,7 +183,7 @@ def test_a_round_by_it_is_repeated_bit_for_bit() -> None:
     updates = []
     for _ in range(2):
         model = tiny_model(recipe)
-        updates.append(local_round(model, model.shared_vector(), material, recipe, 1, 0).update.vector)
+        updates.append(local_round(model, model.shared_vector(), material, task_of(recipe)).update.vector)
     assert torch.equal(*updates)
     assert updates[0].any()
 

@@ -44,6 +44,14 @@ def test_a_device_enrols_once_and_asking_again_changes_nothing(link: SmallSuperL
         enrol(code, tmp_path / "other", "mallory")
 
 
+def test_a_home_that_joined_before_members_were_called_so_still_opens(tmp_path: Path) -> None:
+    joined = Membership("host:1", 3, 7, "federation", "run", "alice")
+    joined.save(tmp_path)
+    saved = tmp_path / "federation.json"
+    saved.write_text(saved.read_text().replace('"member"', '"partition"'))
+    assert Membership.load(tmp_path) == joined
+
+
 def test_a_server_with_another_authority_is_not_talked_to(link: SmallSuperLink, tmp_path: Path) -> None:
     code = JoinCode.new(link.address, b"\x01" * 32, 600)
     with pytest.raises(EnrolmentError, match="not the one that the join code names"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutants.mutant import Edit, mutant
 
 _ADAPTATION = "client/private_adaptation.py"
-_APP = "client/app.py"
+_TRAINING = "client/rounds/device_training.py"
 _DEVICE = "client/device.py"
 _LEDGER = "client/ledger.py"
 _POLICY = "client/policy.py"
@@ -68,7 +68,7 @@ MUTANTS = (
     mutant(
         "fedper's voice taken for private",
         "only what DP-SGD trained is marked as paid for",
-        Edit(_APP, "recipe.algorithm.trains_voice_without_noise", "False"),
+        Edit(_TRAINING, "recipe.algorithm.trains_voice_without_noise", "False"),
         _OF_TERMS + "test_what_fedper_trains_is_not_taken_for_private",
     ),
     mutant(
@@ -87,7 +87,7 @@ MUTANTS = (
         "the recipe's budget taken, not the owner's",
         "the budget of an owner's utterances is the owner's",
         Edit(
-            _APP,
+            _TRAINING,
             "open_owner_ledger(policy.personal_epsilon, policy.personal_delta, home",
             "open_owner_ledger(personal.epsilon, personal.delta, home",
         ),

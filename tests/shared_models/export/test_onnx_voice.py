@@ -25,10 +25,10 @@ from shared_models.audio.postfilter import sharpen
 from shared_models.audio.reading import read_audio
 from shared_models.errors import CheckpointError, RecipeError, TextError
 from shared_models.export.onnx_graph import export_vocoder
-from shared_models.export.onnx_voice import ACOUSTIC, CONDITION, VOCODER, WATERMARK, OnnxVoice
+from shared_models.export.onnx_voice import ACOUSTIC, VOCODER, WATERMARK, OnnxVoice
 from shared_models.export.vocoder_graph import inverse_real_dft, overlap_add, vocoder_graph
 from shared_models.export.voice_folder import quantize_voice, write_voice
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.text.symbols import SYMBOL_IDS, VOCABULARY_SIZE
 from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions
 from shared_models.vocoders.hifigan import HiFiGan, HiFiGanDimensions
@@ -44,8 +44,8 @@ def voice() -> OnnxVoice:
     return OnnxVoice(exported()[0])
 
 
-def as_arrays(condition: SpeakerCondition) -> dict[str, np.ndarray]:
-    return {name: getattr(condition, name).numpy() for name in CONDITION}
+def as_arrays(voice: Voice) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in voice.tensors.items()}
 
 
 def sentences(lengths: list[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,13 +68,13 @@ def test_mel_is_the_models_own_at_every_length(
 ) -> None:
     folder, model, _ = exported()
     phonemes, valid = sentences(lengths, seed)
-    condition = speakers(model, len(lengths), seed)
+    spoken_by = speakers(model, len(lengths), seed)
     with torch.no_grad():
         expected, frames = model.synthesize(
-            phonemes, valid, condition, duration_scale=duration_scale, pitch_shift=pitch_shift
+            phonemes, valid, spoken_by, duration_scale=duration_scale, pitch_shift=pitch_shift
         )
     mel, mel_lengths = VOICES.setdefault(folder, OnnxVoice(folder)).mel(
-        phonemes.numpy(), valid.numpy(), speaker=as_arrays(condition),
+        phonemes.numpy(), valid.numpy(), speaker=as_arrays(spoken_by),
         duration_scale=duration_scale, pitch_shift=pitch_shift,
     )  # fmt: skip
     assert mel_lengths.tolist() == frames.tolist()
@@ -90,11 +90,11 @@ def test_one_phoneme_and_a_padded_batch_of_three_and_a_long_text(voice: OnnxVoic
     _, model, _ = exported()
     for lengths in ([1], [9, 1, 4], [400]):
         phonemes, valid = sentences(lengths, 1)
-        condition = speakers(model, len(lengths))
+        spoken_by = speakers(model, len(lengths))
         with torch.no_grad():
             # Slowly, so that the long text needs more positions than the model's table holds.
-            expected, _ = model.synthesize(phonemes, valid, condition, duration_scale=6.0)
-        mel, _ = voice.mel(phonemes.numpy(), valid.numpy(), speaker=as_arrays(condition), duration_scale=6.0)
+            expected, _ = model.synthesize(phonemes, valid, spoken_by, duration_scale=6.0)
+        mel, _ = voice.mel(phonemes.numpy(), valid.numpy(), speaker=as_arrays(spoken_by), duration_scale=6.0)
         assert np.abs(mel - expected.numpy()).max() < 1e-4
     assert mel.shape[1] > 2048
 
@@ -206,7 +206,7 @@ def test_files_name_no_machine_and_carry_no_sources() -> None:
 
 def test_a_profile_of_the_same_base_speaks_and_another_does_not(voice: OnnxVoice, tmp_path: Path) -> None:
     _, model, _ = exported()
-    tensors = {name: getattr(speakers(model, 1, 8), name) for name in CONDITION}
+    tensors = dict(speakers(model, 1, 8).tensors)
     save_file(tensors, tmp_path / "me.safetensors", {"base": BASE})
     save_file(tensors, tmp_path / "other.safetensors", {"base": "f" * 64})
     mine = voice.voice(tmp_path / "me.safetensors")

@@ -1,0 +1,1 @@
+"""A device's part of a federation's rounds."""
