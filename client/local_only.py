@@ -1,6 +1,6 @@
 """A device that trains alone: the whole model on one speaker's few utterances, from its initial weights.
 
-What federation is worth is the distance to this.
+The distance to this is what federation gains.
 """
 
 from __future__ import annotations

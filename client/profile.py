@@ -1,12 +1,12 @@
 """A voice profile: one small file with all that synthesis needs of a voice, and nothing else.
 
-It holds the voice's tensors by name (at most 5,000 numbers with conditional layer norms), as safetensors with a
-versioned header that names the base model by hash. It is never a pickle, and it holds no audio, no text and no
-reference recording.
+It holds AdaSpeech's serving form, the embedding and the CLN scale and shift vectors (at most 5,000
+numbers), as safetensors with a versioned header that names the base model by hash. It is never a pickle,
+and it holds no audio, no text and no reference recording.
 
-The header goes wherever the file goes, so it holds nothing that nobody paid for: no number of utterances and
-nothing that it follows from (the sampling probability, the noise found for a target), nothing of what else a ledger
-holds, and no time, which would tie a voice to the day of its recordings. The name is what its owner calls it.
+The header is passed on with the file. So it holds nothing whose privacy cost is not in the ledger: not the number of
+utterances, nor what the number follows from (the sampling probability, the noise that was found for a target), no other
+entry of the ledger, and no time, which would link a voice to the day of its recordings. The name is the owner's choice.
 """
 
 from __future__ import annotations

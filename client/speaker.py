@@ -4,8 +4,8 @@
 
     from client.speaker import Speaker
 
-    Speaker.packaged("af_heart").write("Good morning.", Path("morning.wav"))
-    for spoken in Speaker.load(Path("me.voice.safetensors")).stream(letter):
+    Speaker.packaged("af_heart").write("Good morning.", "morning.wav")
+    for spoken in Speaker.load("me.voice.safetensors").stream(letter):
         play(spoken.wave)  # (samples,) at 22,050 Hz, from the first piece on
 
 The way is phonemes, mel, postfilter, vocoder, mark. Evaluation takes it too, and stops before the mark
@@ -81,7 +81,12 @@ class Speaker:
 
     @classmethod
     def load(
-        cls, profile: Path, *, base: Path | None = None, arm: str | None = None, vocoder: str | None = None
+        cls,
+        profile: str | Path,
+        *,
+        base: Path | None = None,
+        arm: str | None = None,
+        vocoder: str | None = None,
     ) -> Speaker:
         """The voice of a profile, on the base that it was cloned on: the packaged one, one that was kept, or ``base``,
         a run folder (of which ``arm`` names the arm), a checkpoint or a published model's folder.
@@ -89,8 +94,8 @@ class Speaker:
         ``vocoder`` is ``packaged``, ``griffin_lim`` or a vocoder file; the packaged one by default. Raises
         :class:`CheckpointError` and :class:`RecipeError` for what cannot be read, or does not fit together.
         """
-        loaded = load_base(base, arm) if base is not None else find_base(profile_base(profile))
-        voice = load_profile(profile, base=loaded.hash).voice
+        loaded = load_base(base, arm) if base is not None else find_base(profile_base(Path(profile)))
+        voice = load_profile(Path(profile), base=loaded.hash).voice
         return cls(loaded.model.model, voice, build_vocoder(vocoder or default_vocoder()))
 
     @classmethod
@@ -122,12 +127,12 @@ class Speaker:
                 on_piece(spoken.number, spoken.pieces)
         return np.concatenate(waves)
 
-    def write(self, text: str, path: Path, *, language: str = "en") -> None:
+    def write(self, text: str, path: str | Path, *, language: str = "en") -> None:
         """Say ``text`` to a ``.wav``, ``.flac`` or ``.ogg`` file.
 
         Raises as :meth:`stream` does, :class:`AudioError` for another suffix, and StorageError.
         """
-        write_audio(path, self.say(text, language=language), SAMPLE_RATE)
+        write_audio(Path(path), self.say(text, language=language), SAMPLE_RATE)
 
     def stream(
         self, text: str, *, language: str = "en", speed: float = 1.0, pitch_shift: float = 0.0

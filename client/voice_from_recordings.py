@@ -2,9 +2,9 @@
 
 ::
 
-    me = clone_voice(Path("my-recordings"), epsilon=8)
-    me.save(Path("me.voice.safetensors"))
-    me.speaker().write("Good morning.", Path("morning.wav"))
+    me = clone_voice("my-recordings", epsilon=8)
+    me.save("me.voice.safetensors")
+    me.speaker().write("Good morning.", "morning.wav")
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Clone:
         """What may be given away."""
         return VoiceProfile(self.voice.voice, self.base.hash, self.name, self.voice.privacy)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the profile, and keep the base that it speaks with. Raises StorageError."""
         if not self.packaged:
             keep_base(self.base)
-        save_profile(path, self.profile)
+        save_profile(Path(path), self.profile)
 
     def speaker(self, vocoder: str | None = None) -> Speaker:
         """The voice, ready to speak; ``vocoder`` as in :meth:`Speaker.load`."""
@@ -75,7 +75,7 @@ class Clone:
 
 
 def clone_voice(
-    recordings: Path,
+    recordings: str | Path,
     *,
     base: Path | None = None,
     arm: str | None = None,
@@ -99,7 +99,7 @@ def clone_voice(
     _refuse_contradictions(zero_shot or steps == 0, epsilon, budget)
     loaded = packaged_base() if base is None else load_base(base, arm)
     recipe = _as_wished(loaded.recipe, steps, epsilon, delta)
-    support, left_out = enroll(recordings, recipe, stage("listening"))
+    support, left_out = enroll(Path(recordings), recipe, stage("listening"))
     notice = None
     if not zero_shot and not _can_adapt(loaded, support):
         zero_shot, notice = True, _only_listens(epsilon)
@@ -108,7 +108,14 @@ def clone_voice(
     ledger = open_owner_ledger(budget or epsilon, delta)
     voice = clone_from_features(loaded.model, support, recipe, ledger, on_step=stage("adapting"))
     return Clone(
-        name or recordings.resolve().stem, voice, loaded, support, left_out, ledger, base is None, notice
+        name or Path(recordings).resolve().stem,
+        voice,
+        loaded,
+        support,
+        left_out,
+        ledger,
+        base is None,
+        notice,
     )
 
 

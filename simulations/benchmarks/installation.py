@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from shared_models.errors import ServiceError
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = ("simulations", "evaluation", "espeak", "export")
+_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "server", "client", "shared_models", "simulations")
 _RECORDINGS = ROOT / "simulations" / "corpora" / "embedded" / "k_af_alloy"
 
 
@@ -39,9 +41,15 @@ class Installation:
 
 def build_wheel(folder: Path) -> Path:
     """The wheel of this checkout, in ``folder``. Raises :class:`ServiceError`."""
-    _run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    )
+    # Of a copy: what an earlier build left in the checkout would be packed too.
+    with TemporaryDirectory() as copy:
+        for name in _SOURCES:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy)
+        _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), copy])
     (wheel,) = folder.glob("fedvoice-*.whl")
     return wheel
 

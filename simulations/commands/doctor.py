@@ -86,6 +86,7 @@ def examine() -> list[Finding]:
         *(_extra(name) for name in EXTRAS),
         _tested("mel of a tone", _mel_of_a_tone),
         _tested("phonemes of a word", _phonemes_of_a_word),
+        _tested("mark in speech", _mark_in_speech),
         *_devices(),
     ]
 
@@ -224,6 +225,13 @@ def _products_on(device: torch.device) -> str:
         return f"{precision} {operations / 1e9:.0f} GFLOP/s"
 
     return f"{Accelerator(device).name}: {work('float32')}, {work('bfloat16')}"
+
+
+def _mark_in_speech() -> str:
+    from shared_models.watermark.perth import PACKAGE, load_watermark
+
+    load_watermark()
+    return f"the weights of {PACKAGE} are whole"
 
 
 def _gpus() -> list[str]:

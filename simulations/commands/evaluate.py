@@ -27,6 +27,8 @@ def evaluate(
 ) -> None:
     """Clone and judge the unseen speakers of a corpus, the run's own by default, with an arm's weights.
 
+    Speech is judged as a person hears it, but before the mark. Sound files of clones are marked.
+
     Examples:
 
         fedvoice evaluate runs/real --arm federated --queries 20
