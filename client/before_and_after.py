@@ -8,25 +8,24 @@ from importlib.util import find_spec
 import torch
 
 from client.cloning import voice_of_nobody
+from client.speaker import Speaker
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
 from shared_models.pretrained import default_vocoder
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.vocoders import build_vocoder
 
 
 @torch.no_grad()
-def compare_voices(
-    model: VoicePartition, recordings: Sequence[Features], clone: SpeakerCondition
-) -> dict[str, float]:
+def compare_voices(model: VoicePartition, recordings: Sequence[Features], clone: Voice) -> dict[str, float]:
     """``mel``, ``pitch`` and, with the verifier installed, ``similarity``, each ``_before`` and ``_after``.
 
     ``mel`` and ``pitch`` only where alignments are known, from the recordings or by the model's aligner. They
-    are the errors of the voice under teacher forcing; similarities are those of the same texts spoken freely,
-    through the vocoder, to the recordings through the vocoder. The recordings are what was cloned from: a
-    figure for the owner, and not a test on unseen sentences.
+    are the errors of the voice under teacher forcing; similarities are those of the same texts spoken freely, as a
+    person hears them but before the mark, to the recordings through the vocoder. The recordings are what was cloned
+    from: a figure for the owner, and not a test on unseen sentences.
     """
     model.model.eval()
     voices = {"before": voice_of_nobody(model), "after": clone}
@@ -42,21 +41,18 @@ def compare_voices(
     return figures
 
 
-def _errors(model: VoicePartition, features: Features, voice: SpeakerCondition) -> dict[str, float]:
-    batch = collate([features], [features.mel])
+def _errors(model: VoicePartition, features: Features, voice: Voice) -> dict[str, float]:
+    batch = collate([features], references=None)
     durations = model.model.align(batch).durations if batch.durations is None else batch.durations
     output = model.model.acoustic(batch, durations, voice)
     return acoustic_loss(output, batch).items()
 
 
-def _similarity(model: VoicePartition, recordings: Sequence[Features], voice: SpeakerCondition) -> float:
+def _similarity(model: VoicePartition, recordings: Sequence[Features], voice: Voice) -> float:
     from shared_models.audio.similarity import centroid, load_d_vector, similarity
 
     vocoder, verifier = build_vocoder(default_vocoder()), load_d_vector()
     target = centroid([verifier.embed(vocoder(f.mel).numpy(), SAMPLE_RATE) for f in recordings])
-    scores = []
-    for features in recordings:
-        lengths = torch.tensor([len(features.phonemes)])
-        mel, _ = model.model.synthesize(features.phonemes[None], lengths, voice)
-        scores.append(similarity(verifier.embed(vocoder(mel[0]).numpy(), SAMPLE_RATE), target))
-    return sum(scores) / len(scores)
+    speaker = Speaker(model.model, voice, vocoder)
+    spoken = [verifier.embed(speaker.unmarked(f.phonemes).wave, SAMPLE_RATE) for f in recordings]
+    return sum(similarity(embedding, target) for embedding in spoken) / len(spoken)

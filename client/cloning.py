@@ -2,7 +2,7 @@
 
 Zero-shot, the reference encoder reads the support and that is all. Adapted, the personal set (embedding,
 CLN scales and shifts, prosody) is then trained on the support with everything shared frozen: step 3 of a
-round, alone. Either way the outcome is one :class:`SpeakerCondition` in serving form, made to be given to others,
+round, alone. Either way the outcome is one :class:`Voice`, made to be given to others,
 and so a release: it is in the owner's ledger before it exists, with its cost, or as one that nothing bounds.
 """
 
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from client.learning.phases import take_phase
 from client.ledger import Ledger
@@ -25,14 +24,15 @@ from shared_models.config import Recipe
 from shared_models.errors import CorpusError
 from shared_models.features import Features
 from shared_models.seeds import derive_seed, generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.heard import Heard
+from shared_models.speakers.voice import Voice
 
 
 @dataclass(frozen=True, slots=True)
 class ClonedVoice:
     """A voice, and what is guaranteed of the recordings that it was made from."""
 
-    condition: SpeakerCondition
+    voice: Voice
     privacy: dict[str, Any] | None = None
     """What may travel with the voice: nothing in it depends on the recordings. None if nothing is guaranteed."""
 
@@ -77,27 +77,26 @@ def adapt_privately(
     guaranteed = private_steps(
         CLONING, model, support, task, book=ledger, purpose="cloning", generator=rng, on_step=on_step
     )
-    return ClonedVoice(condition_alone(model), guaranteed)
+    return ClonedVoice(voice_alone(model), guaranteed)
 
 
-def voice_of_nobody(model: VoicePartition) -> SpeakerCondition:
+def voice_of_nobody(model: VoicePartition) -> Voice:
     """The base model's own voice: no reference, no personal offsets. What a clone is compared with."""
     model.reset_personal()
-    return condition_alone(model)
+    return voice_alone(model)
 
 
 @torch.no_grad()
-def condition_alone(model: VoicePartition) -> SpeakerCondition:
-    """The condition of the model's personal parameters, with no reference."""
+def voice_alone(model: VoicePartition) -> Voice:
+    """The voice of the model's personal parameters, with no reference."""
     model.model.eval()
-    n_mels = model.model.dimensions.n_mels
-    return model.model.condition_of(torch.zeros(1).long(), torch.zeros(1, 0, n_mels), torch.zeros(1).long())
+    return model.model.voice(Heard(rows=torch.zeros(1, dtype=torch.int64)))
 
 
-def zero_shot(model: VoicePartition, support: Sequence[Features]) -> SpeakerCondition:
+def zero_shot(model: VoicePartition, support: Sequence[Features]) -> Voice:
     """The voice that the reference encoder hears in the support (mean over utterances), untrained."""
     model.reset_personal()
-    return condition_on(model, support)
+    return voice_of(model, support)
 
 
 def adapt(
@@ -106,7 +105,7 @@ def adapt(
     recipe: Recipe,
     *,
     on_step: Callable[[int, int], None] | None = None,
-) -> SpeakerCondition:
+) -> Voice:
     """Train a fresh personal set on the support for ``recipe.cloning.steps`` steps."""
     if len(support) < 2:
         raise CorpusError(
@@ -119,18 +118,11 @@ def adapt(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "cloning dropout"))
         take_phase(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
-    return condition_on(model, support)
+    return voice_of(model, support)
 
 
 @torch.no_grad()
-def condition_on(model: VoicePartition, support: Sequence[Features]) -> SpeakerCondition:
-    """The condition of the model's voice with the support as references, averaged over utterances.
-
-    The maps from embedding to scales and shifts are affine, so the mean of the conditions is the condition
-    of the mean embedding.
-    """
+def voice_of(model: VoicePartition, support: Sequence[Features]) -> Voice:
+    """The model's voice with the support as references, pooled as each source says."""
     model.model.eval()
-    references = [features.mel for features in support]
-    lengths = torch.tensor([len(mel) for mel in references])
-    rows = torch.zeros(len(references)).long()
-    return model.model.condition_of(rows, pad_sequence(references, batch_first=True), lengths).mean()
+    return model.model.voice_of_speaker(Heard.of([features.reference for features in support]))

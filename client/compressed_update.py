@@ -1,4 +1,4 @@
-"""What of an update leaves the device: clipped, compressed, and never longer than the clipping norm.
+"""What of an update leaves the device: clipped and compressed, of at most the clipping norm.
 
 A codec that leaves coordinates out (top-k, low rank) would lose them for good; the device keeps what was not
 sent and adds it to its next update of the run, before clipping, so that privacy's norm holds for their sum.

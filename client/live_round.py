@@ -1,12 +1,12 @@
-"""Whether a device takes part in a round of a live federation, and what it keeps of having done so.
+"""Whether a device takes part in a round of a live federation, and what it keeps of its part.
 
-In this order, and before anything is trained: the owner's policy on the recipe; the policy on what would be sent;
-whether the run is one that this device still answers, and its recipe the one that was agreed to; whether the very
-same question was answered before; whether the server was rolled back; the weights; whether this device's files are
-the newest; the coin that the server claims; the ledger.
+These are checked in this order, before anything is trained: the owner's policy on the recipe; the policy on what would
+be sent; whether the device still answers this run, and whether its recipe is the one that was agreed to; whether the
+same question was answered before; whether the server was rolled back; the weights; whether this device's files are the
+newest; the sampling rate that the server claims; the ledger.
 
-A reply leaves after four things are on the disk, in this order: its cost, that its question was admitted, the reply
-itself, that it is about to leave. A crash between any two of them costs at most the work.
+Four things are on the disk before a reply leaves, in this order: its cost, that its question was admitted, the reply
+itself, that it is about to leave. A crash between two of them loses work at most.
 """
 
 from __future__ import annotations

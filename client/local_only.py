@@ -1,6 +1,6 @@
 """A device that trains alone: the whole model on one speaker's few utterances, from its initial weights.
 
-What federation is worth is the distance to this.
+The distance to this is what federation gains.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from client.cloning import condition_on
+from client.cloning import voice_of
 from client.learning.phases import take_phase
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.local import LOCAL
 from shared_models.config import Recipe
 from shared_models.features import Features
 from shared_models.seeds import derive_seed, generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 
 
 def train_alone(
@@ -24,7 +24,7 @@ def train_alone(
     utterances: Sequence[Features],
     recipe: Recipe,
     on_step: Callable[[int, int], None] | None = None,
-) -> SpeakerCondition:
+) -> Voice:
     """Train everything, shared and personal, for ``recipe.cloning.local_steps`` steps; the voice that results."""
     model.reset_personal()
     model.model.train()
@@ -32,4 +32,4 @@ def train_alone(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "local only dropout"))
         take_phase(LOCAL.outer, model, utterances, recipe, rng, on_step=on_step)
-    return condition_on(model, utterances)
+    return voice_of(model, utterances)

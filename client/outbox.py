@@ -1,9 +1,9 @@
-"""The replies of a device: what is asked for again is sent again, and neither trained nor spent again.
+"""The replies of a device: a question that is asked again gets the same reply, and nothing is trained or spent again.
 
-A reply is in the outbox before it leaves. A server that crashed and asks the same question a second time gets the
-same bytes; so does a device's own restart in the middle of sending. No run pushes another's letters out. The
-folder as a whole has a bound on the disk, beyond which the oldest letters are let go; what was answered and is no
-longer kept is declined (:mod:`client.live_round`), and never trained a second time.
+A reply is in the outbox before it leaves. A server that crashed and asks the same question again gets the same bytes,
+and so does one whose device restarted while it sent. No run displaces the replies of another. The folder's size has a
+bound, and the oldest replies are deleted to keep it. A question whose reply was deleted is declined
+(:mod:`client.live_round`), and never trained a second time.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The one ledger of an owner's utterances on a computer: cloning and live inner loops are entered in it alike.
+"""The one ledger of an owner's utterances on a computer, for cloning and for live inner loops.
 
-What composes is what was computed from the same utterance, and one's recordings may be cloned from and joined
-with, from several device homes. So there is one ledger for each user account, in the user's data folder, and
-everything in it composes, also where it was about different recordings: that counts too much, and never too
-little. A device's own ledger (``<home>/ledger.sqlite``) keeps what its updates cost the person, which is another unit.
+Privacy costs of one utterance compose. The same recordings may be cloned from and joined with, from several device
+homes. So each user account has one ledger, in the user's data folder, and all its entries compose, also those about
+different recordings: the total may be too high and is never too low. A device's own ledger (``<home>/ledger.sqlite``)
+holds what its updates cost the person, which is another unit.
 
-Versions before this one entered inner loops in the home's ledger, and put the ledger of cloning beside
-``$FEDVOICE_BASES``. Their entries are carried over, once each, and stay where they were.
+Earlier versions entered inner loops in the home's ledger, and kept the ledger of cloning beside ``$FEDVOICE_BASES``.
+Their entries are copied into this ledger, once each, and remain where they were.
 """
 
 from __future__ import annotations

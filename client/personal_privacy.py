@@ -25,6 +25,7 @@ from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
+from shared_models.accelerator import CPU, exact_dtype, on_host
 from shared_models.accounting import SampledGaussian
 from shared_models.accounting import noise_multiplier_for as noise_multiplier_for_personal
 from shared_models.errors import PrivacyError
@@ -82,7 +83,9 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
             noise = standard_normal(total.numel(), self.generator).mul_(
                 self.noise_multiplier * self.max_grad_norm
             )
-            parameter.grad = noise.view_as(total).add_(total).to(parameter.dtype).view_as(parameter)
+            where = total.device if exact_dtype(total.device) is noise.dtype else CPU
+            noised = noise.view_as(total).to(where).add_(total.to(where))
+            parameter.grad = noised.to(parameter.dtype).to(parameter.device).view_as(parameter)
 
 
 def make_private(
@@ -155,9 +158,9 @@ def dp_sgd_steps(
             coins = uniform(settings.utterances, generator) < settings.sampling_probability
             _per_utterance_gradients(private, per_utterance_loss, coins.nonzero().flatten().tolist())
             private.step()
-            _require_finite(private)
             if progress is not None:
                 progress(step + 1, settings.steps)
+        _require_finite(private)
     finally:
         private.zero_grad()
         hooked.to_standard_module()
@@ -202,11 +205,11 @@ def _gradients_alone(
                 f"1 utterance gave {len(found)} gradients of one layer: give a table its row once an utterance, and a "
                 "layer its input with the batch first"
             )
-        gradients.append(found)
-    if all(bool(torch.isfinite(found).all()) for found in (losses, *gradients)):
-        return gradients
+        # Clipped and added up in the parameters' precision, whatever the pass was computed in.
+        gradients.append(found.to(parameter.dtype))
     # One utterance's NaN would pass through clipping and undo the noise: it counts for nothing instead.
-    return [torch.zeros_like(gradient) for gradient in gradients]
+    finite = torch.stack([torch.isfinite(found).all() for found in (losses, *gradients)]).all()
+    return [torch.where(finite, gradient, 0.0) for gradient in gradients]
 
 
 def _trained_layers(module: nn.Module) -> list[nn.Module]:
@@ -218,7 +221,8 @@ def _trained_layers(module: nn.Module) -> list[nn.Module]:
 
 
 def _require_finite(private: PrivateOptimizer) -> None:
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in private.params):
+    finite = torch.stack([torch.isfinite(parameter).all() for parameter in private.params])
+    if not bool(on_host(finite).all()):
         raise PrivacyError("the voice is not finite in private training: lower the learning rate")
 
 

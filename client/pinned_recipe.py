@@ -1,8 +1,8 @@
 """A run's recipe as it was when this device first answered: what of it may change later, and what may not.
 
 A device agrees to a run once. A server that could change the clipping norm, the noise or the seed of a round from
-then on could ask for something else under the same name. The operator may let a run go on longer, wait for other
-numbers of devices, or wait shorter; none of these makes an answer tell more, and more rounds are charged.
+then on could ask for something else under the same name. The operator may add rounds, and change how many
+devices a round waits for and how long: none of these makes an answer tell more, and more rounds are charged.
 """
 
 from __future__ import annotations

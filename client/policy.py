@@ -1,7 +1,7 @@
-"""What a device's owner allows: the one page that decides over the server's wishes.
+"""What a device's owner allows. The policy limits what a server can ask of the device.
 
-A policy is TOML, every field with a default that protects. ``refusal`` judges what a recipe asks for before
-anything is trained or spent; when and where a device works is judged by :mod:`client.live.conditions`.
+A policy is TOML; the default of every field protects. ``refusal`` judges what a recipe asks for before anything is
+trained or spent. When and where a device works is judged by :mod:`client.live.conditions`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Adapting a voice by DP-SGD: what the voice's parameters say of any one utterance is bounded.
 
-Nothing but the noised gradients may depend on the recordings. So there are no references here, neither in
-training nor in the resulting voice: an embedding that the reference encoder hears in an utterance would be
-a release of its own. The voice starts as nobody's, and all that is trained is its personal set.
+Only the noised gradients may depend on the recordings. So there are no references, neither in training nor in the
+resulting voice: the reference encoder's embedding of an utterance would be a release of its own. The voice starts as
+the voice of nobody, and only its personal set is trained.
 
-Each utterance's loss is a function of that utterance and of the weights alone, whatever the recipe says of
-training without privacy: it is computed alone, whole and without dropout. A mask or a window that a seed draws for a
-batch would change with the number and the lengths of the utterances in it, and so leaving one out would change the
-gradients of the others.
+Each utterance's loss is a function of that utterance and of the weights alone, whatever the recipe says of training
+without privacy: it is computed alone, whole and without dropout. A mask or a window that a seed draws for a batch would
+change with the number and the lengths of the utterances in it. Leaving one out would then change the gradients of the
+others.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def private_steps(
 
     def loss(chosen: list[int]) -> Tensor:
         items = [utterances[index] for index in chosen]
-        batch = collate(items, [item.mel[:0] for item in items])
+        batch = collate(items, references=None)
         output = model.model(batch, window=None)
         return acoustic_loss(output, batch, per_utterance=True, weights=recipe.aligner).total
 

@@ -1,12 +1,12 @@
-"""What a server asked, whole: two questions are the same only if nothing in them differs.
+"""Everything that a server asked with: two questions are the same only if they agree in all of it.
 
-Everything that an answer can depend on is in the digest: the run, the round, the recipe to its last field, the
-weights, the population and every other field of the header. Left out are the two fields that speak of the
-sending and not of the question: ``attempt``, since a server that crashed asks the same again under the next
-number, and ``seen``, what the server counted of this device before.
+The digest covers all that an answer can depend on: the run, the round, every field of the recipe, the weights, the
+population and every other field of the header. Two fields are left out, because they describe the sending and not the
+question: ``attempt``, since a server that crashed asks the same again under the next number, and ``seen``, what the
+server counted of this device before.
 
-The digest is kept at its full 256 bits. Half of what a shortened one has would be enough for a server to look for
-two questions that share it, and to have the second answered as if it were paid for.
+The digest keeps its full 256 bits. With half of them a server could search for two questions of one digest, and get
+the second answered as if it were paid for.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""What a round's update costs the person who sends it, entered in the ledger before it leaves.
+"""What a round's update costs the person who sends it, entered in the ledger before the update leaves.
 
-The recipe claims the noise, the cohort and the population; in mode central the server is trusted to keep to
-them. Under Poisson sampling of a known rate every round of a run costs the same whether this device is in it
-or not, since nobody may know, and so the whole run is entered at its first round: the budget then holds for
-the rounds that this device never hears of. Where the rate is unknown, or cohorts are fixed, nothing is taken
-off for sampling, and each round that this device is in is entered at its full cost.
+The recipe claims the noise, the cohort and the population; in mode central the server is trusted with them. Under
+Poisson sampling at a known rate, every round of a run costs the same whether this device is in it or not, because
+nobody may know whether it is. So the whole run is entered at its first round, and the budget covers the rounds that
+this device never hears of. Where the rate is unknown, or cohorts are fixed, sampling reduces no cost, and each round
+that this device is in is entered at its full cost.
 
-Amplification is worth what the server's word on its coin is worth, and protects from those who do not know who was
-drawn, which the server does. So there is a second figure, in which no coin is believed: every answer at its full
-cost (:func:`without_sampling`). It is shown beside the first, and has a bound of its own.
+Amplification by sampling holds only if the server samples as it says, and only against those who do not know who was
+drawn. The server does know. So there is a second figure, which assumes no sampling: every answer at its full cost
+(:func:`without_sampling`). It is shown beside the first and has a bound of its own.
 """
 
 from __future__ import annotations

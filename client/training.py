@@ -17,6 +17,7 @@ from client.learning.meta_steps import meta_steps
 from client.learning.phases import aligner_loss, take_phase
 from client.rounds.task import Task
 from shared_models import wire
+from shared_models.accelerator import seeded
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Phase
 from shared_models.algorithms.warm_up import WARM_UP
@@ -49,9 +50,8 @@ def local_round(
     """
     model.load_shared_vector(weights)
     model.model.train()
-    with torch.random.fork_rng(devices=[]):
-        # Dropout draws from torch's own generator.
-        torch.manual_seed(task.seed("dropout"))
+    # Dropout draws from torch's own generator.
+    with seeded(task.seed("dropout"), model.device):
         losses = _train(model, weights, material, task, private_loop)
     return LocalRound(wire.form_update(model, weights, task.round), {"inner": [], "outer": []} | losses)
 

@@ -1,4 +1,4 @@
-"""The closed set of names under which an update does not count, for logs, metrics and whoever decides by them."""
+"""The names of the reasons for which an update is not counted: a closed set, used by logs, metrics and code."""
 
 from __future__ import annotations
 

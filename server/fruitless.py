@@ -1,11 +1,12 @@
-"""When a live run stops because its rounds bring nothing.
+"""When a live run stops because its rounds are without result.
 
-Without privacy, a round brings nothing if nobody's update counted. In mode central who answered is secret, and so must
-be whether it makes the run end; the judgement reads the released mean alone, which is public: a round brings nothing
-if that mean cannot be told from noise, be it that nobody answered or that the noise drowns those who did.
-An operator who started a federation in which noise dominates, knowing it (``fedvoice serve --force``), is not stopped.
+Without privacy, a round is without result if no update counted. In mode central it is secret which devices answered,
+so whether they answered must not decide whether the run ends. There the decision reads the released mean alone, which
+is public: a round is without result if its mean cannot be told from noise, either because no device answered or
+because the noise exceeds the signal. A run that an operator started although noise dominates
+(``fedvoice serve --force``) is not stopped.
 
-The count goes into every checkpoint. An operator who starts the server again after it stopped gets one round more.
+The count is in every checkpoint. An operator who starts the server again after it stopped gets one more round.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Which devices are left in peace for a while: those that answered a question with a refusal or a failure.
+"""Which devices are not asked for a while: those that answered a question with a refusal or a failure.
 
 A question carries the whole weights. A device whose owner does not allow the recipe, or whose disk is full, gives
 the same answer to the next one, so that asking it every round costs traffic and nothing else. It is asked again
 after a pause that doubles with each refusal in a row, up to a ceiling, and at once when it was seen offline
 meanwhile: whoever changes a policy or frees a disk may restart the device.
 
-A device that rests is drawn like any other, since the coins are thrown over the whole population; it counts as one
-that sent nothing.
+A device that rests is drawn like any other, since the cohort is drawn from the whole population. It counts as a device
+that sent zeros.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Mean:
         self.total.add(update)
 
     def result(self) -> Tensor:
-        """See :class:`Aggregate`; nought for no updates."""
+        """See :class:`Aggregate`; zeros where there are no updates."""
         return self.total.mean(max(1, self.total.count))
 
 

@@ -15,15 +15,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from shared_models.algorithms import ALGORITHMS, DEFAULT
 from shared_models.algorithms.algorithm import Algorithm, Sends
+from shared_models.audio.signals import SIGNALS
 from shared_models.compression_config import CompressionConfig as CompressionConfig
+from shared_models.device_name import DeviceName, Precision
 from shared_models.errors import RecipeError
 from shared_models.federation_config import SCHEDULE
 from shared_models.federation_config import FederationConfig as FederationConfig
+from shared_models.kinds import known
 from shared_models.recipe_section import Section
+from shared_models.speakers.adaptation import ADAPTATIONS
+from shared_models.speakers.conditioning import CONDITIONINGS
+from shared_models.speakers.sources import SOURCES
 from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 UNPROTECTED = "unprotected"
@@ -52,6 +58,14 @@ class FeatureConfig(Section):
 
     trim_silence: bool = Field(True, description="Cut leading and trailing silence down to 50 ms.")
     level_dbfs: float | None = Field(-24.0, description="Bring speech to this RMS level; null leaves it.")
+    signals: tuple[str, ...] = Field(
+        (), description="What is kept of a recording beside its mel, for sources that hear it: 'wave'."
+    )
+
+    @field_validator("signals")
+    @classmethod
+    def _known_signals(cls, signals: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(known(signal, SIGNALS, "signal of a recording") for signal in signals)
 
 
 class ModelConfig(Section):
@@ -81,10 +95,17 @@ class ModelConfig(Section):
 class SpeakerConfig(Section):
     """What conditions synthesis on a speaker, and which of it is personal."""
 
-    sources: tuple[Literal["table", "mel_style"], ...] = Field(
-        ("table", "mel_style"), description="Added up into one speaker embedding (E,)."
+    sources: tuple[str, ...] = Field(
+        ("table", "mel_style"),
+        description="Added up into one speaker embedding (E,): 'table' has an embedding for each voice, 'mel_style' "
+        "hears a reference recording.",
     )
-    personal: Literal["vectors", "maps"] = Field(
+    conditioning: str = Field(
+        "cln",
+        description="How a voice acts on the model: 'cln' adds the embedding to the encoder's output, and scales and "
+        "shifts the decoder's last layer norms.",
+    )
+    personal: str = Field(
         "vectors",
         description="'vectors': the CLN scale and shift vectors themselves, at most 5,000 numbers a voice; "
         "'maps': the linear maps that make them from the embedding.",
@@ -102,6 +123,23 @@ class SpeakerConfig(Section):
         description="Centralised training: share of utterances whose speaker's own row is left out, so that the "
         "reference encoder must carry the voice.",
     )
+
+    @field_validator("sources")
+    @classmethod
+    def _known_sources(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(sources)) < len(sources):
+            raise ValueError("a source is named twice: name each once")
+        return tuple(known(source, SOURCES, "source of the speaker embedding") for source in sources)
+
+    @field_validator("conditioning")
+    @classmethod
+    def _known_conditioning(cls, conditioning: str) -> str:
+        return known(conditioning, CONDITIONINGS, "conditioning")
+
+    @field_validator("personal")
+    @classmethod
+    def _known_adaptation(cls, personal: str) -> str:
+        return known(personal, ADAPTATIONS, "personal set")
 
 
 class AlignerConfig(Section):
@@ -142,7 +180,7 @@ class ClientConfig(Section):
         le=1,
         description="Share of the rounds after which outer_lr falls, linearly to a twentieth.",
     )
-    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises from 0.")
+    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises to its full.")
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of a local step.")
     batch_size: int = Field(6, ge=1, description="Utterances a step.")
     length_buckets: bool = Field(
@@ -238,6 +276,14 @@ class EngineConfig(Section):
     kind: Literal["process", "ray"] = "process"
     workers: int | None = Field(None, ge=1, description="Worker processes; one a core by default.")
     threads: int = Field(1, ge=1, description="Torch threads a client: part of what makes runs repeat.")
+    device: DeviceName = Field(
+        "auto",
+        description="Where training and evaluation run: cpu, cuda, cuda:N, mps, or auto, which takes what is there. "
+        "Worker processes share one GPU. A live device's owner decides this in the policy.",
+    )
+    precision: Precision = Field(
+        "float32", description="bfloat16: products within forward passes; weights and privacy stay float32."
+    )
 
 
 class Recipe(Section):

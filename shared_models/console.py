@@ -107,6 +107,18 @@ def steps_progress(title: str, *, quiet: bool = False) -> Iterator[ProgressCallb
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
+@contextlib.contextmanager
+def stages(*, quiet: bool) -> Iterator[Callable[[str], ProgressCallback]]:
+    """One bar after another: a stage's title to the callback ``(done, total)`` of its bar, which replaces the last."""
+    with contextlib.ExitStack() as bars:
+
+        def stage(title: str) -> ProgressCallback:
+            bars.close()
+            return bars.enter_context(steps_progress(title, quiet=quiet))
+
+        yield stage
+
+
 class RoundsProgress:
     """The bars of a federated run: rounds with ε so far and time left, and the clients of this round."""
 

@@ -72,6 +72,10 @@ class StorageError(FedVoiceError):
     refusal = Refusal.DISK
 
 
+class AcceleratorError(FedVoiceError):
+    """The device that work is to run on is not there, or its name is none."""
+
+
 class MissingExtraError(FedVoiceError):
     """An optional package that the asked-for feature needs and that is not installed."""
 
@@ -120,3 +124,7 @@ class StaleCopyError(FedVoiceError):
     """A device's or server's files that are older than what was already released from it, as from a backup."""
 
     refusal = Refusal.DEVICE_ROLLED_BACK
+
+
+class WatermarkError(FedVoiceError):
+    """Speech that cannot be marked as synthetic. Nothing is spoken without the mark."""

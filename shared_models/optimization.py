@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shared_models.accelerator import on_host
+
 BETAS = (0.9, 0.99)
 """Adam's, wherever a recipe names none: a few steps on few utterances leave no time for a longer memory."""
 
@@ -16,7 +18,14 @@ def adam(
     parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], lr: float = 1e-3, *, fused: bool = True
 ) -> torch.optim.Adam:
     """Adam (Kingma 2015, arXiv 1412.6980) with :data:`BETAS`; ``lr`` is that of groups which name none."""
-    return torch.optim.Adam(parameters, lr=lr, betas=BETAS, fused=fused)
+    groups: list[Any] = list(parameters)
+    trained = [p for group in groups for p in (group["params"] if isinstance(group, dict) else [group])]
+    return torch.optim.Adam(groups, lr=lr, betas=BETAS, fused=fused and can_fuse(trained))
+
+
+def can_fuse(parameters: Iterable[nn.Parameter]) -> bool:
+    """Whether an optimizer can step on all of them in one kernel; without numbers, on ``meta``, none can."""
+    return all(parameter.device.type in ("cpu", "cuda", "mps") for parameter in parameters)
 
 
 def descend(
@@ -26,10 +35,10 @@ def descend(
     clip: float | None,
     *,
     pull: Callable[[], None] | None = None,
-) -> float:
+) -> Tensor:
     """One step of ``optimizer`` on the gradient of ``loss ()``, clipped to the norm ``clip``; the loss before it.
 
-    ``pull`` adds to the gradient before it is clipped.
+    ``pull`` adds to the gradient before it is clipped. Nothing is read, the loss included: see :func:`told`.
     """
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
@@ -38,7 +47,13 @@ def descend(
     if clip is not None:
         nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()
-    return loss.item()
+    return loss.detach()
+
+
+def told(losses: Sequence[Tensor]) -> list[float]:
+    """Losses ``()`` as plain numbers, read all at once."""
+    found: list[float] = on_host(torch.stack(list(losses))).tolist() if losses else []
+    return found
 
 
 def take_steps(
@@ -57,7 +72,7 @@ def take_steps(
         losses.append(descend(next_loss(), parameters, optimizer, clip, pull=pull))
         if on_step is not None:
             on_step(step + 1, steps)
-    return losses
+    return told(losses)
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

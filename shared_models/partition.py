@@ -131,6 +131,11 @@ class PartitionedModel(Generic[M]):
             if name in named:
                 named[name].requires_grad_(False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
     def shared_parameters(self) -> list[nn.Parameter]:
         """The shared parameters themselves, in the order of the flat vector."""
         return list(self._shared)

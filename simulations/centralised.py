@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from client.learning.cached_features import CachedFeatures
+from client.learning.material import on_device
 from client.learning.phases import aligner_loss, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from shared_models.accelerator import accelerator_of, repeat_on, seeded
 from shared_models.acoustic import build_model
 from shared_models.algorithms.centralised import CENTRALISED
 from shared_models.algorithms.learning_rates import falling_outer_rate
@@ -24,8 +26,9 @@ from shared_models.features import Features
 from shared_models.optimization import adam, load_moments, moments, take_steps
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
-from simulations.mixed_batch import mixed_batch
+from simulations.mixed_batch import mixed_batches
 from simulations.preparation import Prepared
+from simulations.remembered import RememberedFeatures, Room
 
 _PERSONAL = "personal."
 _MOMENTS = "moments."
@@ -45,8 +48,13 @@ def train_centralised(
     checkpoint to go on from.
     """
     torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
-    speakers = [CachedFeatures(u, data.cache, recipe.features) for u in data.train.values()]
-    model = build_model(recipe, voices=len(speakers))
+    device, room = accelerator_of(recipe.engine).device, Room()
+    repeat_on(device)
+    speakers = [
+        on_device(RememberedFeatures(CachedFeatures(u, data.cache, recipe.features), room), device)
+        for u in data.train.values()
+    ]
+    model = build_model(recipe, voices=len(speakers)).to(device)
     partitioned = PartitionedModel(model)
     if initial is not None:
         partitioned.load_shared_vector(initial)
@@ -83,13 +91,13 @@ def _one_round(
     steps = CENTRALISED.outer.steps(recipe)
     trained = [*model.shared_parameters(), *model.personal_parameters()]
 
-    def next_loss() -> Tensor:
-        batch = mixed_batch(speakers, recipe, rng, with_voices=True)
-        loss_of = aligner_loss if number <= recipe.aligner.warmup_rounds else training_loss
-        return loss_of(model.model, batch, recipe, rng)
+    loss_of = aligner_loss if number <= recipe.aligner.warmup_rounds else training_loss
+    batches = mixed_batches(speakers, recipe, rng, steps)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "centralised dropout", number))
+    def next_loss() -> Tensor:
+        return loss_of(model.model, next(batches), recipe, rng)
+
+    with seeded(derive_seed(recipe.seed, "centralised dropout", number), trained[0].device):
         losses = take_steps(next_loss, trained, optimizer, recipe.client.gradient_clip, steps=steps)
     return sum(losses) / len(losses)
 

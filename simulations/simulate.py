@@ -246,7 +246,8 @@ def _describe(recipe: Recipe, plan: FederationPlan) -> str:
 
 
 def _notes(data: Prepared) -> list[str]:
-    notes = [f"{name} left out: {reason}" for name, reason in data.left_out[:50]]
+    notes = ["Figures are of speech with the postfilter and before the mark; the sound files are marked."]
+    notes += [f"{name} left out: {reason}" for name, reason in data.left_out[:50]]
     if data.recipe.aligner.learn == "always":
         notes.append("Durations were learnt by the unsupervised aligner; the corpus brings no alignments.")
     return notes

@@ -41,7 +41,7 @@ class Validation:
         self._model.model.eval()
         total = 0.0
         for item, reference in self._pairs:
-            batch = collate([item], [reference.mel])
+            batch = collate([item], [reference.reference])
             total += float(acoustic_loss(self._model.model(batch), batch, weights=self._recipe.aligner).total)
         return total / len(self._pairs)
 

@@ -12,6 +12,8 @@ from shared_models.acoustic.dimensions import dimensions
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import AlignerConfig, ModelConfig, SpeakerConfig
 from shared_models.features import Batch, Features, collate
+from shared_models.speakers.heard import MEL, Heard, Reference
+from shared_models.speakers.voice import Voice
 
 SYMBOLS = ("_", "sil", ",", *"abcdefghijklmnopqrst")
 
@@ -40,7 +42,13 @@ def reference_of(frames: int, seed: int) -> Tensor:
 def batch_of(items: Sequence[Features], speakers: Sequence[int] | None = None) -> Batch:
     """The utterances with references of different lengths; each item's own reference does not change."""
     seeds = [int(item.utterance_id[1:]) for item in items]
-    return collate(items, [reference_of(20 + 7 * (seed % 5), seed) for seed in seeds], speakers)
+    references = [Reference({MEL: reference_of(20 + 7 * (seed % 5), seed)}) for seed in seeds]
+    return collate(items, references, speakers)
+
+
+def voice_of_row(model: VoiceModel, row: int = 0) -> Voice:
+    """The voice of a row of the model's voices, of whom nothing is heard."""
+    return model.voice(Heard(torch.tensor([row])))
 
 
 def small_model(

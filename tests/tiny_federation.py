@@ -20,6 +20,7 @@ from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features
 from shared_models.federated_model import federated_voice_model
+from shared_models.speakers.heard import Signal
 from shared_models.text.symbols import VOCABULARY_SIZE
 from simulations.corpora import embedded
 
@@ -80,8 +81,9 @@ def random_speech(count: int, seed: int = 0, *, aligned: bool = True) -> list[Fe
 def in_float64(batch: Batch) -> Batch:
     """The batch in float64, for comparisons that no processor's rounding may decide."""
     found = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    real = {name: v.double() for name, v in found.items() if v is not None and v.is_floating_point()}
-    return replace(batch, **real)
+    real = {name: v.double() for name, v in found.items() if isinstance(v, Tensor) and v.is_floating_point()}
+    signals = {n: Signal(s.values.double(), s.lengths) for n, s in batch.heard.signals.items()}
+    return replace(batch, heard=replace(batch.heard, signals=signals), **real)
 
 
 @torch.no_grad()

@@ -63,86 +63,35 @@ def clone(
 
         fedvoice clone my-recordings/ --epsilon 4 --budget 12
     """
-    from client.before_and_after import compare_voices
-    from client.cloning import clone as clone_voice
-    from client.enrollment import enroll
-    from client.kept_bases import keep_base
-    from client.owner_ledger import open_owner_ledger
-    from client.profile import VoiceProfile, save_profile
-    from shared_models.base_model import load_base, packaged_base
-    from shared_models.errors import PrivacyError
+    from client.voice_from_recordings import clone_voice
 
-    if epsilon is not None and (zero_shot or steps == 0):
-        raise PrivacyError(
-            "zero-shot cloning listens to the recordings without noise and has no epsilon: leave --epsilon, or adapt "
-            "with --steps of 1 or more"
-        )
-    if budget is not None and epsilon is None:
-        raise PrivacyError("--budget is for cloning by DP-SGD: give --epsilon with it")
-    loaded = packaged_base() if base is None else load_base(base, arm)
-    changes: dict[str, Any] = {} if steps is None else {"cloning.steps": steps}
-    if epsilon is not None:
-        changes |= {
-            "personal_privacy.enabled": True,
-            "personal_privacy.epsilon": epsilon,
-            "personal_privacy.noise_multiplier": None,
-            "personal_privacy.delta": delta,
-        }
-    recipe = loaded.recipe.override(changes)
-    title = name or recordings.resolve().stem
-    with console.steps_progress("listening", quiet=as_json) as listened:
-        support, problems = enroll(recordings, recipe, listened)
-    if not zero_shot and not _can_adapt(loaded.model, support):
-        zero_shot = _only_listen(epsilon)
-    if zero_shot:
-        recipe = recipe.override({"cloning.steps": 0, "personal_privacy.enabled": False})
-    ledger = open_owner_ledger(budget or epsilon, delta)
-    with console.steps_progress("adapting", quiet=as_json) as adapted:
-        voice = clone_voice(loaded.model, support, recipe, ledger, on_step=adapted)
-    if base is not None:
-        keep_base(loaded)
-    profile = VoiceProfile(voice.condition, loaded.hash, title, voice.privacy)
-    path = output or Path(f"{file_name_of(title)}.voice.safetensors")
-    save_profile(path, profile)
-    figures = {"name": title, "utterances": len(support), "left_out": problems}
-    figures |= compare_voices(loaded.model, support, voice.condition)
+    with console.stages(quiet=as_json) as stage:
+        made = clone_voice(
+            recordings, base=base, arm=arm, name=name, steps=steps, zero_shot=zero_shot, epsilon=epsilon, delta=delta,
+            budget=budget, stage=stage,
+        )  # fmt: skip
+    if made.notice is not None:
+        console.notices().print(made.notice, soft_wrap=True, highlight=False, markup=False)
+    path = output or Path(f"{file_name_of(made.name)}.voice.safetensors")
+    made.save(path)
+    figures = {"name": made.name, "utterances": len(made.support), "left_out": made.left_out}
+    figures |= made.before_and_after()
     figures |= {
         "profile": str(path),
-        "numbers": profile.size,
+        "numbers": made.profile.size,
         "bytes": path.stat().st_size,
-        "privacy": voice.privacy,
+        "privacy": made.voice.privacy,
         "ledger": {
-            "epsilon": ledger.spent_protected(), "delta": delta, "unprotected_releases": ledger.unprotected()
+            "epsilon": made.ledger.spent_protected(),
+            "delta": delta,
+            "unprotected_releases": made.ledger.unprotected(),
         },
-    }  # fmt: skip
+    }
     figures["for_your_eyes"] = _for_your_eyes(figures)
     if as_json:
         console.print_json(figures)
         return
     _show(figures)
-
-
-def _can_adapt(model: Any, support: Any) -> bool:
-    """Adapting needs to know which phoneme sounds when: from the recordings, or from the model's aligner."""
-    return model.model.aligner is not None or all(heard.durations is not None for heard in support)
-
-
-def _only_listen(epsilon: float | None) -> bool:
-    """Say that the voice is listened to and not adapted; raises CorpusError where that would break a promise."""
-    from shared_models.errors import CorpusError
-
-    remedy = (
-        "put a .phones or .TextGrid file beside each recording, or clone on a base that aligns, with --base"
-    )
-    if epsilon is not None:
-        raise CorpusError(
-            f"this base has no aligner, and adapting with an epsilon needs alignments: {remedy}"
-        )
-    console.notices().print(
-        f"this base has no aligner, so it listens and does not adapt (zero-shot); to adapt, {remedy}",
-        soft_wrap=True, highlight=False, markup=False,
-    )  # fmt: skip
-    return True
 
 
 def _for_your_eyes(figures: dict[str, Any]) -> list[str]:

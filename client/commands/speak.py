@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shared_models import console
 from shared_models.pretrained import DEFAULT_VOICE
+
+if TYPE_CHECKING:
+    from client.speaker import Speaker
 
 
 def speak(
@@ -37,6 +40,8 @@ def speak(
 ) -> None:
     """Say a text in a packaged voice, or in a cloned one.
 
+    The sound carries an inaudible mark that says that it is synthetic; fedvoice detect finds it.
+
     Examples:
 
         fedvoice speak "Good morning."
@@ -47,6 +52,7 @@ def speak(
     """
     import sys
 
+    from client.speaker import Speaker
     from shared_models.audio.mel import SAMPLE_RATE
     from shared_models.audio.reading import write_audio
 
@@ -55,7 +61,8 @@ def speak(
         return
     said = sys.stdin.read() if text == "-" else text
     started = time.monotonic()
-    speaker = _load(voice, base, arm, vocoder, language)
+    speaker = Speaker.find(voice, base=base, arm=arm, vocoder=vocoder)
+    speaker.warm_up(language)
     loading = time.monotonic() - started
     wave, figures = _say(said, speaker, language, speed, pitch, quiet=as_json)
     write_audio(output, wave, SAMPLE_RATE)
@@ -70,56 +77,18 @@ def speak(
     )
 
 
-def _voice(voice: str, base: Path | None, arm: str | None) -> tuple[Any, Any]:
-    """The base model, and the condition of the voice that is to speak with it."""
-    from client.kept_bases import find_base
-    from client.profile import load_profile, profile_base
-    from shared_models.base_model import load_base
-    from shared_models.pretrained import packaged_voice
-
-    # A bare word is a packaged voice's name, unless a file is called so.
-    named = not Path(voice).exists() and not Path(voice).suffix and len(Path(voice).parts) == 1
-    path = packaged_voice(voice) if named else Path(voice)
-    loaded = load_base(base, arm) if base is not None else find_base(profile_base(path))
-    return loaded.model.model, load_profile(path, base=loaded.hash).condition
-
-
-def _load(
-    voice: str, base: Path | None, arm: str | None, vocoder: str | None, language: str
-) -> tuple[Any, Any, Any]:
-    """Model, condition and vocoder, ready to speak at once."""
-    from client.speaking import warm_up
-    from shared_models.pretrained import default_vocoder
-    from shared_models.vocoders import build_vocoder
-
-    model, condition = _voice(voice, base, arm)
-    sound = build_vocoder(vocoder or default_vocoder())
-    warm_up(model, sound, condition, language=language)
-    return model, condition, sound
-
-
 def _say(
-    text: str,
-    speaker: tuple[Any, Any, Any],
-    language: str,
-    speed: float,
-    pitch: float,
-    *,
-    quiet: bool,
+    text: str, speaker: Speaker, language: str, speed: float, pitch: float, *, quiet: bool
 ) -> tuple[Any, dict[str, float]]:
     """The wave, and how long it is, took, and took to its first piece."""
     import numpy as np
 
-    from client.speaking import speak_piecewise
     from shared_models.audio.mel import SAMPLE_RATE
 
-    model, condition, sound = speaker
     waves: list[Any] = []
     started, first = time.monotonic(), 0.0
     with console.steps_progress("speaking", quiet=quiet) as advance:
-        for spoken in speak_piecewise(
-            model, sound, condition, text, language=language, speed=speed, pitch_shift=pitch
-        ):
+        for spoken in speaker.stream(text, language=language, speed=speed, pitch_shift=pitch):
             first = first or time.monotonic() - started
             waves.append(spoken.wave)
             advance(spoken.number, spoken.pieces)

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
+from shared_models.accelerator import CPU
 from shared_models.algorithms.algorithm import Utterances
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
+from shared_models.speakers.heard import Reference
+
+ROOM = 1 << 30
+"""Bytes of a device's utterances that stay on an accelerator: one and a half hours of speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +59,48 @@ class _Selection(Sequence[Features]):
         return self._items[self._indices[index]]
 
 
+class Resident(Sequence[Features]):
+    """Utterances that stay on an accelerator from their first use on, as far as there is room for them."""
+
+    def __init__(self, utterances: Sequence[Features], device: torch.device, room: int = ROOM) -> None:
+        self._utterances = utterances
+        self._device = device
+        self._room = room
+        self._there: dict[int, Features] = {}
+
+    def __len__(self) -> int:
+        return len(self._utterances)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if index in self._there:
+            return self._there[index]
+        moved = self._utterances[index].to(self._device)
+        self._room -= moved.nbytes
+        if self._room >= 0:
+            self._there[index] = moved
+        return moved
+
+
+def on_device(utterances: Sequence[Features], device: torch.device) -> Sequence[Features]:
+    """The utterances as training on ``device`` takes them; on the processor they are as they were."""
+    return utterances if device == CPU else Resident(utterances, device)
+
+
 def draw_batch(utterances: Sequence[Features], recipe: Recipe, rng: torch.Generator) -> Batch:
     """A batch without repetition, each utterance with another one of the speaker's as its reference."""
     size = min(recipe.client.batch_size, len(utterances))
     order = torch.randperm(len(utterances), generator=rng)[: max(size, 2)].tolist()
     items = [utterances[i] for i in order]
     # One place along: every reference is another utterance of the batch, already in memory.
-    references = [item.mel for item in items[1:] + items[:1]][:size]
-    cropped = [crop_reference(mel, recipe, rng) for mel in references]
+    references = [item.reference for item in items[1:] + items[:1]][:size]
+    cropped = [crop_reference(reference, recipe, rng) for reference in references]
     return collate(items[:size], cropped)
 
 
-def crop_reference(mel: Tensor, recipe: Recipe, rng: torch.Generator) -> Tensor:
-    """A random excerpt ``(R, n_mels)`` of a reference, or nothing at all (``reference_dropout``)."""
+def crop_reference(reference: Reference, recipe: Recipe, rng: torch.Generator) -> Reference:
+    """A random excerpt of a reference, or nothing at all (``reference_dropout``)."""
     if torch.rand((), generator=rng) < recipe.speaker.reference_dropout:
-        return mel[:0]
-    frames = min(recipe.speaker.reference_frames, len(mel))
-    start = int(torch.randint(len(mel) - frames + 1, (), generator=rng))
-    return mel[start : start + frames]
+        return reference.excerpt(0, 0)
+    frames = min(recipe.speaker.reference_frames, reference.frames)
+    start = int(torch.randint(reference.frames - frames + 1, (), generator=rng))
+    return reference.excerpt(start, frames)

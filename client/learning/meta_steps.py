@@ -24,12 +24,13 @@ from client.learning.phases import (
     parameters_of,
     proximal_pull,
 )
+from shared_models.accelerator import Accelerator
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Algorithm, Phase
 from shared_models.config import Recipe
 from shared_models.features import Batch
 from shared_models.losses import acoustic_loss
-from shared_models.optimization import descend
+from shared_models.optimization import descend, told
 from shared_models.partition import Owner
 
 Tensors = Mapping[str, Tensor]
@@ -82,7 +83,8 @@ def loss_on(
     def loss(parameters: Tensors) -> Tensor:
         asked = {"window": recipe.client.window_frames, "generator": rng}
         # Attention's fused kernels have a gradient, but no gradient of it.
-        with sdpa_kernel(SDPBackend.MATH):
+        autocast = Accelerator(batch.mel.device, recipe.engine.precision).autocast()
+        with sdpa_kernel(SDPBackend.MATH), autocast:
             output = functional_call(model.model, dict(parameters), (batch,), asked)
         return acoustic_loss(output, batch, weights=recipe.aligner).total
 
@@ -112,7 +114,7 @@ def meta_steps(
     optimizer = optimizer_of(outer, model, recipe, round_number)
     pull = proximal_pull(model, recipe, round_weights)
     rates = _rates(inner, model, recipe, round_number)
-    told: dict[str, list[float]] = {"inner": [], "outer": []}
+    seen: dict[str, list[Tensor]] = {"inner": [], "outer": []}
     adapted = Adapted({}, [])
 
     def on_next_batch(phase: Phase) -> Callable[[Tensors], Tensor]:
@@ -128,11 +130,11 @@ def meta_steps(
             second_order=algorithm.order == 2,
         )
         loss = on_next_batch(outer)(adapted.parameters)
-        told["outer"].append(descend(loss, moved, optimizer, recipe.client.gradient_clip, pull=pull))
-        told["inner"] += [loss.item() for loss in adapted.losses]
+        seen["outer"].append(descend(loss, moved, optimizer, recipe.client.gradient_clip, pull=pull))
+        seen["inner"] += adapted.losses
     if not outer.moves.personal:
         _keep_personal(model, adapted.parameters)
-    return told
+    return {loop: told(losses) for loop, losses in seen.items()}
 
 
 def _named(model: VoicePartition) -> dict[str, Tensor]:

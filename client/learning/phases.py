@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from client.learning.material import draw_batch
+from shared_models.accelerator import Accelerator
 from shared_models.acoustic.voice_model import VoiceModel, VoicePartition
 from shared_models.algorithms.algorithm import Moves, Phase
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features
 from shared_models.losses import acoustic_loss, alignment_loss
-from shared_models.optimization import adam, take_steps
+from shared_models.optimization import adam, can_fuse, take_steps
 
 LossOf = Callable[[VoiceModel, Batch, Recipe, torch.Generator], Tensor]
 """The mean loss of a batch; the generator draws whatever is random in it but dropout."""
@@ -24,7 +25,8 @@ LossOf = Callable[[VoiceModel, Batch, Recipe, torch.Generator], Tensor]
 
 def training_loss(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
     """The mean loss of a batch under teacher forcing; aligner terms weighted by the recipe."""
-    output = model(batch, window=recipe.client.window_frames, generator=rng)
+    with Accelerator(batch.mel.device, recipe.engine.precision).autocast():
+        output = model(batch, window=recipe.client.window_frames, generator=rng)
     return acoustic_loss(output, batch, weights=recipe.aligner).total
 
 
@@ -86,7 +88,7 @@ def optimizer_of(
     if phase.moves.personal and (personal := model.personal_parameters()):
         groups.append({"params": personal, "lr": phase.personal_rate(recipe, round_number)})
     if phase.optimizer(recipe) == "sgd":
-        return torch.optim.SGD(groups, fused=True)
+        return torch.optim.SGD(groups, fused=can_fuse(parameters_of(phase.moves, model)))
     return adam(groups)
 
 
@@ -97,7 +99,7 @@ def proximal_pull(
     mu = recipe.federation.proximal_mu
     if round_weights is None or not mu:
         return None
-    starts = [round_weights[t.start : t.stop].view(t.shape) for t in model.partition.shared]
+    starts = [round_weights[t.start : t.stop].view(t.shape).to(model.device) for t in model.partition.shared]
 
     def pull() -> None:
         for parameter, start in zip(model.shared_parameters(), starts, strict=True):

@@ -1,8 +1,8 @@
-"""Fetching the model that one's federation published, and believing nothing of it until it was checked.
+"""Fetching the model that a federation published, and checking all of it before it is used.
 
-In this order: the manifest's signature by the authority that the join code named; that it lists the files of a
-published model and no other; each file's size and hash; that the weights are finite and load as the model of their
-recipe. Only then does the folder get its name. Pieces that arrived stay, so a download that was cut off goes on.
+The checks, in this order: the manifest is signed by the authority that the join code named; it lists the files of a
+published model and no other; each file has the listed size and hash; the weights are finite and load as the model of
+their recipe. Only then does the folder get its name. Pieces that arrived are kept, so an interrupted download goes on.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""A device that has said no says it again without fetching the question.
+"""A device that declined repeats its answer without fetching the question.
 
-A question carries the whole weights: some twelve megabytes for the packaged model, which a device that declines, or
-whose disk is full, would fetch each time only to give the same answer. After a few refusals in a row it therefore
-answers from the question's envelope alone, in its last words, for a pause that doubles up to a ceiling; then it looks
-at one whole question again. A changed policy ends the pause, and so does another run (a server that was mended begins
-one) or a restart of the device.
+A question holds the whole weights: some twelve megabytes for the packaged model. A device that declines, or whose disk
+is full, would fetch them each time and give the same answer. After a few refusals in a row it answers from the
+question's envelope alone, with its last reason, for a pause that doubles up to a ceiling. Then it reads one whole
+question again. The pause ends early when the policy changes, when another run begins, or when the device restarts.
 """
 
 from __future__ import annotations

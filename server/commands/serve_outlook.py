@@ -1,7 +1,7 @@
 """What ``fedvoice serve`` says of a federation before it starts, and what it refuses to start.
 
-A federation that devices decline, or whose rounds release noise, spends an evening of its operator and the privacy of
-those who take part. What can be known beforehand is said beforehand, by the rules that devices and rounds apply.
+A federation that devices decline, or whose rounds release mostly noise, costs its operator time and its participants
+privacy. What can be known before the first round is said then, by the rules that devices and rounds apply.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How ``fedvoice serve`` says who was left out of a round, and why: grouped, and safe to print.
+"""How ``fedvoice serve`` says whose updates were left out of a round, and why: grouped, and safe to print.
 
-What a device says is a stranger's text. It is shown as text, without markup, and never without its count.
+A device's reason is text that a stranger chose. It is shown as text, without markup, and always with its count.
 """
 
 from __future__ import annotations

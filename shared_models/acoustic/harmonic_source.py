@@ -26,7 +26,7 @@ from shared_models.audio.normalisation import (
     restore_pitch,
 )
 from shared_models.features import Batch
-from shared_models.layers.sequences import take_window
+from shared_models.layers.sequences import Excerpt
 from shared_models.layers.transformer import zero_padding
 from shared_models.partition import Owner
 
@@ -67,11 +67,11 @@ class PredictedContours:
         return Contours(self.pitch.clamp(-BOUND, BOUND), voiced, self.energy.clamp(-BOUND, BOUND))
 
 
-def recorded_contours(batch: Batch, starts: Tensor, width: int) -> Contours:
-    """The contours of ``width`` frames of each recording from ``starts (B,)`` on."""
+def recorded_contours(batch: Batch, excerpt: Excerpt) -> Contours:
+    """The contours of the frames of ``excerpt`` of each recording."""
 
     def windowed(values: Tensor) -> Tensor:
-        return take_window(values[..., None], starts, width)[..., 0]
+        return excerpt.of(values[..., None])[..., 0]
 
     return Contours(
         pitch=normalise_pitch(windowed(batch.log_f0)),

@@ -19,9 +19,12 @@ def outer_rate(recipe: Recipe, _: int) -> float:
 
 
 def falling_outer_rate(recipe: Recipe, round_number: int) -> float:
-    """``client.outer_lr``: constant at first, then falling to a twentieth (``client.decay_from``)."""
+    """``client.outer_lr``: rising at first (``client.warmup_rounds``), then constant, and falling to a twentieth in the
+    end (``client.decay_from``)."""
     config, rounds = recipe.client, recipe.federation.rounds
     first = config.decay_from * rounds
+    if round_number < config.warmup_rounds:
+        return config.outer_lr * round_number / config.warmup_rounds
     if round_number <= first:
         return config.outer_lr
     left = (rounds - round_number) / (rounds - first)

@@ -6,6 +6,7 @@ import math
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared_models.partition import Owner
@@ -32,10 +33,10 @@ class SinusoidalPositions(nn.Module):
         self.hidden = hidden
         self.register_buffer("table", sinusoid(TABLED, hidden), persistent=False)
 
-    def forward(self, positions: Tensor) -> Tensor:
-        """``(B, N)`` int64 to ``(B, N, hidden)``."""
+    def forward(self, positions: Tensor, end: int) -> Tensor:
+        """``(B, N)`` int64, all below ``end``, to ``(B, N, hidden)``."""
         table = cast(Tensor, self.table)
-        longest = int(positions.max()) + 1
-        if longest > len(table):
-            table = sinusoid(longest, self.hidden).to(table)
-        return table[positions]
+        if end > len(table):
+            table = sinusoid(end, self.hidden).to(table)
+        # Refuses rows on another device, where indexing would take them.
+        return F.embedding(positions, table)

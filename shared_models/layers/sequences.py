@@ -7,6 +7,8 @@ every mean.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -47,3 +49,47 @@ def take_steps(sequence: Tensor, steps: Tensor) -> Tensor:
     rows = steps + length * torch.arange(batch, device=steps.device)[:, None]
     # One index_select of whole rows: its backward adds rows, which is far cheaper than gather's.
     return sequence.reshape(-1, channels).index_select(0, rows.reshape(-1)).view(batch, -1, channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A run of steps of each sequence ``(B, N, ...)``. Its width is known without reading an accelerator's memory."""
+
+    starts: Tensor
+    """``(B,)`` int64: the first step."""
+    lengths: Tensor
+    """``(B,)`` int64: how many steps."""
+    width: int
+    """W: at least the longest of ``lengths``."""
+    end: int
+    """Every step of the sequences lies before it."""
+
+    @classmethod
+    def whole(cls, lengths: Tensor, longest: int) -> Excerpt:
+        """All steps of sequences of ``lengths (B,)``, the longest of which has ``longest``."""
+        return cls(torch.zeros_like(lengths), lengths, longest, longest)
+
+    @classmethod
+    def drawn(
+        cls, lengths: Tensor, longest: int, window: int | None, generator: torch.Generator | None
+    ) -> Excerpt:
+        """A random run of at most ``window`` steps of each sequence; all of them without a window.
+
+        Draws B numbers from ``generator`` (torch's global one if None), and none without a window.
+        """
+        if window is None:
+            return cls.whole(lengths, longest)
+        starts = window_starts(lengths, window, generator)
+        return cls(starts, lengths.clamp_max(window), min(window, longest), longest)
+
+    def mask(self) -> Tensor:
+        """``(B, W)`` bool: which steps of the run are real."""
+        return valid_steps(self.lengths, self.width)
+
+    def steps(self) -> Tensor:
+        """``(B, W)`` int64: their numbers in the whole sequence."""
+        return self.starts[:, None] + torch.arange(self.width, device=self.starts.device)
+
+    def of(self, sequence: Tensor) -> Tensor:
+        """``(B, W, C)`` of ``sequence (B, N, C)``."""
+        return take_window(sequence, self.starts, self.width)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared_models.layers.conditional_layer_norm import ConditionalLayerNorm
 from shared_models.partition import Owner
 
-Style = tuple[Tensor, Tensor]
-"""A speaker's scale and shift ``(B, H)`` for one norm."""
+Style = tuple[Tensor, ...]
+"""What one norm takes of the speaker, each ``(B, ...)``: a scale and a shift ``(B, H)``, for instance."""
 
 
 class SelfAttention(nn.Module):
@@ -64,7 +63,7 @@ class ConvolutionalFeedForward(nn.Module):
 class FFTBlock(nn.Module):
     """Self-attention and a convolutional feed-forward, each with a residual and a norm after it.
 
-    ``conditioned`` says, for the two norms, whether the speaker scales and shifts them.
+    ``norms`` are the two norms; layer norms whose scale and shift are learnt and everybody's if None.
     """
 
     belongs_to = Owner.SHARED
@@ -76,13 +75,12 @@ class FFTBlock(nn.Module):
         filter: int,
         kernel: int,
         dropout: float,
-        conditioned: tuple[bool, bool] = (False, False),
+        norms: tuple[nn.Module, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.attention = SelfAttention(hidden, heads)
         self.feed_forward = ConvolutionalFeedForward(hidden, filter, kernel)
-        self.attention_norm = norm_layer(hidden, conditioned[0])
-        self.feed_forward_norm = norm_layer(hidden, conditioned[1])
+        self.attention_norm, self.feed_forward_norm = norms or (nn.LayerNorm(hidden), nn.LayerNorm(hidden))
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -95,7 +93,7 @@ class FFTBlock(nn.Module):
     ) -> Tensor:
         """``x (B, N, H)`` zero where padded, ``mask (B, N)`` bool; to ``(B, N, H)``, zero where padded.
 
-        ``styles`` are the speaker's for the conditioned norms. ``padded`` False promises that ``mask`` is
+        ``styles`` are the speaker's for the norms that take one. ``padded`` False promises that ``mask`` is
         all true, which spares the work of masking.
         """
         attended = self.dropout(self.attention(x, mask if padded else None))
@@ -104,13 +102,8 @@ class FFTBlock(nn.Module):
         return zero_padding(apply_norm(self.feed_forward_norm, x + fed, styles[1]), mask, padded)
 
 
-def norm_layer(hidden: int, conditioned: bool) -> nn.Module:
-    """A layer norm over H whose scale and shift are the speaker's, or learnt and everybody's."""
-    return ConditionalLayerNorm(hidden) if conditioned else nn.LayerNorm(hidden)
-
-
 def apply_norm(norm: nn.Module, x: Tensor, style: Style | None) -> Tensor:
-    """``x (B, N, H)`` through a norm of :func:`norm_layer`; conditional ones take a ``style``."""
+    """``x (B, N, H)`` through a norm; conditional ones take a ``style``."""
     normalised: Tensor = norm(x) if style is None else norm(x, *style)
     return normalised
 

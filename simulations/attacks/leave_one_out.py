@@ -181,7 +181,7 @@ def coupled_sum(model: VoicePartition, utterances: Sequence[Features], recipe: R
 def _all_aligned_anew(model: VoicePartition, utterances: Sequence[Features], recipe: Recipe) -> Tensor:
     """The sum of one batch that has no durations at all as soon as one utterance has none."""
     batch = _together(utterances)
-    if not bool(batch.aligned.all()):
+    if not all(batch.aligned):
         batch = replace(batch, durations=None)
     model.model.eval()
     return _batched_sum(model, batch, recipe, window=None)
@@ -211,7 +211,7 @@ def _batched_sum(model: VoicePartition, batch: Batch, recipe: Recipe, window: in
 
 
 def _together(utterances: Sequence[Features]) -> Batch:
-    return collate(utterances, [utterance.mel[:0] for utterance in utterances])
+    return collate(utterances, references=None)
 
 
 def _summed(optimizer: PrivateOptimizer) -> Tensor:

@@ -32,6 +32,7 @@ from shared_models.config import Recipe
 from shared_models.features import Features
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import generator
+from shared_models.speakers.heard import MEL
 from shared_models.utterance import Utterance
 from simulations.attacks.lied_to import LIFTED, lied_to
 from simulations.preparation import prepare
@@ -216,7 +217,8 @@ class _People:
         material = Material.split(utterances, recipe.client.support_fraction)
         rng = generator(recipe.seed, "local", 1, 0)
         batch = draw_batch(material.query, recipe, rng)
-        rows = zip(batch.reference, batch.reference_lengths, strict=True)
+        references = batch.heard.signals[MEL]
+        rows = zip(references.values, references.lengths, strict=True)
         return torch.cat([normalise_mel(mel[: int(length)]) for mel, length in rows]).double()
 
 

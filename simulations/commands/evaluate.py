@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +27,8 @@ def evaluate(
 ) -> None:
     """Clone and judge the unseen speakers of a corpus, the run's own by default, with an arm's weights.
 
+    Speech is judged as a person hears it, but before the mark. Sound files of clones are marked.
+
     Examples:
 
         fedvoice evaluate runs/real --arm federated --queries 20
@@ -40,12 +41,7 @@ def evaluate(
 
     folder = RunFolder.open(run)
     chosen = choose_arm(folder, arm)
-    with contextlib.ExitStack() as bars:
-
-        def stage(title: str) -> console.ProgressCallback:
-            bars.close()
-            return bars.enter_context(console.steps_progress(title, quiet=as_json))
-
+    with console.stages(quiet=as_json) as stage:
         results = evaluate_arm(
             folder, chosen, corpus=corpus, queries=queries, speakers=speakers, cache=cache, stage=stage
         )

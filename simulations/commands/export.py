@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -95,7 +94,7 @@ def export(
     tuning = Tuning(steps, corpus, only, cache=cache)
     if form in {"pruned", "distilled", "all"} and steps + vocoder_steps:
         tuning = limited(loaded.recipe, tuning, utterances)
-    with console.resumable(f"fedvoice {shlex.join(sys.argv[1:])}"), _Bars(as_json) as stage:
+    with console.resumable(f"fedvoice {shlex.join(sys.argv[1:])}"), console.stages(quiet=as_json) as stage:
         heard = _heard(recordings, loaded.recipe, stage)
         plan = Plan(
             forms=FORMS if form == "all" else (form,),
@@ -115,7 +114,7 @@ def export(
 
 
 def _profile(voice: str | None, base: Any, *, packaged: bool) -> Any:
-    """The condition of a profile of ``base``; the packaged base has a voice of its own."""
+    """The voice of a profile of ``base``; the packaged base has a voice of its own."""
     from client.profile import load_profile
     from shared_models.pretrained import DEFAULT_VOICE, packaged_voice, voice_names
 
@@ -123,7 +122,7 @@ def _profile(voice: str | None, base: Any, *, packaged: bool) -> Any:
     if named is None:
         return None
     path = packaged_voice(named) if named in voice_names() else Path(named)
-    return load_profile(path, base=base.hash).condition
+    return load_profile(path, base=base.hash).voice
 
 
 def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:
@@ -131,24 +130,6 @@ def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:
     from client.enrollment import enroll
 
     return [] if recordings is None else enroll(recordings, recipe, stage("listening"), _HEARD)[0]
-
-
-class _Bars:
-    """One bar a stage, each taking the place of the one before."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._open = contextlib.ExitStack()
-
-    def __enter__(self) -> Stage:
-        return self._begin
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
-
-    def _begin(self, title: str) -> console.ProgressCallback:
-        self._open.close()
-        return self._open.enter_context(console.steps_progress(title, quiet=self._quiet))
 
 
 def _table(rows: list[Figures]) -> Table:

@@ -1,18 +1,20 @@
 """Aligns a corpus with itself: ``python -m simulations.corpora.align CORPUS OUTPUT``.
 
-Trains the unsupervised aligner alone on a corpus's train speakers, and writes what it finds as ``.phones`` files,
-and itself as ``aligner.safetensors``, which ``simulations.publish --aligner`` ships with a base. The embedded
-voices get their alignments from it (``simulations.corpora.pack --alignments``); private speech does not, its
-aligner is learnt in the federation.
+Trains the unsupervised aligner alone on a corpus's train speakers and writes it as ``aligner.safetensors``, which
+``simulations.publish --aligner`` ships with a base. What it finds is where the re-estimation of monophones begins
+(:mod:`simulations.corpora.monophones`), which knows of pauses that no transcript tells of; what that finds is written
+as ``.phones`` files. The embedded voices get their alignments from it (``simulations.corpora.pack --alignments``);
+private speech does not, its aligner is learnt in the federation.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from shared_models.acoustic import build_model
@@ -21,21 +23,25 @@ from shared_models.audio.alignment import Phone, write_phones
 from shared_models.audio.cache import FeatureCache, extract_all
 from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import HOP, SAMPLE_RATE
-from shared_models.config import Recipe
+from shared_models.config import Recipe, parse_override
 from shared_models.features import Batch, Features, collate
 from shared_models.file_names import file_name_of
 from shared_models.losses import alignment_loss
 from shared_models.optimization import adam, descend
 from shared_models.seeds import generator
-from shared_models.text.symbols import SYMBOLS
+from shared_models.text.phonemes import words
 from shared_models.utterance import Utterance
 from simulations.corpora import open_corpus
 from simulations.corpora.aligner_file import save_aligner
+from simulations.corpora.alignment_graph import Graph, Whole, graph_of, made_slots
+from simulations.corpora.monophones import align_corpus, normalised_by_speaker
 from simulations.preparation import default_cache
 
 STEPS = 1200
 BATCH = 8
 LEARNING_RATE = 2e-3
+LEARN_FROM = 2000
+"""About so many utterances, evenly chosen, are enough for the mixtures of monophones."""
 
 
 def train_aligner(
@@ -58,21 +64,45 @@ def train_aligner(
     return model
 
 
-@torch.no_grad()
-def phones_of(model: VoiceModel, utterance: Utterance, features: Features, recipe: Recipe) -> list[Phone]:
-    """The alignment of one utterance, in seconds of its recording."""
-    durations = model.align(_batch([features])).durations[0]
+def find_durations(
+    model: VoiceModel, utterances: Mapping[str, Utterance], features: Mapping[str, Features]
+) -> dict[str, list[tuple[str, int]]]:
+    """Symbols and frames of each utterance, by re-estimation on the train speakers from what ``model`` finds.
+
+    Pauses between words that are made are among them. An utterance too short for its text keeps ``model``'s.
+    """
+    graphs = {name: graph_of(words(u.text, u.language)) for name, u in utterances.items()}
+    first = {name: _first_durations(model, features[name], graph) for name, graph in graphs.items()}
+    learn_from = [name for name, u in utterances.items() if u.split == "train"][:: _stride(utterances)]
+    heard = normalised_by_speaker(features, {name: u.speaker_id for name, u in utterances.items()})
+    found = align_corpus(graphs, heard, first, learn_from, _print_turn)
+    return {name: made_slots(graph, found.get(name, first[name])) for name, graph in graphs.items()}
+
+
+def phones_of(utterance: Utterance, slots: Sequence[tuple[str, int]], recipe: Recipe) -> list[Phone]:
+    """The alignment of one utterance, given as symbols and frames, in seconds of its recording."""
     start = load_speech(utterance.audio, recipe.features).first_sample
     phones = []
-    for symbol, frames in zip(features.phonemes.tolist(), durations.tolist(), strict=True):
+    for symbol, frames in slots:
         end = start + frames * HOP
-        phones.append(Phone(start / SAMPLE_RATE, end / SAMPLE_RATE, SYMBOLS[symbol]))
+        phones.append(Phone(start / SAMPLE_RATE, end / SAMPLE_RATE, symbol))
         start = end
     return phones
 
 
+@torch.no_grad()
+def _first_durations(model: VoiceModel, features: Features, graph: Graph) -> Whole:
+    durations = np.zeros(len(graph.symbols), dtype=np.int64)
+    durations[~graph.gap] = model.align(_batch([features])).durations[0].numpy()
+    return durations
+
+
+def _stride(utterances: Mapping[str, Utterance]) -> int:
+    return max(1, sum(u.split == "train" for u in utterances.values()) // LEARN_FROM)
+
+
 def _batch(items: Sequence[Features]) -> Batch:
-    return collate(items, [item.mel[:0] for item in items])
+    return collate(items, references=None)
 
 
 def main() -> None:
@@ -80,10 +110,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Align a corpus with itself.")
     parser.add_argument("corpus", help="a folder that FedVoice can read")
     parser.add_argument("output", type=Path, help="where <utterance_id>.phones and aligner.safetensors go")
-    parser.add_argument("--size", default="tiny", help="model.size of the base that it may be published with")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE",
+        help="sizes of the base that it may be published with, as model.hidden=192",
+    )  # fmt: skip
     arguments = parser.parse_args()
+    sizes = dict(parse_override(text) for text in arguments.set)
     recipe = Recipe(name="align").override(
-        {"corpus.path": arguments.corpus, "aligner.learn": "always", "model.size": arguments.size}
+        {"corpus.path": arguments.corpus, **sizes, "aligner.learn": "always"}
     )
     # As they will be heard from people: alignments that some of them bring would trim them in another way.
     utterances = [replace(u, alignment=None) for u in open_corpus(recipe.corpus).utterances]
@@ -92,11 +126,15 @@ def main() -> None:
     seen = [found[u.utterance_id] for u in utterances if u.split == "train" and u.utterance_id in found]
     model = train_aligner(seen, recipe, _print_progress)
     save_aligner(arguments.output / "aligner.safetensors", model, recipe)
-    for utterance in utterances:
-        if utterance.utterance_id in found:
-            phones = phones_of(model, utterance, found[utterance.utterance_id], recipe)
-            write_phones(arguments.output / f"{file_name_of(utterance.utterance_id)}.phones", phones)
+    usable = {u.utterance_id: u for u in utterances if u.utterance_id in found}
+    for name, slots in find_durations(model.eval(), usable, found).items():
+        phones = phones_of(usable[name], slots, recipe)
+        write_phones(arguments.output / f"{file_name_of(name)}.phones", phones)
     print(f"{arguments.output}: {len(found)} alignments")
+
+
+def _print_turn(done: int, total: int) -> None:
+    print(f"turn {done} of {total} of the re-estimation", flush=True)
 
 
 def _print_progress(done: int, total: int) -> None:

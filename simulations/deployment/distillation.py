@@ -32,7 +32,7 @@ from shared_models.export.depth import can_be_cut, cut
 from shared_models.features import Batch
 from shared_models.losses import acoustic_loss, alignment_loss
 from shared_models.partition import PartitionedModel
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from simulations.deployment.imitation import Imitation, voices_hash
 from simulations.deployment.teaching import Lesson, teach
 from simulations.deployment.tuning import Progress, Tuning, claim, finished, tuning_recipe
@@ -60,7 +60,7 @@ def distil(
     folder: Path,
     on_round: Callable[[int, float], None] | None = None,
     progress: Progress | None = None,
-    voices: Sequence[SpeakerCondition] = (),
+    voices: Sequence[Voice] = (),
 ) -> BaseModel:
     """Teach a model with the dotted changes ``model`` of the teacher's recipe; the student, as a base.
 
@@ -125,6 +125,6 @@ def _forward(
     model: VoiceModel, batch: Batch, durations: Tensor, recipe: Recipe, rng: torch.Generator
 ) -> AcousticOutput:
     output: AcousticOutput = model.acoustic(
-        batch, durations, model.condition(batch), window=recipe.client.window_frames, generator=rng
+        batch, durations, model.voice(batch.heard), window=recipe.client.window_frames, generator=rng
     )
     return output

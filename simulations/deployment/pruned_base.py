@@ -17,7 +17,7 @@ from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.base_model import BaseModel, load_base
 from shared_models.export.pruning import STEP, acoustic_width, prune_acoustic
 from shared_models.partition import PartitionedModel, weights_hash
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from simulations.deployment.imitation import Imitation, voices_hash
 from simulations.deployment.teaching import teach
 from simulations.deployment.tuning import Progress, Tuning, claim, finished, save_base, tuning_recipe
@@ -40,7 +40,7 @@ def prune_base(
     tuning: Tuning | None = None,
     data: Prepared | None = None,
     progress: Progress | None = None,
-    voices: Sequence[SpeakerCondition] = (),
+    voices: Sequence[Voice] = (),
 ) -> BaseModel:
     """``base`` with an acoustic model ``pruning.ratio`` times smaller, in ``folder/base.safetensors``.
 

@@ -15,7 +15,7 @@ from shared_models.errors import RecipeError
 from shared_models.export.pruning import ConvNeXtVocoder, convnext_width, prune_convnext
 from shared_models.optimization import adam, descend
 from shared_models.seeds import generator as random_generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.vocoders import NeuralVocoder, load_vocoder, save_vocoder
 from shared_models.vocoders.magnitude import CONVERGENCE_WEIGHT, FLOOR
 from shared_models.vocoders.vocos import Vocos
@@ -50,7 +50,7 @@ def prune_vocoder(
 
 
 def spoken_mels(
-    base: BaseModel, speaker: SpeakerCondition, data: Prepared, count: int, progress: Progress | None = None
+    base: BaseModel, speaker: Voice, data: Prepared, count: int, progress: Progress | None = None
 ) -> list[Tensor]:
     """Mels ``(T, n_mels)`` to learn on: recordings of ``data``, and as many of their texts spoken by ``base``."""
     recordings = [

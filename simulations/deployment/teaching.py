@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from client.learning.cached_features import CachedFeatures
+from client.learning.material import on_device
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from shared_models.accelerator import seeded
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.learning_rates import falling_outer_rate
 from shared_models.config import Recipe
@@ -39,7 +41,10 @@ def teach(
     ``on_round(round, loss)`` is told of each, which is a checkpoint in ``folder`` to go on from: interrupted and
     called again, the outcome is the same.
     """
-    speakers = [CachedFeatures(u, data.cache, recipe.features) for u in data.train.values()]
+    device = parameters[0].device
+    speakers = [
+        on_device(CachedFeatures(u, data.cache, recipe.features), device) for u in data.train.values()
+    ]
     optimizer = adam(parameters, recipe.client.outer_lr)
     done = _restore(student, optimizer, folder)
     # As central training: more threads than the recipe's cores wait for each other.
@@ -65,8 +70,7 @@ def _one_round(
     def next_loss() -> Tensor:
         return lesson(mixed_batch(speakers, recipe, rng, with_voices=False), rng)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "distillation dropout", number))
+    with seeded(derive_seed(recipe.seed, "distillation dropout", number), parameters[0].device):
         losses = take_steps(
             next_loss, parameters, optimizer, recipe.client.gradient_clip, steps=recipe.client.outer_steps
         )

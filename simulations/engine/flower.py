@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from pathlib import Path
 from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
+from shared_models.accelerator import Accelerator
 from simulations.engine.worker import load_client_app
 from simulations.extra import require
 
@@ -28,13 +30,15 @@ def run_on_flower(
     clients: int,
     workers: int,
     threads: int = 1,
+    device: str = "cpu",
     environment: Mapping[str, str] | None = None,
     address: str | None = None,
 ) -> None:
     """Run a federation on Ray: on a new local one with ``workers`` cores, or on the cluster at ``address``.
 
-    Clients register one after another, so the server must wait until all are there before it samples. Raises
-    :class:`MissingExtraError` without Ray.
+    ``device`` is where clients train; so many share a GPU as there are ``workers``. Clients register one after
+    another, so the server must wait until all are there before it samples. Raises :class:`MissingExtraError`
+    without Ray.
     """
     require("the engine 'ray'", ("ray",))
     variables = _variables(threads, environment)
@@ -45,10 +49,17 @@ def run_on_flower(
                 server_app,
                 load_client_app(client_app),
                 num_supernodes=clients,
-                backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
+                backend_config={"client_resources": {"num_cpus": 1, "num_gpus": gpu_share(device, workers)}},
             )
         finally:
             _stop_ray()
+
+
+def gpu_share(device: str, workers: int) -> float:
+    """The fraction of a GPU that Ray is to set aside for a client: 0 where clients train on something else."""
+    on_gpu = Accelerator.resolve(device).device.type == "cuda"
+    # Rounded down to what Ray counts in, so that all of them fit.
+    return math.floor(1e4 / workers) / 1e4 if on_gpu else 0.0
 
 
 def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str, str]:

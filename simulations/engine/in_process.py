@@ -45,6 +45,7 @@ class InProcessGrid(Grid):
         clients: int,
         workers: int,
         threads: int = 1,
+        device: str = "cpu",
         environment: Mapping[str, str] | None = None,
         node_config: Mapping[str, Scalar] | None = None,
         run_config: Mapping[str, Scalar] | None = None,
@@ -55,7 +56,8 @@ class InProcessGrid(Grid):
         """Start the workers.
 
         ``client_app`` is where they import the ClientApp from, ``module:attribute``; ``threads`` are torch's
-        in a worker; ``slots`` are the replies that a worker may have waiting for the server.
+        in a worker; ``device`` is where clients train, whose memory the workers share in equal parts; ``slots`` are
+        the replies that a worker may have waiting for the server.
         """
         self._run = empty_run(run_id)
         self._clients = clients
@@ -64,10 +66,18 @@ class InProcessGrid(Grid):
         self._arrived: dict[str, Message] = {}
         self._progress = progress
         identify(run_id, SERVER_NODE_ID)
+        count = min(workers, clients)
         settings = Settings(
-            client_app, run_id, clients, threads, dict(node_config or {}), dict(run_config or {})
+            client_app,
+            run_id,
+            clients,
+            threads,
+            device,
+            1 / count,
+            dict(node_config or {}),
+            dict(run_config or {}),
         )
-        self._workers = Workers(min(workers, clients), settings, environment, slots=slots)
+        self._workers = Workers(count, settings, environment, slots=slots)
 
     @property
     def process_ids(self) -> list[int]:
@@ -195,6 +205,7 @@ def run_in_process(
     clients: int,
     workers: int,
     threads: int = 1,
+    device: str = "cpu",
     environment: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -204,6 +215,7 @@ def run_in_process(
         clients=clients,
         workers=workers,
         threads=threads,
+        device=device,
         environment=environment,
         progress=progress,
     ) as grid:

@@ -3,6 +3,9 @@
 Several ways of speaking the query texts are compared with the speaker's own recordings of them: ``before``
 (the voice of nobody), ``zero_shot`` (the reference encoder alone), ``after`` (adapted), and as anchors the
 real recordings, straight (``real``) and through the vocoder (``copy``).
+
+Speech is judged as a person hears it, postfilter and vocoder included, but before the mark. Files that are kept of it
+are marked.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from torch import Tensor
 from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
 from client.ledger import Ledger
 from client.local_only import train_alone
+from client.speaker import Speaker
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Sends
 from shared_models.audio.cache import FeatureCache
@@ -34,9 +38,10 @@ from shared_models.errors import AudioError
 from shared_models.features import Features
 from shared_models.file_names import file_name_of
 from shared_models.seeds import generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.utterance import Utterance
 from shared_models.vocoders import Vocoder, build_vocoder
+from shared_models.watermark.perth import load_watermark
 from simulations.evaluation.cepstral_distortion import cepstral_distortion
 from simulations.evaluation.pitch_error import pitch_error
 from simulations.evaluation.recognition import error_rates, load_moonshine
@@ -79,27 +84,23 @@ def clone_and_speak(
 
 def _adapted_privately(
     model: VoicePartition, support: Sequence[Features], recipe: Recipe, speaker: str
-) -> SpeakerCondition:
+) -> Voice:
     rng, personal = generator(recipe.seed, "private cloning", speaker), recipe.personal_privacy
     with TemporaryDirectory() as folder:  # a simulated newcomer, whose ledger begins here
         ledger = Ledger(Path(folder) / "ledger.sqlite", personal.epsilon, personal.delta)
-        return adapt_privately(model, support, recipe, ledger, rng=rng).condition
+        return adapt_privately(model, support, recipe, ledger, rng=rng).voice
 
 
-@torch.no_grad()
 def speak(
     model: VoicePartition,
-    condition: SpeakerCondition,
+    voice: Voice,
     queries: Sequence[tuple[str, Tensor]],
     vocoder: Vocoder,
 ) -> list[Clip]:
-    """Synthesise every query in one voice."""
-    model.model.eval()
-    clips = []
-    for text, phonemes in queries:
-        mel, _ = model.model.synthesize(phonemes[None], torch.tensor([len(phonemes)]), condition)
-        clips.append(Clip(text, vocoder(mel[0]).numpy(), mel[0]))
-    return clips
+    """Speak every query in one voice, as a person hears it but before the mark."""
+    speaker = Speaker(model.model, voice, vocoder)
+    sounds = [(text, speaker.unmarked(phonemes)) for text, phonemes in queries]
+    return [Clip(text, sound.wave, sound.mel) for text, sound in sounds]
 
 
 def real_clips(recordings: Sequence[Utterance], recipe: Recipe, cache: Path) -> list[Clip]:
@@ -184,11 +185,14 @@ def voice_of(clips: Sequence[Clip]) -> Embedding:
 
 
 def save_clips(clips: Mapping[str, Sequence[Clip]], folder: Path, speaker: str) -> dict[str, str]:
-    """Write the first clip of every way; file names by way."""
+    """Write the first clip of every way, what was cloned with the mark in it; file names by way."""
     names = {}
     for way, spoken in clips.items():
         names[way] = f"{file_name_of(speaker)}-{way}.wav"
-        write_audio(folder / names[way], spoken[0].wave, SAMPLE_RATE)
+        wave = spoken[0].wave
+        if way in WAYS:
+            wave = load_watermark().mark(wave, SAMPLE_RATE)
+        write_audio(folder / names[way], wave, SAMPLE_RATE)
     return names
 
 

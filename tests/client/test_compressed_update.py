@@ -81,7 +81,7 @@ def test_with_what_was_left_over_it_is_still_within_the_clip(device: Device, kin
 
 
 def test_what_clipping_took_is_not_kept(device: Device) -> None:
-    """Else a device whose updates are always too long would carry an ever longer remainder."""
+    """Else the remainder of a device whose updates always exceed the norm would grow without end."""
     for number in range(1, 20):
         send(device, number, draws(number, 1000.0), recipe())
     remainder = device.load_remainder("run", 20)

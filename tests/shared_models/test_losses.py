@@ -146,3 +146,15 @@ def test_an_output_of_another_batch_is_refused() -> None:
     output = small_model()(batch_of(ITEMS))
     with pytest.raises(ValueError, match="judged against a batch"):
         acoustic_loss(output, batch_of(ITEMS[:1]))
+
+
+def test_a_penalty_of_the_sources_is_each_utterance_s_own() -> None:
+    model = small_model().eval()
+    batch = batch_of(ITEMS)
+    output = model(batch)
+    penalised = replace(output, penalty=torch.tensor([1.0, 2.0, 6.0]))
+    each = acoustic_loss(penalised, batch, per_utterance=True)
+    plain = acoustic_loss(output, batch, per_utterance=True)
+    torch.testing.assert_close(each.total - plain.total, torch.tensor([1.0, 2.0, 6.0]))
+    assert acoustic_loss(penalised, batch).items()["penalty"] == pytest.approx(3.0)
+    assert acoustic_loss(output, batch).penalty is None

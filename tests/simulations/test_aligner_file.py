@@ -73,11 +73,11 @@ def test_written_and_read_again_it_adapts_without_alignments(tmp_path: Path) -> 
 def test_alignments_that_recordings_bring_are_believed(tmp_path: Path) -> None:
     given = with_aligner(base_of(), aligner_in(tmp_path))
     speech = random_speech(3)
-    batch = collate(speech, [u.mel for u in speech])
+    batch = collate(speech, [u.reference for u in speech])
     output = given.model.model(batch)
     assert output.alignment is None
     unaligned = random_speech(3, aligned=False)
-    assert given.model.model(collate(unaligned, [u.mel for u in unaligned])).alignment is not None
+    assert given.model.model(collate(unaligned, [u.reference for u in unaligned])).alignment is not None
 
 
 @pytest.mark.parametrize(

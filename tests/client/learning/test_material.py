@@ -7,6 +7,7 @@ from tiny_federation import random_speech, tiny_recipe
 from client.learning.material import Material, draw_batch
 from shared_models.algorithms.algorithm import Utterances
 from shared_models.seeds import generator
+from shared_models.speakers.heard import MEL
 
 
 def test_support_and_query_are_apart_and_cover_everything() -> None:
@@ -33,7 +34,8 @@ def test_a_batchs_reference_is_never_the_utterance_itself() -> None:
     for count in (2, 3, 6):
         utterances = random_speech(count)
         batch = draw_batch(utterances, recipe, rng)
-        for mel, reference, length in zip(batch.mel, batch.reference, batch.reference_lengths, strict=True):
+        heard = batch.heard.signals[MEL]
+        for mel, reference, length in zip(batch.mel, heard.values, heard.lengths, strict=True):
             own = {tuple(frame[:4].tolist()) for frame in mel}
             assert int(length) > 0
             assert not own & {tuple(frame[:4].tolist()) for frame in reference[: int(length)]}

@@ -86,7 +86,7 @@ class OuterLoss:
     def __init__(self, model: VoicePartition, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
         speech = [random_speech(2, seed=seed) for seed in (1, 2, 3)]
-        self.batches = [in_float64(collate(items, [item.mel for item in items])) for items in speech]
+        self.batches = [in_float64(collate(items, [item.reference for item in items])) for items in speech]
 
     def __call__(self, *, second_order: bool) -> Tensor:
         *support, query = (loss_on(b, self.model, self.recipe, generator(1)) for b in self.batches)

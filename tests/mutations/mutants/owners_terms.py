@@ -44,8 +44,8 @@ MUTANTS = (
         "an utterance without alignment takes the others' away from nobody",
         Edit(
             "shared_models/features.py",
-            "if bool(aligned.any()) else None",
-            "if bool(aligned.all()) else None",
+            "if any(aligned) else None",
+            "if all(aligned) else None",
         ),
         "shared_models/test_features.py::test_an_utterance_without_durations_leaves_the_others_theirs",
     ),

@@ -60,9 +60,7 @@ MUTANTS = (
     mutant(
         "DP-SGD no nan_to_num",
         "one utterance's NaN does not undo the noise",
-        Edit(
-            _STEPS, "if all(bool(torch.isfinite(found).all()) for found in (losses, *gradients)):", "if True:"
-        ),
+        Edit(_STEPS, "torch.where(finite, gradient, 0.0)", "gradient"),
         _OF_STEPS + "test_a_gradient_that_is_not_finite_counts_for_nothing",
     ),
     mutant(
@@ -74,7 +72,7 @@ MUTANTS = (
     mutant(
         "DP-SGD voice that is not finite accepted",
         "a private voice that diverged is not given out",
-        Edit(_STEPS, "            _require_finite(private)\n", ""),
+        Edit(_STEPS, "        _require_finite(private)\n", ""),
         _OF_STEPS + "test_a_voice_that_is_no_longer_finite_is_refused",
     ),
     mutant(
@@ -164,7 +162,7 @@ MUTANTS = (
     mutant(
         "private adaptation hears references",
         "nothing of a recording is heard but what is paid for",
-        Edit(_ADAPTATION, "[item.mel[:0] for item in items]", "[item.mel for item in items]"),
+        Edit(_ADAPTATION, "references=None", "references=[item.reference for item in items]"),
         _OF_CLONING + "test_private_adaptation_hears_no_reference",
     ),
     mutant(
@@ -172,8 +170,8 @@ MUTANTS = (
         "a private voice is its trained table and nothing else",
         Edit(
             "client/cloning.py",
-            "return ClonedVoice(condition_alone(model), guaranteed)",
-            "return ClonedVoice(condition_on(model, support), guaranteed)",
+            "return ClonedVoice(voice_alone(model), guaranteed)",
+            "return ClonedVoice(voice_of(model, support), guaranteed)",
         ),
         _OF_CLONING + "test_private_adaptation_hears_no_reference",
     ),

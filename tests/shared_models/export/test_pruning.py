@@ -48,7 +48,7 @@ def test_pruned_acoustic_model_is_the_masked_dense_one(width: int, seed: int) ->
     pruned, recipe = prune_acoustic(model, RECIPE, width)
     assert not pruned.training
     assert (pruned.dimensions.filter, recipe.model.filter) == (width, width)
-    batch = collate(random_speech(3, seed), [f.mel for f in random_speech(3, seed + 1)])
+    batch = collate(random_speech(3, seed), [f.reference for f in random_speech(3, seed + 1)])
     masked = silenced(model, width)
     with torch.no_grad():
         expected, found = masked(batch), pruned(batch)

@@ -18,4 +18,4 @@ def test_positions_are_the_paper_s() -> None:
         assert table[position, column + 1] == pytest.approx(math.cos(angle), abs=1e-6)
     positions = SinusoidalPositions(8)
     far = torch.tensor([[3, TABLED + 5]])
-    torch.testing.assert_close(positions(far)[0], sinusoid(TABLED + 6, 8)[far[0]])
+    torch.testing.assert_close(positions(far, TABLED + 6)[0], sinusoid(TABLED + 6, 8)[far[0]])

@@ -14,6 +14,14 @@ from shared_models.audio.normalisation import normalise_mel
 from shared_models.layers.sequences import valid_steps
 from shared_models.layers.transformer import SelfAttention, zero_padding
 from shared_models.partition import Owner
+from shared_models.speakers.heard import MEL, Heard
+from shared_models.speakers.sizes import Sizes
+from shared_models.speakers.sources.source import Contribution
+from shared_models.speakers.voice import VoiceTensor
+
+HEADS = 2
+KERNEL = 5
+"""Of the gated convolutions."""
 
 
 class GatedConvolution(nn.Module):
@@ -37,26 +45,41 @@ class MelStyleEncoder(nn.Module):
     """A reference mel ``(B, R, M)`` to a style embedding ``(B, E)``."""
 
     belongs_to = Owner.SHARED
+    hears = (MEL,)
+    tokens = 0
 
-    def __init__(
-        self, n_mels: int, embedding: int, *, channels: int, dropout: float, heads: int = 2, kernel: int = 5
-    ) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
+        channels, dropout = sizes.style_channels, sizes.dropout
         self.spectral = nn.Sequential(
-            nn.Linear(n_mels, channels),
+            nn.Linear(sizes.n_mels, channels),
             nn.Mish(),
             nn.Dropout(dropout),
             nn.Linear(channels, channels),
             nn.Mish(),
             nn.Dropout(dropout),
         )
-        self.temporal = nn.ModuleList(GatedConvolution(channels, kernel, dropout) for _ in range(2))
-        self.attention = SelfAttention(channels, heads)
-        self.output = nn.Linear(channels, embedding)
-        self.norm = nn.LayerNorm(embedding)
+        self.temporal = nn.ModuleList(GatedConvolution(channels, KERNEL, dropout) for _ in range(2))
+        self.attention = SelfAttention(channels, HEADS)
+        self.output = nn.Linear(channels, sizes.embedding)
+        self.norm = nn.LayerNorm(sizes.embedding)
 
-    def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """``mel (B, R, M)`` natural log, ``lengths (B,)``; to ``(B, E)``."""
+    def keeps(self) -> tuple[VoiceTensor, ...]:
+        """Nothing: a voice is heard anew."""
+        return ()
+
+    def forward(self, heard: Heard) -> Contribution:
+        """The style of each row's reference, and 0 for an empty one: the voice of nobody."""
+        mel = heard.signals[MEL]
+        style = self.style(mel.values, mel.lengths.clamp_min(1))
+        return Contribution(style * (mel.lengths > 0)[:, None])
+
+    def pool(self, each: Contribution) -> Contribution:
+        """The mean style over the recordings."""
+        return each.mean()
+
+    def style(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """``mel (B, R, M)`` natural log, ``lengths (B,)`` of 1 or more; to ``(B, E)``."""
         mask = valid_steps(lengths, mel.shape[1])
         x = self.spectral(normalise_mel(mel))
         for layer in self.temporal:
