@@ -38,11 +38,13 @@ from shared_models.errors import (
     DeclinedError,
     DivergedError,
     FedVoiceError,
+    RefusedError,
     StaleCopyError,
     StorageError,
 )
 from shared_models.federated_model import federated_model, model_key
 from shared_models.partition import Partition, PartitionedModel
+from shared_models.refusals import Refusal, Refused
 
 DEVICES_VARIABLE = "FEDVOICE_DEVICES"
 
@@ -58,6 +60,15 @@ def hello(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train one round on this device's recordings and reply with the update of the shared set."""
+    try:
+        return _train(message, context)
+    except FedVoiceError as error:
+        # Whatever carries it to the server carries its text alone.
+        error.args = (str(Refused(error.refusal, str(error))),)
+        raise
+
+
+def _train(message: Message, context: Context) -> Message:
     header = dict(message.content.config_records["header"])
     recipe = _recipe(str(header["recipe"]))
     device, simulated = _device(context)
@@ -123,7 +134,7 @@ def _claimed_round(header: Mapping[str, Any]) -> int:
     return number if isinstance(number, int) else -1
 
 
-def _anonymous(error: Exception, device: Device, task: Task) -> FedVoiceError:
+def _anonymous(error: Exception, device: Device, task: Task) -> RefusedError:
     """What the server may know of a failure in training: its kind.
 
     The text of an error names files, and so people, or speaks of the recordings; it stays in the owner's log.
@@ -136,10 +147,12 @@ def _anonymous(error: Exception, device: Device, task: Task) -> FedVoiceError:
     ):  # a full disk has no room for this line either, and is told of below
         device.log({"run": task.run, "round": task.round, "error": text, "outer": []})
     kind = type(error).__name__
+    refusal = error.refusal if isinstance(error, FedVoiceError) else Refusal.FAILED
     known = next(
         (said for error_class, said in _KNOWN_TO_THE_SERVER.items() if isinstance(error, error_class)), None
     )
-    return FedVoiceError(f"{kind}: {known or 'the device could not train'} (see its own training.jsonl)")
+    told = f"{kind}: {known or 'the device could not train'} (see its own training.jsonl)"
+    return RefusedError(refusal, told)
 
 
 def _content(header: wire.Header, buffer: wire.Buffer) -> RecordDict:

@@ -34,10 +34,9 @@ from client.spending import Claim, claim_of, reserve_round, rounds_known
 from client.weights_check import Reach, noise_after, norms_of, refusal_of_weights
 from shared_models import wire
 from shared_models.config import Recipe
-from shared_models.errors import BudgetError, DeclinedError, StaleCopyError
+from shared_models.errors import BudgetError, DeclinedError, ServerRolledBackError, StaleCopyError
 from shared_models.files import write_atomically
 from shared_models.partition import Partition
-from shared_models.refusals import SERVER_ROLLED_BACK
 
 
 @dataclass(slots=True)
@@ -134,8 +133,8 @@ class LiveRound:
         last = record.last_answered
         repeated = question.digest in record.admitted or record.answered_these_weights(question)
         if question.round <= last and not repeated:
-            raise DeclinedError(
-                f"{SERVER_ROLLED_BACK}: it asks for round {question.round} and this device "
+            raise ServerRolledBackError(
+                f"this server was restored from an older copy: it asks for round {question.round} and this device "
                 f"answered round {last}; its rounds up to {last} would be released a second time, so it answers again "
                 f"from round {last + 1} on"
             )
