@@ -8,6 +8,7 @@ decoder's last S norms; its prosody acts on the variance predictors.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,11 +107,15 @@ class AcousticModel(nn.Module):
 
     belongs_to = Owner.SHARED
 
-    def __init__(self, dimensions: Dimensions, conditioning: Conditioning) -> None:
+    def __init__(
+        self, dimensions: Dimensions, conditioning: Conditioning, added: Sequence[VoiceTensor] = ()
+    ) -> None:
+        """``added`` are tensors that voices have beside those that the model itself reads."""
         super().__init__()
         d = dimensions
         self.dimensions = d
-        self.takes = (*conditioning.takes(), VoiceTensor("prosody", (d.prosody,), made_by="voice"))
+        prosody = VoiceTensor("prosody", (d.prosody,), made_by="voice")
+        self.takes = (*conditioning.takes(), prosody, *added)
         self.embedding = nn.Embedding(d.vocabulary, d.hidden, padding_idx=0)
         nn.init.normal_(self.embedding.weight, std=d.hidden**-0.5)
         self.positions = SinusoidalPositions(d.hidden)

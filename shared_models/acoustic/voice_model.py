@@ -50,13 +50,13 @@ class VoiceModel(nn.Module):
         conditioning: Conditioning = class_at(CONDITIONINGS[speaker.conditioning])(
             d, tokens=sum(kind.tokens for kind in kinds)
         )
+        adaptation: Adaptation = class_at(ADAPTATIONS[speaker.personal])()
         # In the order of the flat vector, which is also that of the random draws.
-        self.acoustic = AcousticModel(d, conditioning)
+        self.acoustic = AcousticModel(d, conditioning, adaptation.adds(d))
         self.add_module(self._name_of_maps, conditioning.maps())
         for name, kind in zip(speaker.sources, kinds, strict=True):
             self.add_module(name, kind(d))
         self.aligner = Aligner(d.vocabulary, d.n_mels, d.hidden) if aligner.learn != "never" else None
-        adaptation: Adaptation = class_at(ADAPTATIONS[speaker.personal])()
         offsets = adaptation.offsets(self.takes)
         self._offsets = {offset.name for offset in offsets}
         kept = [one for source in self.sources.values() for one in source.keeps()]
@@ -174,8 +174,9 @@ class VoiceModel(nn.Module):
             parts = [made[declared.name]] if declared.name in made else []
             if declared.name in self._offsets:
                 parts.append(own[declared.name])
-            zeros = said.embedding.new_zeros(len(said.embedding), *declared.shape)
-            tensors[declared.name] = reduce(torch.add, parts) if parts else zeros
+            tensors[declared.name] = (
+                reduce(torch.add, parts) if parts else _newcomers(declared, said.embedding)
+            )
         return Voice(tensors)
 
     def at_sites(self, sites: Sequence[int]) -> dict[str, Tensor]:
@@ -207,6 +208,11 @@ class VoiceModel(nn.Module):
             pitch_shift=pitch_shift,
             energy_scale=energy_scale,
         )
+
+
+def _newcomers(declared: VoiceTensor, like: Tensor) -> Tensor:
+    """What B newcomers have of a tensor that nothing makes, ``(B, ...)`` for ``like (B, E)``."""
+    return declared.started().to(like).expand(len(like), *declared.shape)
 
 
 VoicePartition = PartitionedModel[VoiceModel]

@@ -7,7 +7,7 @@ serving form and the inputs of an exported graph all follow from these names and
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,12 @@ class VoiceTensor:
     """The sources of the speaker embedding, the conditioning's maps of it, or the voice's own numbers alone."""
     by_site: bool = False
     """Whether the first axis counts the S conditional norms of the decoder."""
+    start: Callable[[], Tensor] | None = None
+    """Gives a newcomer's own numbers, of ``shape`` and the same every time; 0 if None."""
+
+    def started(self) -> Tensor:
+        """A newcomer's own numbers, of ``shape``."""
+        return torch.zeros(self.shape) if self.start is None else self.start()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +16,7 @@ NOBODY = -1
 
 
 class Voices(nn.Module):
-    """A table for each of ``keeps``, with one row a voice, all 0 at first.
+    """A table for each of ``keeps``, with one row a voice, each at its start at first.
 
     On a device there is one row. Tables rather than bare parameters, because DP-SGD has per-sample
     gradients for nn.Embedding, and each is looked up once. A few thousand numbers that are trained directly take less
@@ -36,13 +35,13 @@ class Voices(nn.Module):
                     f"two parts of the recipe's [speaker] keep a '{kept.name}' of each voice: leave one of them out"
                 )
             self.keeps[kept.name] = kept
-            self.add_module(kept.name, _table(voices, math.prod(kept.shape)))
+            self.add_module(kept.name, _table(voices, kept))
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Begin as the average voice: every row 0."""
-        for table in self.parameters():
-            table.zero_()
+        """Begin as a newcomer: every row at its start, which is 0 for most."""
+        for name, kept in self.keeps.items():
+            self.get_parameter(f"{name}.weight").copy_(kept.started().reshape(-1))
 
     def at_sites(self, sites: Sequence[int]) -> dict[str, Tensor]:
         """The tables, by name, of voices that have the conditional norms ``sites`` alone, in that order."""
@@ -57,11 +56,16 @@ class Voices(nn.Module):
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         """Rows ``(B,)`` int64 to what those voices keep, by name, ``(B, ...)`` each.
 
-        Row :data:`NOBODY` is a newcomer's: all 0.
+        Row :data:`NOBODY` is a newcomer's.
         """
         own = rows.clamp_min(0)
         found = {n: self.get_submodule(n)(own).view(-1, *kept.shape) for n, kept in self.keeps.items()}
-        return {name: torch.where(_like(rows >= 0, kept), kept, 0.0) for name, kept in found.items()}
+        return {
+            n: torch.where(_like(rows >= 0, kept), kept, self._newcomer(n, kept)) for n, kept in found.items()
+        }
+
+    def _newcomer(self, name: str, like: Tensor) -> Tensor:
+        return self.keeps[name].started().to(like)
 
 
 def _like(rows: Tensor, kept: Tensor) -> Tensor:
@@ -69,6 +73,7 @@ def _like(rows: Tensor, kept: Tensor) -> Tensor:
     return rows.view(-1, *[1] * (kept.dim() - 1))
 
 
-def _table(rows: int, width: int) -> nn.Embedding:
+def _table(rows: int, kept: VoiceTensor) -> nn.Embedding:
     # Given weights draw no random numbers, so the rest of a model starts alike for any number of voices.
-    return nn.Embedding(rows, width, _weight=torch.zeros(rows, width))
+    weight = kept.started().reshape(1, -1).repeat(rows, 1)
+    return nn.Embedding(rows, weight.shape[1], _weight=weight)

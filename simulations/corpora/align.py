@@ -23,7 +23,7 @@ from shared_models.audio.alignment import Phone, write_phones
 from shared_models.audio.cache import FeatureCache, extract_all
 from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import HOP, SAMPLE_RATE
-from shared_models.config import Recipe
+from shared_models.config import Recipe, parse_override
 from shared_models.features import Batch, Features, collate
 from shared_models.file_names import file_name_of
 from shared_models.losses import alignment_loss
@@ -110,10 +110,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Align a corpus with itself.")
     parser.add_argument("corpus", help="a folder that FedVoice can read")
     parser.add_argument("output", type=Path, help="where <utterance_id>.phones and aligner.safetensors go")
-    parser.add_argument("--size", default="tiny", help="model.size of the base that it may be published with")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE",
+        help="sizes of the base that it may be published with, as model.hidden=192",
+    )  # fmt: skip
     arguments = parser.parse_args()
+    sizes = dict(parse_override(text) for text in arguments.set)
     recipe = Recipe(name="align").override(
-        {"corpus.path": arguments.corpus, "aligner.learn": "always", "model.size": arguments.size}
+        {"corpus.path": arguments.corpus, **sizes, "aligner.learn": "always"}
     )
     # As they will be heard from people: alignments that some of them bring would trim them in another way.
     utterances = [replace(u, alignment=None) for u in open_corpus(recipe.corpus).utterances]

@@ -64,8 +64,8 @@ def with_aligner(base: BaseModel, path: Path) -> BaseModel:
     assert model.aligner is not None
     if _shapes(model.aligner.state_dict()) != _shapes(weights):
         raise CheckpointError(
-            f"the aligner {path} is of another size than the base's model.size = '{recipe.model.size}' makes: train it "
-            "with that size"
+            f"the aligner {path} is of another size than the base's model.size = '{recipe.model.size}' makes, with "
+            f"model.hidden = {model.dimensions.hidden}: train it with --set model.hidden={model.dimensions.hidden}"
         )
     model.load_state_dict(base.model.model.state_dict(), strict=False)
     model.aligner.load_state_dict(weights)

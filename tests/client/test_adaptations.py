@@ -12,8 +12,8 @@ from client.cloning import adapt, adapt_privately, voice_of_nobody
 from client.ledger import Ledger
 from shared_models.config import Recipe
 from shared_models.layers.sequences import valid_steps
+from shared_models.speakers.adaptation import ADAPTATIONS
 
-ADAPTATIONS = ["vectors", "maps"]
 SOURCES = [["table", "mel_style"], ["mel_style"]]
 
 
@@ -28,7 +28,7 @@ def recipe_of(adaptation: str, sources: list[str] | None = None) -> Recipe:
 
 
 @pytest.mark.parametrize("sources", SOURCES, ids=str)
-@pytest.mark.parametrize("adaptation", ADAPTATIONS)
+@pytest.mark.parametrize("adaptation", sorted(ADAPTATIONS))
 def test_starting_anew_gives_the_voice_that_a_model_is_made_with(adaptation: str, sources: list[str]) -> None:
     made = tiny_model(recipe_of(adaptation, sources)).personal_state()
     model = shaken(tiny_model(recipe_of(adaptation, sources)))
@@ -39,7 +39,7 @@ def test_starting_anew_gives_the_voice_that_a_model_is_made_with(adaptation: str
     assert torch.equal(model.shared_vector(), shared)
 
 
-@pytest.mark.parametrize("adaptation", ADAPTATIONS)
+@pytest.mark.parametrize("adaptation", sorted(ADAPTATIONS))
 def test_the_voice_of_nobody_speaks_and_does_not_hum_one_note(adaptation: str) -> None:
     model = shaken(tiny_model(recipe_of(adaptation)))
     phonemes = torch.tensor([[5, 9, 14, 7, 21, 11]])
@@ -49,7 +49,7 @@ def test_the_voice_of_nobody_speaks_and_does_not_hum_one_note(adaptation: str) -
     assert float(heard.std(0).min()) > 1e-3
 
 
-@pytest.mark.parametrize("adaptation", ADAPTATIONS)
+@pytest.mark.parametrize("adaptation", sorted(ADAPTATIONS))
 def test_adapting_moves_every_personal_parameter_and_nothing_shared(adaptation: str) -> None:
     recipe = recipe_of(adaptation)
     model = shaken(tiny_model(recipe))
@@ -61,7 +61,7 @@ def test_adapting_moves_every_personal_parameter_and_nothing_shared(adaptation: 
     assert torch.equal(model.shared_vector(), shared)
 
 
-@pytest.mark.parametrize("adaptation", ADAPTATIONS)
+@pytest.mark.parametrize("adaptation", sorted(ADAPTATIONS))
 def test_private_adapting_trains_and_noises_every_personal_parameter(adaptation: str, tmp_path: Path) -> None:
     recipe = recipe_of(adaptation)
     model = shaken(tiny_model(recipe))

@@ -11,12 +11,18 @@ from synthetic_batches import random_features, small_model
 
 from client.ledger import Ledger
 from client.private_adaptation import private_steps
+from client.rounds.task import Task
+from shared_models.algorithms.cloning import CLONING
 from shared_models.config import SpeakerConfig, parse_recipe
 from shared_models.partition import PartitionedModel
 
 META = torch.device("meta")
 RECIPE = parse_recipe(
-    {"personal_privacy": {"enabled": True, "noise_multiplier": 1.0}, "client": {"batch_size": 3}},
+    {
+        "personal_privacy": {"enabled": True, "noise_multiplier": 1.0},
+        "client": {"batch_size": 3},
+        "cloning": {"steps": 3},
+    },
     where="test",
 )
 
@@ -30,7 +36,7 @@ def test_private_steps_make_no_tensor_elsewhere_and_read_whether_the_voice_is_fi
     utterances = [random_features(5 + n, 30 + n, n).to(META) for n in range(4)]
     with reading_gives(1, monkeypatch) as read:
         private_steps(
-            model, utterances, RECIPE, steps=3, total_steps=3, lr=0.01, book=Ledger(tmp_path / "l", None, 1e-3),
-            purpose="test", run="test", round_number=0, generator=torch.Generator().manual_seed(1),
+            CLONING, model, utterances, Task(RECIPE, "test", 0, 0, simulated=True),
+            book=Ledger(tmp_path / "ledger", None, 1e-3), purpose="test", generator=torch.Generator().manual_seed(1),
         )  # fmt: skip
     assert len(read) == 1

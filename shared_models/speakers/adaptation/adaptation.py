@@ -1,4 +1,8 @@
-"""What an adaptation is: a choice of what a voice trains, beside what its sources keep of it."""
+"""What an adaptation is: a choice of what a voice trains, beside what its sources keep of it.
+
+What a voice trains is to be in its profile and in an exported graph's inputs. So it is tensors of the voice, kept in
+tables of which each voice has a row, or it is what such tensors are made by, as the maps are.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Protocol
 
 from torch import nn
 
+from shared_models.speakers.sizes import Sizes
 from shared_models.speakers.voice import VoiceTensor
 
 
@@ -25,12 +30,15 @@ class AdaptableModel(Protocol):
 class Adaptation(Protocol):
     """One kind, made without arguments.
 
-    What is to be a voice's own is declared ``Owner.PERSONAL`` and says by ``reset()`` how it begins. For DP-SGD its
-    layers must be those that Opacus knows, with the batch first.
+    A module that it makes a voice's own is declared ``Owner.PERSONAL`` and says by ``reset()`` how it begins. For
+    DP-SGD its layers must be those that Opacus knows, with the batch first.
     """
 
+    def adds(self, sizes: Sizes) -> Sequence[VoiceTensor]:
+        """Tensors that voices have on top of what the conditioning takes: the weights of an adapter, for instance."""
+
     def offsets(self, takes: Sequence[VoiceTensor]) -> Sequence[VoiceTensor]:
-        """Of the tensors that a model takes, those that each voice has offsets of: tables that start at 0."""
+        """Of the tensors that a model takes, those of which each voice keeps its own: what is added to what is made."""
 
     def install(self, model: AdaptableModel) -> None:
-        """Make parts of the finished ``model`` personal, or put personal parts into it."""
+        """Make parts of the finished ``model`` personal, or have its modules read the tensors that it adds."""

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 
 from shared_models.partition import Owner
 from shared_models.speakers.adaptation.adaptation import AdaptableModel
+from shared_models.speakers.sizes import Sizes
 from shared_models.speakers.voice import VoiceTensor
 
 
 class PersonalMaps:
     """What AdaSpeech (arXiv 2103.00993) fine-tunes: the maps, and here the prosody."""
+
+    def adds(self, sizes: Sizes) -> Sequence[VoiceTensor]:  # noqa: ARG002
+        """Nothing."""
+        return ()
 
     def offsets(self, takes: Sequence[VoiceTensor]) -> Sequence[VoiceTensor]:
         """What nothing but a voice's own numbers makes."""

@@ -55,7 +55,8 @@ def speakers(model: VoiceModel, count: int, seed: int = 3) -> Voice:
     rng = torch.Generator().manual_seed(seed)
 
     def drawn(declared: VoiceTensor) -> Tensor:
-        return 0.2 * torch.randn(count, *declared.shape, generator=rng) + (declared.name == "cln_scale")
+        spread = 1.0 if declared.made_by == "sources" else 0.2
+        return spread * torch.randn(count, *declared.shape, generator=rng) + (declared.name == "cln_scale")
 
     return Voice({declared.name: drawn(declared) for declared in model.takes})
 

@@ -13,6 +13,7 @@ KEPT = [
     VoiceTensor("embedding", (4,), made_by="voice"),
     VoiceTensor("shift", (3, 2), made_by="maps", by_site=True),
 ]
+SLOPED = VoiceTensor("slope", (2, 2), made_by="voice", start=lambda: torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
 
 
 def filled(count: int) -> Voices:
@@ -55,6 +56,17 @@ def test_starting_anew_empties_every_table() -> None:
     voices = filled(2)
     voices.reset()
     assert all(not table.any() for table in voices.parameters())
+
+
+def test_a_table_may_begin_at_other_numbers_than_0_and_so_does_a_newcomer() -> None:
+    voices = Voices(2, [SLOPED])
+    assert voices(torch.tensor([1]))["slope"].tolist() == [[[1, 2], [3, 4]]]
+    with torch.no_grad():
+        voices.get_parameter("slope.weight").fill_(9.0)
+    found = voices(torch.tensor([0, NOBODY]))["slope"]
+    assert found.tolist() == [[[9, 9], [9, 9]], [[1, 2], [3, 4]]]
+    voices.reset()
+    assert voices(torch.tensor([0]))["slope"].tolist() == [[[1, 2], [3, 4]]]
 
 
 def test_with_fewer_sites_what_is_by_site_keeps_theirs() -> None:
