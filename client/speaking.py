@@ -138,7 +138,7 @@ def speak_piecewise(
         mel, _ = model.synthesize(
             phonemes, lengths, condition, duration_scale=1.0 / speed, pitch_shift=pitch_shift
         )
-        wave = vocoder(torch.from_numpy(sharpen(mel[0].numpy()))).numpy()
+        wave = vocoder(torch.from_numpy(sharpen(mel[0].numpy(), model.dimensions.contrast))).numpy()
         pause = np.zeros(int(piece.pause * SAMPLE_RATE) if number < len(pieces) else 0, dtype=np.float32)
         yield Spoken(piece, np.concatenate([wave, pause]), number, len(pieces))
 

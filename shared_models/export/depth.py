@@ -84,4 +84,5 @@ def _at_sites(tensor: Tensor, name: str, sites: Tensor, before: Dimensions) -> T
 
 
 def _rest(d: Dimensions) -> tuple[object, ...]:
-    return (d.vocabulary, d.hidden, d.heads, d.kernel, d.postnet, d.style_channels, d.n_mels)
+    sizes = (d.vocabulary, d.hidden, d.heads, d.kernel, d.postnet, d.style_channels, d.n_mels)
+    return (*sizes, d.harmonics, d.mean_durations)

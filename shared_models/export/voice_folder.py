@@ -48,7 +48,9 @@ def write_voice(
     export_acoustic(model, folder / ACOUSTIC)
     tensors = {name: getattr(speaker, name).detach().cpu().contiguous() for name in CONDITION}
     write_atomically(folder / SPEAKER, save(tensors, {"base": base}))
-    description = Description(form, base, vocoder, SYMBOLS, SAMPLE_RATE, HOP, phase_iterations(generator))
+    description = Description(
+        form, base, vocoder, SYMBOLS, SAMPLE_RATE, HOP, phase_iterations(generator), model.dimensions.contrast
+    )
     write_atomically(folder / DESCRIPTION, description.to_json() + "\n")
 
 

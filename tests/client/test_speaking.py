@@ -15,6 +15,7 @@ from client.speaking import LONGEST_PIECE, SENTENCE_PAUSE, speak, speak_piecewis
 from shared_models.audio.mel import HOP, SAMPLE_RATE
 from shared_models.errors import TextError
 from shared_models.text import english
+from shared_models.text.phonemes import encode, phonemize
 
 WORDS = st.text(alphabet="abcdefgh'", min_size=1, max_size=12)
 MARKS = st.sampled_from(["", "", "", ",", ";", ".", "!", "?", " —"])
@@ -81,6 +82,24 @@ def test_pieces_add_up_to_the_whole(count: int) -> None:
     for piece in spoken[:-1]:
         assert not piece.wave[-pause:].any()
     assert spoken[-1].wave[-1] > 0
+
+
+@pytest.mark.parametrize("contrast", [0.0, 0.3])
+def test_formants_are_raised_as_much_as_the_base_asks_for(contrast: float) -> None:
+    model = shaken(tiny_model(tiny_recipe(aligner__learn="never", model__contrast=contrast)))
+    voice, heard = voice_of_nobody(model), []
+
+    def vocoder(mel: Tensor) -> Tensor:
+        heard.append(mel)
+        return Ramp()(mel)
+
+    speak(model.model, vocoder, voice, "Good morning.")
+    phonemes = encode(phonemize("Good morning."))[None]
+    with torch.no_grad():
+        mel, _ = model.model.synthesize(phonemes, torch.tensor([phonemes.shape[1]]), voice)
+    smooth = torch.nn.functional.avg_pool1d(torch.nn.functional.avg_pool1d(mel[0], 3, 1), 3, 1)
+    raised = mel[0][:, 2:-2] + contrast * (mel[0][:, 2:-2] - smooth)
+    torch.testing.assert_close(heard[0][:, 2:-2], raised, rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_to_say_is_an_error() -> None:

@@ -13,7 +13,7 @@ from shared_models.losses import acoustic_loss
 from shared_models.partition import Owner, Partition
 from shared_models.speakers.condition import condition_from_vectors, serving_vectors
 from shared_models.speakers.mel_style import MelStyleEncoder
-from shared_models.speakers.voices import Voices
+from shared_models.speakers.voices import NOBODY, Voices
 
 ITEMS = [random_features(9, 60, 1), random_features(5, 41, 2), random_features(12, 33, 3)]
 
@@ -157,3 +157,21 @@ def test_a_few_personal_steps_learn_a_voice_s_register_and_rate() -> None:
     last = acoustic_loss(model(batch), batch)
     assert last.pitch < 0.5 * first.pitch
     assert last.duration < 0.5 * first.duration
+
+
+def test_the_row_of_nobody_is_a_newcomer_s() -> None:
+    model = small_model(voices=3).eval()
+    shake(model)
+    reference, lengths = torch.stack([reference_of(30, 1)] * 3), torch.tensor([30, 30, 30])
+    with torch.no_grad():
+        mixed = model.condition_of(torch.tensor([2, NOBODY, 1]), reference, lengths)
+        known = model.condition_of(torch.tensor([2, 0, 1]), reference, lengths)
+        model.voices.prosody.weight.zero_()
+        for table in (model.voices.embedding, model.voices.cln_scale, model.voices.cln_shift):
+            assert table is not None
+            table.weight.zero_()
+        newcomer = model.condition_of(torch.tensor([0]), reference[:1], lengths[:1])
+    for found, own, new in zip(mixed._tensors(), known._tensors(), newcomer._tensors(), strict=True):
+        torch.testing.assert_close(found[[0, 2]], own[[0, 2]])
+        torch.testing.assert_close(found[1], new[0])
+        assert not torch.equal(found[1], own[1])
