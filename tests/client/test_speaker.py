@@ -128,7 +128,7 @@ def test_nothing_is_left_to_load_after_warming_up() -> None:
 def test_a_voice_is_found_by_name_by_file_and_on_the_base_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "build_vocoder", lambda name: name)
+    monkeypatch.setattr(door, "build_vocoder", lambda name, _: name)
     by_name = Speaker.find("bm_george")
     assert by_name.vocoder == "packaged"  # type: ignore[comparison-overlap]
     base = packaged_base()
