@@ -43,8 +43,7 @@ def find_anchor(device: Device, digest: str, sent: Tensor | None) -> Tensor:
     if packaged is not None and packaged[0] == digest:
         return packaged[1]
     raise LacksAnchorError(
-        f"LacksAnchorError: the weights came as a change since {digest[:12]}, which this device does not have: send "
-        "those along"
+        f"the weights came as a change since {digest[:12]}, which this device does not have: send those along"
     )
 
 

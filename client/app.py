@@ -29,6 +29,7 @@ from client.rounds.device_training import train_device
 from client.rounds.task import Task
 from client.vocoder_round import train_vocoder_on_device
 from shared_models import wire
+from shared_models.accelerator import accelerator_of, repeat_on
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import (
     AudioError,
@@ -37,11 +38,13 @@ from shared_models.errors import (
     DeclinedError,
     DivergedError,
     FedVoiceError,
+    RefusedError,
     StaleCopyError,
     StorageError,
 )
 from shared_models.federated_model import federated_model, model_key
 from shared_models.partition import Partition, PartitionedModel
+from shared_models.refusals import Refusal, Refused
 
 DEVICES_VARIABLE = "FEDVOICE_DEVICES"
 
@@ -57,14 +60,29 @@ def hello(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train one round on this device's recordings and reply with the update of the shared set."""
+    try:
+        return _train(message, context)
+    except FedVoiceError as error:
+        # Whatever carries it to the server carries its text alone.
+        error.args = (str(Refused(error.refusal, str(error))),)
+        raise
+
+
+def _train(message: Message, context: Context) -> Message:
     header = dict(message.content.config_records["header"])
     recipe = _recipe(str(header["recipe"]))
     device, simulated = _device(context)
     task = Task(recipe, str(header["run"]), _claimed_round(header), _member(context), simulated)
     with _owner_alone_reads(device, task):
         live = None if simulated else LiveRound.open(device, recipe, header)
-    torch.set_num_threads(live.threads if live else recipe.engine.threads)
-    model = _model(model_key(recipe))
+    if live is not None:
+        recipe = live.on_owners_terms
+        task = replace(task, recipe=recipe)
+    torch.set_num_threads(recipe.engine.threads)
+    with _owner_alone_reads(device, task):
+        accelerator = accelerator_of(recipe.engine)
+    repeat_on(accelerator.device)
+    model = _model(model_key(recipe), accelerator.device)
     weights = receive_weights(message.content, model.partition, recipe, device)
     task = replace(task, round=weights.round)
     if live is not None:
@@ -116,7 +134,7 @@ def _claimed_round(header: Mapping[str, Any]) -> int:
     return number if isinstance(number, int) else -1
 
 
-def _anonymous(error: Exception, device: Device, task: Task) -> FedVoiceError:
+def _anonymous(error: Exception, device: Device, task: Task) -> RefusedError:
     """What the server may know of a failure in training: its kind.
 
     The text of an error names files, and so people, or speaks of the recordings; it stays in the owner's log.
@@ -129,10 +147,12 @@ def _anonymous(error: Exception, device: Device, task: Task) -> FedVoiceError:
     ):  # a full disk has no room for this line either, and is told of below
         device.log({"run": task.run, "round": task.round, "error": text, "outer": []})
     kind = type(error).__name__
+    refusal = error.refusal if isinstance(error, FedVoiceError) else Refusal.FAILED
     known = next(
         (said for error_class, said in _KNOWN_TO_THE_SERVER.items() if isinstance(error, error_class)), None
     )
-    return FedVoiceError(f"{kind}: {known or 'the device could not train'} (see its own training.jsonl)")
+    told = f"{kind}: {known or 'the device could not train'} (see its own training.jsonl)"
+    return RefusedError(refusal, told)
 
 
 def _content(header: wire.Header, buffer: wire.Buffer) -> RecordDict:
@@ -152,8 +172,8 @@ def _recipe(text: str) -> Recipe:
 
 
 @lru_cache(maxsize=1)
-def _model(key: str) -> PartitionedModel[Any]:
-    return federated_model(recipe_from_json(key))
+def _model(key: str, device: torch.device) -> PartitionedModel[Any]:
+    return federated_model(recipe_from_json(key), device)
 
 
 def _device(context: Context) -> tuple[Device, bool]:

@@ -34,10 +34,9 @@ from client.spending import Claim, claim_of, reserve_round, rounds_known
 from client.weights_check import Reach, noise_after, norms_of, refusal_of_weights
 from shared_models import wire
 from shared_models.config import Recipe
-from shared_models.errors import BudgetError, DeclinedError, StaleCopyError
+from shared_models.errors import BudgetError, DeclinedError, ServerRolledBackError, StaleCopyError
 from shared_models.files import write_atomically
 from shared_models.partition import Partition
-from shared_models.refusals import SERVER_ROLLED_BACK
 
 
 @dataclass(slots=True)
@@ -69,10 +68,17 @@ class LiveRound:
         return cls(device, recipe, header, policy, claim)
 
     @property
-    def threads(self) -> int:
-        """CPU threads to train with."""
-        asked = self.recipe.engine.threads
-        return asked if self.policy.cpu_threads is None else min(asked, self.policy.cpu_threads)
+    def on_owners_terms(self) -> Recipe:
+        """The recipe as it is trained here: where work runs, and on how many threads, is the owner's to say."""
+        asked, most = self.recipe.engine.threads, self.policy.cpu_threads
+        engine = self.recipe.engine.model_copy(
+            update={
+                "threads": asked if most is None else min(asked, most),
+                "device": self.policy.device,
+                "precision": self.policy.precision,
+            }
+        )
+        return self.recipe.model_copy(update={"engine": engine})
 
     def admit(self, asked: Partition, own: Partition, weights: wire.Weights) -> RecordDict | None:
         """The reply that was given to this very question, or None to train: its cost is in the ledger then.
@@ -127,8 +133,8 @@ class LiveRound:
         last = record.last_answered
         repeated = question.digest in record.admitted or record.answered_these_weights(question)
         if question.round <= last and not repeated:
-            raise DeclinedError(
-                f"{SERVER_ROLLED_BACK}: it asks for round {question.round} and this device "
+            raise ServerRolledBackError(
+                f"this server was restored from an older copy: it asks for round {question.round} and this device "
                 f"answered round {last}; its rounds up to {last} would be released a second time, so it answers again "
                 f"from round {last + 1} on"
             )

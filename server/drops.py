@@ -19,6 +19,8 @@ class Drop(StrEnum):
     DISK = "disk"
     DIVERGED = "diverged"
     ROLLED_BACK = "rolled back"
+    SERVER_ROLLED_BACK = "server rolled back"
+    LACKS_ANCHOR = "lacks anchor"
     FAILED = "failed"
     NOT_ASKED = "not asked"
     SENT_TWICE = "sent twice"

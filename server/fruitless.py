@@ -11,11 +11,11 @@ The count is in every checkpoint. An operator who starts the server again after 
 
 from __future__ import annotations
 
+from server.drops import Drop
 from server.gathering import Tally
 from server.plan import FederationPlan, RoundReport
 from server.shrinkage import indistinguishable_from_noise
 from shared_models.errors import FruitlessError, StaleCopyError
-from shared_models.refusals import SERVER_ROLLED_BACK
 
 _LEAST_WITNESSES = 2
 
@@ -50,10 +50,10 @@ def refuse_if_rolled_back(tally: Tally) -> None:
 
     One device may err or lie; two, who are half of those that said anything, are believed. Nothing was released yet.
     """
-    witnesses = [reason for reason in tally.devices.values() if SERVER_ROLLED_BACK in reason]
+    witnesses = tally.kinds[Drop.SERVER_ROLLED_BACK.value]
     heard = len(tally.counted) + tally.refused
-    if len(witnesses) >= _LEAST_WITNESSES and 2 * len(witnesses) >= heard:
-        said = witnesses[0][witnesses[0].find(SERVER_ROLLED_BACK) :]
+    if witnesses >= _LEAST_WITNESSES and 2 * witnesses >= heard:
+        said = next(iter(tally.grouped[Drop.SERVER_ROLLED_BACK.value]))
         raise StaleCopyError(
-            f"{len(witnesses)} devices refuse to answer, since {said}: put the newest copy of its home back"
+            f"{witnesses} devices refuse to answer, since {said}: put the newest copy of its home back"
         )

@@ -20,13 +20,11 @@ from server.drops import Drop
 FIRST_SECONDS = 30.0
 MOST_SECONDS = 900.0
 _RESTS_AFTER = frozenset(
-    {Drop.DECLINED, Drop.DISK, Drop.DIVERGED, Drop.ROLLED_BACK, Drop.FAILED, Drop.OVERSIZED, Drop.MALFORMED,
-     Drop.NOT_FINITE, Drop.NORM}
+    {Drop.DECLINED, Drop.DISK, Drop.DIVERGED, Drop.ROLLED_BACK, Drop.SERVER_ROLLED_BACK, Drop.FAILED, Drop.OVERSIZED,
+     Drop.MALFORMED, Drop.NOT_FINITE, Drop.NORM}
 )  # fmt: skip
-_UNWILLING = frozenset({Drop.DECLINED, Drop.DISK, Drop.ROLLED_BACK})
+_UNWILLING = frozenset({Drop.DECLINED, Drop.DISK, Drop.ROLLED_BACK, Drop.SERVER_ROLLED_BACK})
 """What a device decides before it looks at a recording: whoever waits because of it looks at nobody's voice."""
-_MENDED_BY_ASKING = "LacksAnchorError"
-"""A device that lacks what compressed weights build on is sent them whole at the next question."""
 
 
 @dataclass(slots=True)
@@ -51,7 +49,7 @@ class Rests:
 
     def refused(self, member: int, kind: Drop, said: str) -> None:
         """The device answered so, and rests if asking it again soon would be in vain."""
-        if kind not in _RESTS_AFTER or _MENDED_BY_ASKING in said:
+        if kind not in _RESTS_AFTER:
             return
         earlier = self._rests.get(member)
         in_a_row = earlier.in_a_row + 1 if earlier else 1

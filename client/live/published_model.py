@@ -27,6 +27,7 @@ from client.live.call_signer import CallSigner
 from client.live.enrolment import clock_problem
 from client.live.home import Membership
 from client.live.keys import DeviceKey
+from client.live.wrong_certificate import shows_wrong_certificate
 from shared_models.base_model import load_base
 from shared_models.disk import shortage
 from shared_models.errors import CheckpointError, ServiceError
@@ -196,7 +197,7 @@ class _Desk:
             try:
                 return self._get(target, most)
             except (httpx.TransportError, _BusyError) as error:
-                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                if shows_wrong_certificate(error):
                     raise ServiceError(
                         f"the server at {self._address} shows a certificate that its federation's authority did not "
                         "sign: nothing was asked of it"

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared_models.refusals import Refusal, Refused
+
 IN_FULL = 2
 """Refusals in a row that are given after looking at the whole question."""
 FIRST_SECONDS = 30.0
 MOST_SECONDS = 900.0
-# Asks for weights that the device lacks: the next question brings them.
-_TO_BE_ASKED_AGAIN = "LacksAnchorError"
 
 
 @dataclass(slots=True)
@@ -39,7 +39,8 @@ class Restraint:
         """A question of Flower's ``run`` was answered: with an update, or with these words."""
         if run != self._run:
             self._run, self.in_a_row = run, 0
-        if refusal is None or _TO_BE_ASKED_AGAIN in refusal:
+        # Weights that the device lacks come with the next question.
+        if refusal is None or Refused.parse(refusal).kind is Refusal.LACKS_ANCHOR:
             self.in_a_row = 0
             return
         self.in_a_row += 1

@@ -13,7 +13,6 @@ from rich.text import Text
 from shared_models.shown_text import shown
 
 Grouped = Mapping[str, Mapping[str, int]]
-_ERROR = "DeclinedError: "
 
 
 def grouped_of(line: Mapping[str, Any]) -> dict[str, dict[str, int]]:
@@ -28,7 +27,7 @@ def lines(grouped: Grouped) -> Iterator[str]:
     """One line a kind and sentence, the commonest first: ``3 declined: policy modes: the recipe asks for ...``."""
     flat = [(count, kind, said) for kind, words in grouped.items() for said, count in words.items()]
     for count, kind, said in sorted(flat, key=lambda one: (-one[0], one[1], one[2])):
-        words = shown(said.removeprefix(_ERROR))
+        words = shown(said)
         yield f"{count} {kind}" if words == kind else f"{count} {kind}: {words}"
 
 

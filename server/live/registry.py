@@ -209,7 +209,7 @@ class Registry:
 
 
 def _explain(error: sqlite3.OperationalError, path: Path) -> ServiceError:
-    if "full" in str(error):
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
         return ServiceError(
             f"the disk that holds {path} is full: free some space; what was there is intact ({room(path)} in "
             f"{path.parent})"

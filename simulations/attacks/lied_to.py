@@ -25,6 +25,7 @@ from shared_models.acoustic import build_model
 from shared_models.config import Recipe
 from shared_models.errors import FedVoiceError
 from shared_models.partition import PartitionedModel
+from shared_models.refusals import Refused
 from shared_models.utterance import Utterance
 from simulations.engine.task_identity import FIRST_CLIENT_NODE_ID, SERVER_NODE_ID, identify
 
@@ -67,7 +68,7 @@ class LiedTo:
         try:
             reply = device_app.app(message, context)
         except FedVoiceError as error:
-            return str(error)
+            return Refused.parse(str(error)).said
         return torch.frombuffer(
             bytearray(reply.content.array_records["shared"]["shared"].data), dtype=torch.float32
         )

@@ -141,7 +141,7 @@ def test_what_the_owner_does_not_allow_is_declined_untrained_and_unpaid(
         f"epsilon_per_run = 100.0\ntotal_epsilon = 100.0\nminimum_batch = 1\nminimum_cohort = 1\n{policy}\n"
     )
     monkeypatch.setattr(device_app, "train_device", lambda *_: pytest.fail("trained though declined"))
-    with pytest.raises(DeclinedError, match=f"^policy {field}"):
+    with pytest.raises(DeclinedError, match=rf"^\[declined\] policy {field}"):
         ask(home, question(recipe.override(changes)))
     assert not (home / "ledger.sqlite").exists() or entries(home) == 0
 
@@ -180,4 +180,4 @@ def test_more_threads_than_the_owner_gives_are_not_taken(device: Made) -> None:
 
     asked = recipe.override({"engine.threads": 8})
     header = dict(question(asked).config_records["header"])
-    assert opened(Device.open(home), asked, header).threads == 1
+    assert opened(Device.open(home), asked, header).on_owners_terms.engine.threads == 1

@@ -22,6 +22,7 @@ from client.spending import spent_without_sampling
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.config import Recipe
 from shared_models.errors import DeclinedError, FedVoiceError, PrivacyError, StorageError
+from shared_models.refusals import Refused
 
 Made = tuple[Path, Recipe]
 WIDE = {"total_epsilon": 1000.0, "epsilon_per_run": 1000.0, "total_epsilon_without_sampling": 1000.0}
@@ -253,7 +254,7 @@ def test_a_device_that_is_asked_too_often_stops_for_good_and_says_so(device: Mad
             bytes_of(ask(home, question(lying, number, population=1000)))
             answered += 1
         except DeclinedError as error:
-            said = str(error)
+            said = Refused.parse(str(error)).said
             break
     assert 1 <= answered <= 4
     assert f"asked in {answered + 1} of {answered + 1} rounds" in said

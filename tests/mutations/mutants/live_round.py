@@ -128,8 +128,8 @@ MUTANTS = (
         "the text of an error stays with the owner",
         Edit(
             _APP,
-            "return FedVoiceError(f\"{kind}: {known or 'the device could not train'} (see its own training.jsonl)\")",
-            'return FedVoiceError(f"{kind}: {text}")',
+            "return RefusedError(refusal, told)",
+            "return RefusedError(refusal, text)",
         ),
         "client/test_app.py::test_the_server_learns_the_kind_of_an_error_and_the_owner_its_text",
     ),

@@ -17,7 +17,7 @@ from server.live.journal import Journal
 from server.live.registry import Registry
 from simulations.cli import run
 
-SAID = "DeclinedError: policy modes: the recipe asks for privacy mode 'none', this device allows central"
+SAID = "policy modes: the recipe asks for privacy mode 'none', this device allows central"
 EVIL = "FedVoiceError: [/] [link=http://evil]x[/link] \x1b]0;owned\x07"
 
 
