@@ -98,7 +98,7 @@ class ModelConfig(Section):
 
 
 class SpeakerConfig(Section):
-    """What conditions synthesis on a speaker, and which of it is personal."""
+    """What a voice is made of, and which of it is personal."""
 
     sources: tuple[str, ...] = Field(
         ("table", "mel_style"),
