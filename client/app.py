@@ -29,6 +29,7 @@ from client.rounds.device_training import train_device
 from client.rounds.task import Task
 from client.vocoder_round import train_vocoder_on_device
 from shared_models import wire
+from shared_models.accelerator import accelerator_of, repeat_on
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import (
     AudioError,
@@ -74,8 +75,14 @@ def _train(message: Message, context: Context) -> Message:
     task = Task(recipe, str(header["run"]), _claimed_round(header), _member(context), simulated)
     with _owner_alone_reads(device, task):
         live = None if simulated else LiveRound.open(device, recipe, header)
-    torch.set_num_threads(live.threads if live else recipe.engine.threads)
-    model = _model(model_key(recipe))
+    if live is not None:
+        recipe = live.on_owners_terms
+        task = replace(task, recipe=recipe)
+    torch.set_num_threads(recipe.engine.threads)
+    with _owner_alone_reads(device, task):
+        accelerator = accelerator_of(recipe.engine)
+    repeat_on(accelerator.device)
+    model = _model(model_key(recipe), accelerator.device)
     weights = receive_weights(message.content, model.partition, recipe, device)
     task = replace(task, round=weights.round)
     if live is not None:
@@ -165,8 +172,8 @@ def _recipe(text: str) -> Recipe:
 
 
 @lru_cache(maxsize=1)
-def _model(key: str) -> PartitionedModel[Any]:
-    return federated_model(recipe_from_json(key))
+def _model(key: str, device: torch.device) -> PartitionedModel[Any]:
+    return federated_model(recipe_from_json(key), device)
 
 
 def _device(context: Context) -> tuple[Device, bool]:

@@ -42,9 +42,9 @@ def compare_voices(model: VoicePartition, recordings: Sequence[Features], clone:
 
 
 def _errors(model: VoicePartition, features: Features, voice: Voice) -> dict[str, float]:
-    batch = collate([features], references=None)
+    batch = collate([features.to(model.device)], references=None)
     durations = model.model.align(batch).durations if batch.durations is None else batch.durations
-    output = model.model.acoustic(batch, durations, voice)
+    output = model.model.acoustic(batch, durations, voice.to(model.device))
     return acoustic_loss(output, batch).items()
 
 

@@ -18,6 +18,7 @@ from client.learning.phases import take_phase
 from client.ledger import Ledger
 from client.private_adaptation import private_steps
 from client.rounds.task import Task
+from shared_models.accelerator import seeded
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
@@ -90,7 +91,7 @@ def voice_of_nobody(model: VoicePartition) -> Voice:
 def voice_alone(model: VoicePartition) -> Voice:
     """The voice of the model's personal parameters, with no reference."""
     model.model.eval()
-    return model.model.voice(Heard(rows=torch.zeros(1, dtype=torch.int64)))
+    return model.model.voice(Heard(rows=torch.zeros(1, dtype=torch.int64, device=model.device)))
 
 
 def zero_shot(model: VoicePartition, support: Sequence[Features]) -> Voice:
@@ -115,8 +116,7 @@ def adapt(
     model.model.train()
     # Every support utterance is heard as a reference: there is nobody to fall back on.
     heard = recipe.override({"speaker.reference_dropout": 0.0})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "cloning dropout"))
+    with seeded(derive_seed(recipe.seed, "cloning dropout"), model.device):
         take_phase(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
     return voice_of(model, support)
 
@@ -125,4 +125,5 @@ def adapt(
 def voice_of(model: VoicePartition, support: Sequence[Features]) -> Voice:
     """The model's voice with the support as references, pooled as each source says."""
     model.model.eval()
-    return model.model.voice_of_speaker(Heard.of([features.reference for features in support]))
+    heard = Heard.of([features.reference for features in support])
+    return model.model.voice_of_speaker(heard.to(model.device))

@@ -68,10 +68,17 @@ class LiveRound:
         return cls(device, recipe, header, policy, claim)
 
     @property
-    def threads(self) -> int:
-        """CPU threads to train with."""
-        asked = self.recipe.engine.threads
-        return asked if self.policy.cpu_threads is None else min(asked, self.policy.cpu_threads)
+    def on_owners_terms(self) -> Recipe:
+        """The recipe as it is trained here: where work runs, and on how many threads, is the owner's to say."""
+        asked, most = self.recipe.engine.threads, self.policy.cpu_threads
+        engine = self.recipe.engine.model_copy(
+            update={
+                "threads": asked if most is None else min(asked, most),
+                "device": self.policy.device,
+                "precision": self.policy.precision,
+            }
+        )
+        return self.recipe.model_copy(update={"engine": engine})
 
     def admit(self, asked: Partition, own: Partition, weights: wire.Weights) -> RecordDict | None:
         """The reply that was given to this very question, or None to train: its cost is in the ledger then.

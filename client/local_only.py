@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
-
 from client.cloning import voice_of
 from client.learning.phases import take_phase
+from shared_models.accelerator import seeded
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.local import LOCAL
 from shared_models.config import Recipe
@@ -29,7 +28,6 @@ def train_alone(
     model.reset_personal()
     model.model.train()
     rng = generator(recipe.seed, "local only")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "local only dropout"))
+    with seeded(derive_seed(recipe.seed, "local only dropout"), model.device):
         take_phase(LOCAL.outer, model, utterances, recipe, rng, on_step=on_step)
     return voice_of(model, utterances)

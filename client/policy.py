@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from client.personal_terms import PersonalTerms
 from shared_models.config import Recipe
+from shared_models.device_name import DeviceName, Precision
 from shared_models.errors import RecipeError
 from shared_models.partition import SharedTensor
 
@@ -110,6 +111,12 @@ class Policy(BaseModel):
     metered_network_ok: bool = Field(True, description="Train also on a network that costs by the byte.")
     cpu_threads: int | None = Field(
         None, ge=1, description="At most so many CPU threads; the recipe's if empty."
+    )
+    device: DeviceName = Field(
+        "auto", description="Where to train: cpu, cuda, cuda:N, mps, or auto, which takes what is there."
+    )
+    precision: Precision = Field(
+        "float32", description="bfloat16 is faster on most GPUs; weights and noise stay float32 and wider."
     )
     gpu_share: float = Field(1.0, gt=0, le=1, description="Largest share of a GPU's memory.")
 

@@ -19,10 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from client.learning.material import on_device
 from client.ledger import Ledger, Spend
 from client.personal_privacy import PersonalDP, dp_sgd_steps, noise_multiplier_for_personal
 from client.personal_terms import PersonalTerms
 from client.rounds.task import Task
+from shared_models.accelerator import Accelerator
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Phase
@@ -58,6 +60,7 @@ def private_steps(
     terms = terms or PersonalTerms.of(recipe)
     settings = _settings(recipe, terms, len(utterances), steps, total_steps)
     personal = only_personal_trains(model)
+    there = on_device(utterances, model.device)
     optimizer = adam(model.personal_parameters(), phase.personal_rate(recipe, task.round), fused=False)
 
     def reserve(cost: SampledGaussian) -> None:
@@ -75,9 +78,9 @@ def private_steps(
         )
 
     def loss(chosen: list[int]) -> Tensor:
-        items = [utterances[index] for index in chosen]
-        batch = collate(items, references=None)
-        output = model.model(batch, window=None)
+        batch = collate([there[index] for index in chosen], references=None)
+        with Accelerator(model.device, recipe.engine.precision).autocast():
+            output = model.model(batch, window=None)
         return acoustic_loss(output, batch, per_utterance=True, weights=recipe.aligner).total
 
     with _nothing_dropped(model.model):

@@ -62,7 +62,7 @@ def save_profile(path: Path, profile: VoiceProfile) -> None:
         "name": profile.name,
         "privacy": json.dumps(guarantee),
     }
-    tensors = {name: tensor.detach().contiguous() for name, tensor in profile.voice.tensors.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in profile.voice.tensors.items()}
     write_atomically(path, save(tensors, header))
 
 

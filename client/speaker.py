@@ -24,6 +24,7 @@ from torch import Tensor
 
 from client.kept_bases import find_base
 from client.profile import load_profile, profile_base
+from shared_models.accelerator import Accelerator, on_host
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.audio.postfilter import sharpen
@@ -72,12 +73,16 @@ class Speaker:
     """
 
     def __init__(self, model: VoiceModel, voice: Voice, vocoder: Vocoder) -> None:
-        self.model, self.voice, self.vocoder = model.eval(), voice, vocoder
+        """Speaks where ``model`` and ``vocoder`` are; the voice is brought to the model."""
+        self.device = next(model.parameters()).device
+        self.model, self.voice, self.vocoder = model.eval(), voice.to(self.device), vocoder
 
     @classmethod
-    def packaged(cls, name: str = DEFAULT_VOICE, *, vocoder: str | None = None) -> Speaker:
+    def packaged(
+        cls, name: str = DEFAULT_VOICE, *, vocoder: str | None = None, device: str = "auto"
+    ) -> Speaker:
         """A packaged voice. Raises :class:`CheckpointError` for a name that none has."""
-        return cls.load(packaged_voice(name), vocoder=vocoder)
+        return cls.load(packaged_voice(name), vocoder=vocoder, device=device)
 
     @classmethod
     def load(
@@ -87,25 +92,37 @@ class Speaker:
         base: Path | None = None,
         arm: str | None = None,
         vocoder: str | None = None,
+        device: str = "auto",
     ) -> Speaker:
         """The voice of a profile, on the base that it was cloned on: the packaged one, one that was kept, or ``base``,
         a run folder (of which ``arm`` names the arm), a checkpoint or a published model's folder.
 
-        ``vocoder`` is ``packaged``, ``griffin_lim`` or a vocoder file; the packaged one by default. Raises
-        :class:`CheckpointError` and :class:`RecipeError` for what cannot be read, or does not fit together.
+        ``vocoder`` is ``packaged``, ``griffin_lim`` or a vocoder file; the packaged one by default. ``device`` is where
+        to compute, as :meth:`Accelerator.resolve` takes it. Raises :class:`CheckpointError` and :class:`RecipeError`
+        for what cannot be read, or does not fit together, and :class:`AcceleratorError`.
         """
+        where = Accelerator.resolve(device).device
         loaded = load_base(base, arm) if base is not None else find_base(profile_base(Path(profile)))
         voice = load_profile(Path(profile), base=loaded.hash).voice
-        return cls(loaded.model.model, voice, build_vocoder(vocoder or default_vocoder()))
+        sound = build_vocoder(vocoder or default_vocoder(), where)
+        return cls(loaded.to(where).model.model, voice, sound)
 
     @classmethod
     def find(
-        cls, voice: str, *, base: Path | None = None, arm: str | None = None, vocoder: str | None = None
+        cls,
+        voice: str,
+        *,
+        base: Path | None = None,
+        arm: str | None = None,
+        vocoder: str | None = None,
+        device: str = "auto",
     ) -> Speaker:
         """The voice that a person means: a bare word is a packaged voice's name, unless a file is called so."""
         path = Path(voice)
         named = not path.exists() and not path.suffix and len(path.parts) == 1
-        return cls.load(packaged_voice(voice) if named else path, base=base, arm=arm, vocoder=vocoder)
+        return cls.load(
+            packaged_voice(voice) if named else path, base=base, arm=arm, vocoder=vocoder, device=device
+        )
 
     def say(
         self,
@@ -156,11 +173,15 @@ class Speaker:
     @torch.no_grad()
     def unmarked(self, phonemes: Tensor, *, speed: float = 1.0, pitch_shift: float = 0.0) -> Sound:
         """``phonemes (L,)`` int64 as sound before the mark, for measurements: what leaves is streamed."""
-        lengths = torch.tensor([len(phonemes)])
+        lengths = torch.tensor([len(phonemes)], device=self.device)
         mel, _ = self.model.synthesize(
-            phonemes[None], lengths, self.voice, duration_scale=1.0 / speed, pitch_shift=pitch_shift
+            phonemes[None].to(self.device),
+            lengths,
+            self.voice,
+            duration_scale=1.0 / speed,
+            pitch_shift=pitch_shift,
         )
-        sharp = torch.from_numpy(sharpen(mel[0].numpy()))
+        sharp = torch.from_numpy(sharpen(on_host(mel[0]).numpy()))
         return Sound(sharp, self.vocoder(sharp).numpy())
 
     def warm_up(self, language: str = "en") -> None:

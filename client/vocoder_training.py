@@ -69,11 +69,12 @@ class VocoderTrainer:
         self.average = copy.deepcopy(generator).requires_grad_(False).eval()
         self.config = config
         self.seed = seed
-        self.discriminators = Discriminators(config, seed) if discriminators is None else discriminators
+        device = next(generator.parameters()).device
+        judges = Discriminators(config, seed) if discriminators is None else discriminators
+        self.discriminators = judges.to(device)
         self.weights = config.discriminator_weights or (1.0,) * len(config.families)
         self._generator_optimizer = self._optimizer(generator, config.generator_lr)
-        judges = self.discriminators if len(self.discriminators) else None
-        self._judge_optimizer = self._optimizer(judges, config.discriminator_lr) if judges else None
+        self._judge_optimizer = self._optimizer(judges, config.discriminator_lr) if len(judges) else None
 
     def step(self, segments: WaveSegments, number: int) -> dict[str, float]:
         """Train on ``segments`` as step ``number`` (from 1) of the recipe's; the losses by name.
@@ -83,6 +84,7 @@ class VocoderTrainer:
         """
         self.generator.train()
         self._set_learning_rates(number)
+        segments = segments.to(next(self.generator.parameters()).device)
         if isinstance(self.generator, DiffWave):
             return self._denoise(self.generator, segments, number)
         if isinstance(self.generator, MagnitudeNetwork):

@@ -23,6 +23,7 @@ from client.ledger import Ledger
 from client.owner_ledger import open_owner_ledger
 from client.profile import VoiceProfile, save_profile
 from client.speaker import Speaker
+from shared_models.accelerator import Accelerator, repeat_on
 from shared_models.base_model import BaseModel, load_base, packaged_base
 from shared_models.config import Recipe
 from shared_models.errors import CorpusError, PrivacyError
@@ -67,7 +68,8 @@ class Clone:
 
     def speaker(self, vocoder: str | None = None) -> Speaker:
         """The voice, ready to speak; ``vocoder`` as in :meth:`Speaker.load`."""
-        return Speaker(self.base.model.model, self.voice.voice, build_vocoder(vocoder or default_vocoder()))
+        sound = build_vocoder(vocoder or default_vocoder(), self.base.model.device)
+        return Speaker(self.base.model.model, self.voice.voice, sound)
 
     def before_and_after(self) -> dict[str, float]:
         """What cloning changed, for its owner's eyes: see :func:`client.before_and_after.compare_voices`."""
@@ -85,6 +87,7 @@ def clone_voice(
     epsilon: float | None = None,
     delta: float = DELTA,
     budget: float | None = None,
+    device: str = "auto",
     stage: Stage = lambda _: lambda _done, _total: None,
 ) -> Clone:
     """Clone the one speaker of a folder or CSV, and enter in the owner's ledger what that costs.
@@ -92,12 +95,15 @@ def clone_voice(
     ``base`` is a run folder (of which ``arm`` names the arm), a checkpoint or a published model's folder; the packaged
     one by default. ``steps`` is the recipe's by default; ``zero_shot`` trains nothing. With ``epsilon`` the voice is
     adapted by DP-SGD, and ``budget``, by default the same, bounds everything that was ever cloned privately here.
+    ``device`` is where to compute, as :meth:`Accelerator.resolve` takes it.
 
     Raises :class:`PrivacyError` for wishes that contradict each other, :class:`BudgetError`, :class:`CorpusError` for
-    recordings that cannot be cloned from, and :class:`CheckpointError`.
+    recordings that cannot be cloned from, :class:`CheckpointError`, and :class:`AcceleratorError`.
     """
     _refuse_contradictions(zero_shot or steps == 0, epsilon, budget)
-    loaded = packaged_base() if base is None else load_base(base, arm)
+    where = Accelerator.resolve(device).device
+    repeat_on(where)
+    loaded = (packaged_base() if base is None else load_base(base, arm)).to(where)
     recipe = _as_wished(loaded.recipe, steps, epsilon, delta)
     support, left_out = enroll(Path(recordings), recipe, stage("listening"))
     notice = None

@@ -11,13 +11,14 @@ whatever must goes through :func:`on_host`.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared_models.device_name import DEVICE_NAMES, Precision, is_device_name
 from shared_models.errors import AcceleratorError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shared_models.config import EngineConfig
 
 CPU = torch.device("cpu")
+M = TypeVar("M", bound=nn.Module)
 # cuBLAS repeats its sums only with a workspace of its own, and reads this before its first product.
 _CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -102,6 +104,12 @@ def in_full_precision(device: torch.device) -> contextlib.AbstractContextManager
 def exact_dtype(device: torch.device) -> torch.dtype:
     """float64, or float32 on Apple GPUs, which have nothing wider."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def copied_to(model: M, device: torch.device) -> M:
+    """``model`` if it is on ``device``, or else a copy of it there."""
+    there = next(model.parameters()).device == device
+    return model if there else copy.deepcopy(model).to(device)
 
 
 @contextlib.contextmanager

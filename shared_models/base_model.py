@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,10 @@ class BaseModel:
     model: VoicePartition
     recipe: Recipe
     hash: str
+
+    def to(self, device: torch.device) -> BaseModel:
+        """The same with the model, which is moved, on another device."""
+        return replace(self, model=self.model.to(device))
 
 
 def load_base(path: Path, arm: str | None = None) -> BaseModel:

@@ -27,6 +27,12 @@ from shared_models.plain_json import finite
 from shared_models.shown_text import shown
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, and nothing else.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", help="Where to compute: cpu, cuda, cuda:1, mps, or auto, which takes what is there."
+    ),
+]
 ProgressCallback = Callable[[int, int], None]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
+from shared_models.accelerator import CPU
 from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
@@ -17,19 +19,19 @@ _DESCRIBES_A_MODEL = {"trains", "model", "speaker", "aligner", "vocoder", "seed"
 M = TypeVar("M", bound=nn.Module)
 
 
-def federated_model(recipe: Recipe) -> PartitionedModel[Any]:
+def federated_model(recipe: Recipe, device: torch.device = CPU) -> PartitionedModel[Any]:
     """The voice model, or the vocoder with its discriminators, as ``recipe.trains`` says, with random weights.
 
     Raises :class:`RecipeError`.
     """
     if recipe.trains == "vocoder":
-        return _partitioned(AdversarialVocoder(recipe), recipe)
-    return federated_voice_model(recipe)
+        return _partitioned(AdversarialVocoder(recipe).to(device), recipe)
+    return federated_voice_model(recipe, device)
 
 
-def federated_voice_model(recipe: Recipe) -> VoicePartition:
+def federated_voice_model(recipe: Recipe, device: torch.device = CPU) -> VoicePartition:
     """The voice model alone; under an algorithm that shares everything its personal set counts as shared too."""
-    return _partitioned(build_model(recipe), recipe)
+    return _partitioned(build_model(recipe).to(device), recipe)
 
 
 def model_key(recipe: Recipe) -> str:

@@ -136,6 +136,10 @@ class PartitionedModel(Generic[M]):
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    def to(self, device: torch.device) -> PartitionedModel[M]:
+        """The same with the model, which is moved, on another device."""
+        return PartitionedModel(self.model.to(device), self.partition)
+
     def shared_parameters(self) -> list[nn.Parameter]:
         """The shared parameters themselves, in the order of the flat vector."""
         return list(self._shared)
@@ -161,9 +165,9 @@ class PartitionedModel(Generic[M]):
             module.reset()  # type: ignore[operator]  # partitioning checked that it has one
 
     def personal_state(self) -> dict[str, Tensor]:
-        """A copy of the personal tensors by name, for the device's own files."""
+        """A copy of the personal tensors by name, on the processor, for the device's own files."""
         state = self.model.state_dict()
-        return {n: state[n].detach().clone() for n in self.partition.names(Owner.PERSONAL)}
+        return {n: state[n].detach().cpu().clone() for n in self.partition.names(Owner.PERSONAL)}
 
     @torch.no_grad()
     def load_personal_state(self, state: dict[str, Tensor]) -> None:

@@ -1,7 +1,7 @@
 """Centralised training: the recordings pooled in one place. The upper bound that a federation is held to.
 
-The same model, losses, batches and number of steps as the federated arm; only that every step sees several
-speakers, and that one optimizer lives through all of it.
+Model, losses, batches and number of steps are those of the federated arm. Two things differ: a step sees several
+speakers, and one optimizer is used throughout.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ def clone(
             "--epsilon by default.",
         ),
     ] = None,
+    device: console.DeviceOption = "auto",
     as_json: console.JsonOption = False,
 ) -> None:
     """Clone a voice: writes a profile of at most 5,000 numbers, bound to its base, and says what cloning changed.
@@ -68,7 +69,7 @@ def clone(
     with console.stages(quiet=as_json) as stage:
         made = clone_voice(
             recordings, base=base, arm=arm, name=name, steps=steps, zero_shot=zero_shot, epsilon=epsilon, delta=delta,
-            budget=budget, stage=stage,
+            budget=budget, device=device, stage=stage,
         )  # fmt: skip
     if made.notice is not None:
         console.notices().print(made.notice, soft_wrap=True, highlight=False, markup=False)

@@ -110,7 +110,7 @@ def _rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
         if status.get("epsilon_without_sampling") is not None:
             yield (
-                "if the server's coins are not believed",
+                "without trust in the server's sampling",
                 f"epsilon {epsilon_shown(status['epsilon_without_sampling'])}: every answer at its full cost, which is "
                 "what a server that knows who was drawn could know",
             )

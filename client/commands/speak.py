@@ -36,6 +36,7 @@ def speak(
     list_voices: Annotated[
         bool, typer.Option("--voices", help="List the packaged voices, and stop.")
     ] = False,
+    device: console.DeviceOption = "auto",
     as_json: console.JsonOption = False,
 ) -> None:
     """Say a text in a packaged voice, or in a cloned one.
@@ -53,6 +54,7 @@ def speak(
     import sys
 
     from client.speaker import Speaker
+    from shared_models.accelerator import Accelerator
     from shared_models.audio.mel import SAMPLE_RATE
     from shared_models.audio.reading import write_audio
 
@@ -61,17 +63,17 @@ def speak(
         return
     said = sys.stdin.read() if text == "-" else text
     started = time.monotonic()
-    speaker = Speaker.find(voice, base=base, arm=arm, vocoder=vocoder)
+    speaker = Speaker.find(voice, base=base, arm=arm, vocoder=vocoder, device=device)
     speaker.warm_up(language)
-    loading = time.monotonic() - started
+    loading, on = time.monotonic() - started, str(Accelerator(speaker.device))
     wave, figures = _say(said, speaker, language, speed, pitch, quiet=as_json)
     write_audio(output, wave, SAMPLE_RATE)
     if as_json:
-        console.print_json({"output": str(output), "seconds_to_load": loading, **figures})
+        console.print_json({"output": str(output), "device": on, "seconds_to_load": loading, **figures})
         return
     console.output().print(
         f"{output}: {figures['seconds']:.1f} s of speech, made in {figures['seconds_taken']:.1f} s "
-        f"after {loading:.1f} s of loading",
+        f"after {loading:.1f} s of loading ({on})",
         highlight=False,
         soft_wrap=True,
     )

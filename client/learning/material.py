@@ -82,8 +82,9 @@ class Resident(Sequence[Features]):
 
 
 def on_device(utterances: Sequence[Features], device: torch.device) -> Sequence[Features]:
-    """The utterances as training on ``device`` takes them; on the processor they are as they were."""
-    return utterances if device == CPU else Resident(utterances, device)
+    """The utterances as training on ``device`` takes them: themselves on the processor, or if they are there."""
+    there = device == CPU or isinstance(utterances, Resident)
+    return utterances if there else Resident(utterances, device)
 
 
 def draw_batch(utterances: Sequence[Features], recipe: Recipe, rng: torch.Generator) -> Batch:

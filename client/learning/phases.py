@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from client.learning.material import draw_batch
+from client.learning.material import draw_batch, on_device
 from shared_models.accelerator import Accelerator
 from shared_models.acoustic.voice_model import VoiceModel, VoicePartition
 from shared_models.algorithms.algorithm import Moves, Phase
@@ -54,6 +54,7 @@ def take_phase(
     """
     moved = parameters_of(phase.moves, model)
     freeze_all_but(moved, model)
+    utterances = on_device(utterances, model.device)
 
     def next_loss() -> Tensor:
         return loss_of(model.model, draw_batch(utterances, recipe, rng), recipe, rng)

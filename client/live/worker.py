@@ -231,19 +231,14 @@ def main(home: Path, port: int) -> None:
     """Answer tasks of the SuperNode at ``port`` until a signal ends this process."""
     # Imported here: it brings torch, and the worker's first word should not wait for that.
     from client.app import app
+    from shared_models.accelerator import Accelerator, limit_memory
 
     # What is remembered outside of the home, which its supervisor sees to.
     shut_home(state_folder())
-    _limit_gpu(load_policy(home / "policy.toml"))
+    policy = load_policy(home / "policy.toml")
+    limit_memory(Accelerator.resolve(policy.device).device, policy.gpu_share)
     desk = TaskDesk(f"127.0.0.1:{port}", superexec_secret(home).read_bytes())
     Worker(home, desk, app).run()
-
-
-def _limit_gpu(policy: Policy) -> None:
-    import torch
-
-    if policy.gpu_share < 1 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(policy.gpu_share)
 
 
 if __name__ == "__main__":

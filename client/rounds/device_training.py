@@ -10,7 +10,7 @@ from torch import Tensor
 
 from client.device import Device
 from client.learning.cached_features import CachedFeatures
-from client.learning.material import Material
+from client.learning.material import Material, on_device
 from client.ledger import Ledger
 from client.owner_ledger import open_owner_ledger
 from client.personal_terms import PersonalTerms
@@ -41,7 +41,7 @@ def train_device(
     else:
         model.load_personal_state(kept)
     utterances = CachedFeatures(device.recordings, device.feature_cache, task.recipe.features)
-    material = Material.split(utterances, task.recipe.client.support_fraction)
+    material = Material.split(on_device(utterances, model.device), task.recipe.client.support_fraction)
     loop = None if private is None else private_loop(model, task, *private)
     result = local_round(model, weights, material, task, loop)
     device.save_personal(task.run, task.round, model.personal_state(), paid_by=paid_by)

@@ -64,6 +64,10 @@ class Voice:
         """The same numbers without their history."""
         return Voice({name: tensor.detach() for name, tensor in self.tensors.items()})
 
+    def to(self, device: torch.device) -> Voice:
+        """The same numbers on another device."""
+        return Voice({name: tensor.to(device) for name, tensor in self.tensors.items()})
+
     def expand(self, batch: int) -> Voice:
         """One row repeated ``batch`` times. Raises ValueError if there is more than one row."""
         if len(self) == batch:

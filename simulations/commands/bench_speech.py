@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from shared_models.console import JsonOption, output, print_json, stages
+from shared_models.console import DeviceOption, JsonOption, output, print_json, stages
 from simulations.environment import describe_environment
 
 if TYPE_CHECKING:
@@ -51,7 +51,13 @@ def vocoders(
         recordings = unseen_recordings(corpus, speakers=speakers, utterances=utterances)
         found = measure_vocoders(names or ["griffin_lim"], recordings, audio=audio, stage=stage)
     if json_output:
-        print_json({**describe_environment(), "corpus": Path(corpus).name, **as_json(found)})
+        print_json(
+            {
+                **describe_environment(),
+                "corpus": Path(corpus).name,
+                **as_json(found),
+            }
+        )
         return
     output().print(_vocoder_table(found, corpus))
     output().print(
@@ -81,6 +87,7 @@ def speaking(
         int | None, typer.Option(min=1, help="At most so many of its real recordings, evenly spread.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads to speak on.")] = 2,
+    device: DeviceOption = "cpu",
     audio: AudioOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -101,29 +108,36 @@ def speaking(
 
     said, story = read_sentences(sentences or SENTENCES), read_text(long_text or LONG_TEXT)
     recordings = [u for own in unseen_recordings(corpus).values() for u in own]
-    speaker = _speaker(voice, base, arm, vocoder)
+    speaker = _speaker(voice, base, arm, vocoder, device)
     with stages(quiet=json_output) as stage:
         found = measure_speaking(
             speaker, said, story, spread(recordings, limit), threads=threads, audio=audio, stage=stage
         )
     figures = as_json(found)
     if json_output:
-        print_json({**describe_environment(), "corpus": Path(corpus).name, **figures})
+        print_json(
+            {**describe_environment(), "device": str(speaker.device), "corpus": Path(corpus).name, **figures}
+        )
         return
     _show_speaking(found, figures)
 
 
-def _speaker(voice: str | None, base: Path | None, arm: str | None, vocoder: str | None) -> Speaker:
+def _speaker(
+    voice: str | None, base: Path | None, arm: str | None, vocoder: str | None, device: str
+) -> Speaker:
     from client.cloning import voice_of_nobody
     from client.speaker import Speaker
+    from shared_models.accelerator import Accelerator
     from shared_models.base_model import load_base
     from shared_models.pretrained import DEFAULT_VOICE, default_vocoder
     from shared_models.vocoders import build_vocoder
 
     if voice is None and base is not None:
-        model = load_base(base, arm).model
-        return Speaker(model.model, voice_of_nobody(model), build_vocoder(vocoder or default_vocoder()))
-    return Speaker.find(voice or DEFAULT_VOICE, base=base, arm=arm, vocoder=vocoder)
+        where = Accelerator.resolve(device).device
+        model = load_base(base, arm).model.to(where)
+        sound = build_vocoder(vocoder or default_vocoder(), where)
+        return Speaker(model.model, voice_of_nobody(model), sound)
+    return Speaker.find(voice or DEFAULT_VOICE, base=base, arm=arm, vocoder=vocoder, device=device)
 
 
 def _vocoder_table(found: VocoderBench, corpus: str) -> Table:

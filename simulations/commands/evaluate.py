@@ -23,6 +23,7 @@ def evaluate(
     ] = None,
     speakers: Annotated[int | None, typer.Option(min=1, help="At most so many unseen speakers.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where features are kept between runs.")] = None,
+    device: console.DeviceOption = "auto",
     as_json: console.JsonOption = False,
 ) -> None:
     """Clone and judge the unseen speakers of a corpus, the run's own by default, with an arm's weights.
@@ -43,10 +44,14 @@ def evaluate(
     chosen = choose_arm(folder, arm)
     with console.stages(quiet=as_json) as stage:
         results = evaluate_arm(
-            folder, chosen, corpus=corpus, queries=queries, speakers=speakers, cache=cache, stage=stage
-        )
+            folder, chosen, corpus=corpus, queries=queries, speakers=speakers, device=device, cache=cache, stage=stage
+        )  # fmt: skip
     if as_json:
         console.print_json(results)
         return
     console.output().print(results_table(results))
-    console.output().print(f"figures and audio: {results['folder']}", soft_wrap=True, highlight=False)
+    console.output().print(
+        f"figures and audio: {results['folder']} (computed on {results['computed_on']})",
+        soft_wrap=True,
+        highlight=False,
+    )

@@ -70,6 +70,7 @@ def export(
     ] = None,
     sentences: Annotated[int, typer.Option(min=1, help="Sentences that each form speaks.")] = 10,
     cache: Annotated[Path | None, typer.Option(help="Where features are kept between runs.")] = None,
+    device: console.DeviceOption = "auto",
     as_json: console.JsonOption = False,
 ) -> None:
     """Export a model as ONNX, int8, pruned or distilled, and compare size, speed and sound with the original.
@@ -91,7 +92,7 @@ def export(
 
     loaded = load_base(base, arm) if base is not None else packaged_base()
     generator = load_vocoder(vocoder) if vocoder is not None else packaged_vocoder()
-    tuning = Tuning(steps, corpus, only, cache=cache)
+    tuning = Tuning(steps, corpus, only, cache=cache, device=device)
     if form in {"pruned", "distilled", "all"} and steps + vocoder_steps:
         tuning = limited(loaded.recipe, tuning, utterances)
     with console.resumable(f"fedvoice {shlex.join(sys.argv[1:])}"), console.stages(quiet=as_json) as stage:

@@ -53,7 +53,7 @@ def train(
 
     Examples:
 
-        fedvoice vocoder train --corpus ../shared/speech
+        fedvoice vocoder train --corpus recordings/
 
         fedvoice vocoder train --recipe hifigan_v2 --corpus recordings/ --set vocoder.steps=50000
 

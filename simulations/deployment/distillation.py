@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shared_models.accelerator import accelerator_of, copied_to
 from shared_models.acoustic import build_model
 from shared_models.acoustic.dimensions import dimensions
 from shared_models.acoustic.fastspeech2 import AcousticOutput
@@ -74,15 +75,18 @@ def distil(
     recipe = tuning_recipe(teacher.recipe, tuning, model)
     training = folder / "training"
     settings = {"base": teacher.hash, "recipe": recipe.digest, "data": data.recipe.corpus.model_dump()}
-    source = teacher.model.model.eval()
+    device = accelerator_of(recipe.engine).device
+    source = copied_to(teacher.model.model.eval(), device)
     if can_be_cut(source.dimensions, dimensions(recipe.model)):
         if voices:
             settings["voices"] = voices_hash(voices)
-        student = PartitionedModel(cut(source, teacher.recipe, recipe))
+        student = PartitionedModel(cut(source, teacher.recipe, recipe).to(device))
         trained = list(student.model.acoustic.parameters())
-        lesson: Lesson = Imitation(source, student.model, recipe.client.window_frames, voices)
+        lesson: Lesson = Imitation(
+            source, student.model, recipe.client.window_frames, [v.to(device) for v in voices]
+        )
     else:
-        student = PartitionedModel(build_model(recipe))
+        student = PartitionedModel(build_model(recipe).to(device))
         student.model.train()
         trained = student.shared_parameters()
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from shared_models.accelerator import Accelerator, copied_to
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.base_model import BaseModel, load_base
 from shared_models.export.pruning import STEP, acoustic_width, prune_acoustic
@@ -60,16 +61,18 @@ def prune_base(
         settings["voices"] = voices_hash(voices)
     digest = tuning_recipe(base.recipe, replace(tuning, steps=share)).digest
     claim(folder / "training", settings | {"recipe": digest})
+    device = Accelerator.resolve(tuning.device).device
+    original, speaking = copied_to(base.model.model, device), [voice.to(device) for voice in voices]
     current = base
     for stage, width in enumerate(widths):
-        current = _pruned(current, width)
+        current = _pruned(current, width).to(device)
         recipe = tuning_recipe(current.recipe, replace(tuning, steps=share))
         student = current.model.model
         place = folder / "training" / f"stage-{stage + 1}"
         teach(
             current.model,
             list(student.acoustic.parameters()),
-            Imitation(base.model.model, student, recipe.client.window_frames, voices),
+            Imitation(original, student, recipe.client.window_frames, speaking),
             recipe,
             data,
             place,

@@ -42,6 +42,8 @@ class Tuning:
     """Utterances a step; the base recipe's if None."""
     cache: Path | None = None
     """Where features are kept; the user's cache folder if None."""
+    device: str = "auto"
+    """Where to train."""
 
 
 def tuning_recipe(recipe: Recipe, tuning: Tuning, model: Mapping[str, Any] | None = None) -> Recipe:
@@ -56,6 +58,7 @@ def tuning_recipe(recipe: Recipe, tuning: Tuning, model: Mapping[str, Any] | Non
         "federation.cohort": 1,
         "client.outer_steps": a_round,
         "client.outer_lr": tuning.lr,
+        "engine.device": tuning.device,
         "aligner.warmup_rounds": 0,
         "privacy": {},
         "personal_privacy": {},

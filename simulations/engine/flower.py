@@ -1,7 +1,7 @@
 """Flower's own simulation engine: one machine, or a Ray cluster.
 
-The slower way, kept because it is Flower's: the same apps give the same weights on it. Two of its traps
-are sprung here: a client takes one core and not two, and Ray is started by us, so that clients see the
+It is slower than the default engine, and kept as a reference: the same apps give the same weights on it. Two of its
+defaults are changed here. A client takes one core and not two. FedVoice starts Ray, so that clients see the
 environment that they need on every machine of a cluster.
 """
 

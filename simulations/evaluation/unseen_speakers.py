@@ -71,7 +71,7 @@ def clone_and_speak(
     Under the recipe's personal privacy there is no ``zero_shot``: what the reference encoder hears is a release
     without noise.
     """
-    vocoder = build_vocoder(recipe.evaluation.vocoder)
+    vocoder = build_vocoder(recipe.evaluation.vocoder, model.device)
     if recipe.algorithm.sends is Sends.NOTHING:
         return {"after": speak(model, train_alone(model, support, recipe), queries, vocoder)}
     conditions = {"before": voice_of_nobody(model)}

@@ -180,4 +180,4 @@ def test_more_threads_than_the_owner_gives_are_not_taken(device: Made) -> None:
 
     asked = recipe.override({"engine.threads": 8})
     header = dict(question(asked).config_records["header"])
-    assert opened(Device.open(home), asked, header).threads == 1
+    assert opened(Device.open(home), asked, header).on_owners_terms.engine.threads == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_federation import features_of_tests, personal_copy, shaken, tiny_model, tiny_recipe
+from tiny_federation import features_of_tests, personal_copy, shaken, task_of, tiny_model, tiny_recipe
 
 from client.cloning import adapt, adapt_privately, voice_alone, voice_of
 from client.ledger import Ledger
@@ -104,7 +104,7 @@ def test_a_round_trains_what_is_shared_and_the_voice_and_leaves_what_is_frozen()
     frozen = [model.model.get_parameter("ripples.filters.bank.weight").clone()]
     model.reset_personal()
     start, weights = personal_copy(model), model.shared_vector()
-    done = local_round(model, weights, Material.split(speech(), 0.5), recipe, 1, 0)
+    done = local_round(model, weights, Material.split(speech(), 0.5), task_of(recipe))
     assert done.update is not None
     moved = {spec.name for spec in model.partition.shared if done.update.vector[spec.start : spec.stop].any()}
     assert {

@@ -27,6 +27,8 @@ from shared_models.text.pieces import SENTENCE_PAUSE
 from shared_models.watermark import perth
 from shared_models.watermark.perth import THRESHOLD, load_watermark
 
+REPOSITORY = Path(__file__).parents[2]
+
 
 class Ramp:
     """A vocoder that says which frame a sample came from, and keeps what it was given."""
@@ -142,3 +144,28 @@ def test_a_voice_is_found_by_name_by_file_and_on_the_base_that_is_named(
         Speaker.find("nobody.safetensors")
     with pytest.raises(CheckpointError, match="has no checkpoint"):
         Speaker.load(own, base=tmp_path)
+
+
+def test_nothing_that_people_run_goes_past_the_mark() -> None:
+    # What measures may hear speech before the mark; of what a device or an exported voice runs, these alone do.
+    allowed = {
+        ".unmarked(": {
+            "client/speaker.py",
+            "client/before_and_after.py",
+            "shared_models/export/onnx_voice.py",
+        },
+        ".synthesize(": {"client/speaker.py", "shared_models/acoustic/voice_model.py"},
+        "sharpen(": {
+            "client/speaker.py",
+            "shared_models/export/onnx_voice.py",
+            "shared_models/audio/postfilter.py",
+        },
+    }
+    for call, places in allowed.items():
+        files = [path for room in ("client", "shared_models") for path in (REPOSITORY / room).rglob("*.py")]
+        found = {
+            path.relative_to(REPOSITORY).as_posix()
+            for path in files
+            if call in path.read_text(encoding="utf-8")
+        }
+        assert found == places, call

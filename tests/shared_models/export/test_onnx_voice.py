@@ -23,7 +23,7 @@ from exported_voice import BASE, disturbed, exported, small_model, speakers
 
 from shared_models.audio.postfilter import sharpen
 from shared_models.audio.reading import read_audio
-from shared_models.errors import CheckpointError, RecipeError, TextError
+from shared_models.errors import CheckpointError, RecipeError, TextError, WatermarkError
 from shared_models.export.onnx_graph import export_vocoder
 from shared_models.export.onnx_voice import ACOUSTIC, VOCODER, WATERMARK, OnnxVoice
 from shared_models.export.vocoder_graph import inverse_real_dft, overlap_add, vocoder_graph
@@ -33,6 +33,7 @@ from shared_models.text.symbols import SYMBOL_IDS, VOCABULARY_SIZE
 from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions
 from shared_models.vocoders.hifigan import HiFiGan, HiFiGanDimensions
 from shared_models.vocoders.inverse_stft import inverse_stft
+from shared_models.watermark import perth
 from shared_models.watermark.perth import THRESHOLD, load_watermark
 from shared_models.watermark.spectrum import mark
 
@@ -185,6 +186,17 @@ def test_the_exported_mark_is_found_by_the_detector(voice: OnnxVoice, tmp_path: 
     quantize_voice(exported()[0], tmp_path)
     for each in (voice, OnnxVoice(tmp_path)):
         assert watermark.score(mark(recording, rate, each._residual), rate) > THRESHOLD
+
+
+def test_without_the_mark_nothing_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, model, generator = exported()
+    monkeypatch.setattr(perth, "find_spec", lambda _: None)
+    load_watermark.cache_clear()
+    with pytest.raises(WatermarkError, match="never made without its mark"):
+        write_voice(
+            tmp_path / "voice", model, generator, speakers(model, 1), form="onnx", base=BASE, vocoder="vocos"
+        )
+    assert not (tmp_path / "voice").exists()
 
 
 def test_runs_without_torch() -> None:

@@ -87,7 +87,7 @@ def test_a_student_cut_from_its_teacher_comes_nearer_to_it_and_speaks_in_its_voi
     sources = [name for name in before if not name.startswith(("acoustic.", "voices."))]
     assert all(torch.equal(before[name], after[name]) for name in sources)
     spoken = Source(teacher, packaged_vocoder(), voice=voice).speaker(student)
-    assert torch.equal(spoken.cln_scale, voice.cln_scale[:, [2, 3, 4]])
+    assert torch.equal(spoken["cln_scale"], voice["cln_scale"][:, [2, 3, 4]])
     # Another choice of voices is another training.
     with pytest.raises(CheckpointError, match="holds a training of another base"):
         distil(teacher, changes, data, TUNING, tmp_path / "student")
