@@ -24,16 +24,16 @@ from typing import Any
 import httpx
 from flwr.app import Context, Message
 
-from client.answers import Answers
-from client.ledger import Ledger
-from client.ledger_anchor import state_folder
+from client.home.ledger import Ledger
+from client.home.ledger_anchor import state_folder
+from client.home.policy import Policy, load_policy
+from client.home.spending import spent_without_sampling
 from client.live.conditions import not_now
 from client.live.flower_tasks import CLIENT_APP, ClaimedTask, TaskDesk
 from client.live.home import superexec_secret
 from client.live.pace import Pace
 from client.live.status import Noticeboard
-from client.policy import Policy, load_policy
-from client.spending import spent_without_sampling
+from client.rounds.answers import Answers
 from shared_models.bundle import refusal
 from shared_models.config import UNPROTECTED
 from shared_models.disk import room
