@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.kept_bases import find_base
+from client.home.kept_bases import find_base
 from client.profile import load_profile, profile_base
 from shared_models.accelerator import Accelerator, on_host
 from shared_models.acoustic.voice_model import VoiceModel
