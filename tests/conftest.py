@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 import torch
 
-from client import owner_ledger
+from client.home import owner_ledger
 
 # A busy or slow machine may take its time: speed is what benchmarks measure.
 hypothesis.settings.register_profile("fedvoice", deadline=None)
