@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
+from shared_models.acoustic.fastspeech2 import AcousticModel
 from shared_models.acoustic.harmonic_source import PredictedContours
 from shared_models.acoustic.sequences import valid_steps, window_starts
-from shared_models.acoustic.variance_adaptor import Variances, predicted_frames
+from shared_models.acoustic.variance_adaptor import Variances
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.depth import kept_blocks, kept_sites
 from shared_models.features import Batch
@@ -71,10 +71,7 @@ def speak_freely(
     with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
         encoded = model.encode(batch.phonemes, mask, condition)
         enriched, predicted = model.variance_adaptor(encoded, mask, condition.prosody)
-        silences = torch.tensor(model.dimensions.silences)
-        least = (mask & ~torch.isin(batch.phonemes, silences)).long()
-        carry = model.dimensions.mean_durations
-        durations = predicted_frames(predicted.log_duration, least, 1.0, MOST_FRAMES, carry=carry)
+        durations = model.spoken_frames(batch.phonemes, mask, predicted.log_duration)
         total = durations.sum(1)
         starts = torch.zeros_like(total) if window is None else window_starts(total, window, rng)
         lengths = total if window is None else total.clamp_max(window)
