@@ -22,7 +22,13 @@ pytest.importorskip("onnxscript")
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, VoiceModel]:
     folder = tmp_path_factory.mktemp("export") / "voice"
-    model = small_model(model__source="harmonics", model__durations="mean", model__contrast=0.0)
+    model = small_model(
+        model__source="harmonics",
+        model__durations="mean",
+        model__contrast=0.0,
+        model__pitch_spread=1.4,
+        model__duration_spread=1.2,
+    )
     write_voice(
         folder, model.acoustic, small_vocos(), speakers(model, 1), form="onnx", base=BASE, vocoder="vocos"
     )
