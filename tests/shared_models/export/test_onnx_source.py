@@ -10,7 +10,7 @@ import torch
 from exported_voice import BASE, small_model, small_vocos, speakers
 
 from shared_models.acoustic.voice_model import VoiceModel
-from shared_models.export.onnx_voice import CONDITION, OnnxVoice
+from shared_models.export.onnx_voice import OnnxVoice
 from shared_models.export.voice_folder import quantize_voice, write_voice
 from shared_models.text.symbols import VOCABULARY_SIZE
 
@@ -22,8 +22,8 @@ pytest.importorskip("onnxscript")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, VoiceModel]:
     folder = tmp_path_factory.mktemp("export") / "voice"
     model = small_model(model__source="harmonics", model__durations="mean")
-    condition = speakers(model, 1)
-    write_voice(folder, model.acoustic, small_vocos(), condition, form="onnx", base=BASE, vocoder="vocos")
+    voice = speakers(model, 1)
+    write_voice(folder, model.acoustic, small_vocos(), voice, form="onnx", base=BASE, vocoder="vocos")
     return folder, model
 
 
@@ -38,14 +38,12 @@ def test_mel_is_the_model_s_own(
     valid = torch.tensor(lengths)
     phonemes = torch.randint(1, VOCABULARY_SIZE, (len(lengths), max(lengths)), generator=rng)
     phonemes = phonemes * (torch.arange(max(lengths)) < valid[:, None])
-    condition = speakers(model, len(lengths))
+    voice = speakers(model, len(lengths))
     with torch.no_grad():
-        expected, frames = model.synthesize(
-            phonemes, valid, condition, duration_scale=scale, pitch_shift=shift
-        )
+        expected, frames = model.synthesize(phonemes, valid, voice, duration_scale=scale, pitch_shift=shift)
     mel, found = OnnxVoice(folder).mel(
         phonemes.numpy(), valid.numpy(), duration_scale=scale, pitch_shift=shift,
-        speaker={name: getattr(condition, name).numpy() for name in CONDITION},
+        speaker={name: tensor.numpy() for name, tensor in voice.tensors.items()},
     )  # fmt: skip
     assert found.tolist() == frames.tolist()
     assert mel.shape == tuple(expected.shape)
