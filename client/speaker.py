@@ -181,7 +181,7 @@ class Speaker:
             duration_scale=1.0 / speed,
             pitch_shift=pitch_shift,
         )
-        sharp = torch.from_numpy(sharpen(on_host(mel[0]).numpy()))
+        sharp = torch.from_numpy(sharpen(on_host(mel[0]).numpy(), self.model.dimensions.contrast))
         return Sound(sharp, self.vocoder(sharp).numpy())
 
     def warm_up(self, language: str = "en") -> None:

@@ -90,10 +90,15 @@ class ModelConfig(Section):
         description="What is learnt of durations: 'log' has a squared error of log(d + 1), whose best answer is too "
         "short on average; 'mean' has the gamma deviance, whose best answer is the mean.",
     )
+    contrast: float = Field(
+        0.3,
+        ge=0,
+        description="How much the postfilter raises formants in what is spoken; 0 leaves the spectra as they are.",
+    )
 
 
 class SpeakerConfig(Section):
-    """What conditions synthesis on a speaker, and which of it is personal."""
+    """What a voice is made of, and which of it is personal."""
 
     sources: tuple[str, ...] = Field(
         ("table", "mel_style"),

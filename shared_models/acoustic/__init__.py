@@ -1,4 +1,4 @@
-"""The acoustic model: FastSpeech 2 with conditional layer norms, and the voices that condition it."""
+"""The acoustic model, FastSpeech 2, and the whole of it with what makes a voice."""
 
 from __future__ import annotations
 

@@ -74,12 +74,12 @@ def clone_and_speak(
     vocoder = build_vocoder(recipe.evaluation.vocoder, model.device)
     if recipe.algorithm.sends is Sends.NOTHING:
         return {"after": speak(model, train_alone(model, support, recipe), queries, vocoder)}
-    conditions = {"before": voice_of_nobody(model)}
+    voices = {"before": voice_of_nobody(model)}
     if recipe.personal_privacy.enabled:
-        conditions["after"] = _adapted_privately(model, support, recipe, speaker)
+        voices["after"] = _adapted_privately(model, support, recipe, speaker)
     else:
-        conditions |= {"zero_shot": zero_shot(model, support), "after": adapt(model, support, recipe)}
-    return {way: speak(model, conditions[way], queries, vocoder) for way in WAYS if way in conditions}
+        voices |= {"zero_shot": zero_shot(model, support), "after": adapt(model, support, recipe)}
+    return {way: speak(model, voices[way], queries, vocoder) for way in WAYS if way in voices}
 
 
 def _adapted_privately(

@@ -31,6 +31,7 @@ from shared_models.base_model import BaseModel, packaged_base
 from shared_models.config import CorpusConfig, Recipe
 from shared_models.features import Features
 from shared_models.partition import PartitionedModel
+from shared_models.speakers.adaptation import ADAPTATIONS
 from shared_models.utterance import Utterance
 from simulations.attacks.leave_one_out import (
     COUPLED,
@@ -122,16 +123,15 @@ def looped(model: VoicePartition, utterances: Sequence[Features], recipe: Recipe
     return seen[0]
 
 
-ADAPTATIONS = [
+WHAT_IS_PERSONAL: list[dict[str, Any]] = [
     {},
-    {"speaker__personal": "maps"},
-    {"speaker__sources": ["table"]},
+    *({"speaker__personal": kind} for kind in sorted(ADAPTATIONS)),
+    *({"speaker__personal": kind, "speaker__sources": ["table"]} for kind in sorted(ADAPTATIONS)),
     {"speaker__sources": ["mel_style"]},
-    {"speaker__personal": "maps", "speaker__sources": ["table"]},
 ]
 
 
-@pytest.mark.parametrize("changes", ADAPTATIONS, ids=str)
+@pytest.mark.parametrize("changes", WHAT_IS_PERSONAL, ids=str)
 @pytest.mark.parametrize("way", [cloned, looped])
 def test_leaving_an_utterance_out_moves_the_sum_by_the_clipping_norm_at_most(
     way: Any, changes: dict[str, Any], tmp_path: Path
