@@ -13,6 +13,7 @@ import simulations
 from client.home.policy import Policy, as_toml, load_policy
 from client.learning.personal_terms import PersonalTerms
 from client.live.conditions import Surroundings, not_now
+from shared_models import recipes
 from shared_models.config import Recipe, load_recipe
 from shared_models.errors import RecipeError
 from shared_models.partition import SharedTensor
@@ -23,7 +24,7 @@ CENTRAL = {
     "privacy.clipping_norm": 0.5,
     "federation.sampling": "poisson",
 }
-RECIPES = Path(simulations.__file__).parent / "recipes"
+RECIPES = Path(recipes.__file__).parent
 # one_step is for measuring engines and never trains anybody; diffwave and the like train pooled speech alone.
 SHIPPED = sorted({*RECIPES.glob("*.toml"), *RECIPES.glob("vocoders/*.toml")} - {RECIPES / "one_step.toml"})
 REQUIRED = {"personal_privacy_required": True}
