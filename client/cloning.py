@@ -2,7 +2,7 @@
 
 Zero-shot, the reference encoder reads the support and that is all. Adapted, the personal set (embedding,
 CLN scales and shifts, prosody) is then trained on the support with everything shared frozen: step 3 of a
-round, alone. Either way the outcome is one :class:`SpeakerCondition` in serving form, made to be given to others,
+round, alone. Either way the outcome is one :class:`Voice`, made to be given to others,
 and so a release: it is in the owner's ledger before it exists, with its cost, or as one that nothing bounds.
 """
 
@@ -13,23 +13,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-from client.ledger import Ledger
-from client.private_adaptation import private_steps
-from client.training import VoicePartition, personal_steps
+from client.home.ledger import Ledger
+from client.learning.phases import take_phase
+from client.learning.private_adaptation import private_steps
+from client.task import Task
+from shared_models.accelerator import seeded
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
 from shared_models.errors import CorpusError
 from shared_models.features import Features
 from shared_models.seeds import derive_seed, generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.heard import Heard
+from shared_models.speakers.voice import Voice
 
 
 @dataclass(frozen=True, slots=True)
 class ClonedVoice:
     """A voice, and what is guaranteed of the recordings that it was made from."""
 
-    condition: SpeakerCondition
+    voice: Voice
     privacy: dict[str, Any] | None = None
     """What may travel with the voice: nothing in it depends on the recordings. None if nothing is guaranteed."""
 
@@ -69,33 +73,31 @@ def adapt_privately(
 
     ``rng`` is a simulation's; None draws the noise from the operating system.
     """
-    forget_voice(model)
-    steps = recipe.cloning.steps
+    model.reset_personal()
+    task = Task(recipe, "clone", 0, 0, simulated=rng is not None)
     guaranteed = private_steps(
-        model, support, recipe, steps=steps, total_steps=steps, lr=recipe.cloning.lr, book=ledger,
-        purpose="cloning", run="clone", round_number=0, generator=rng, on_step=on_step,
-    )  # fmt: skip
-    return ClonedVoice(condition_alone(model), guaranteed)
+        CLONING, model, support, task, book=ledger, purpose="cloning", generator=rng, on_step=on_step
+    )
+    return ClonedVoice(voice_alone(model), guaranteed)
 
 
-def voice_of_nobody(model: VoicePartition) -> SpeakerCondition:
+def voice_of_nobody(model: VoicePartition) -> Voice:
     """The base model's own voice: no reference, no personal offsets. What a clone is compared with."""
-    forget_voice(model)
-    return condition_alone(model)
+    model.reset_personal()
+    return voice_alone(model)
 
 
 @torch.no_grad()
-def condition_alone(model: VoicePartition) -> SpeakerCondition:
-    """The condition of the model's personal parameters, with no reference."""
+def voice_alone(model: VoicePartition) -> Voice:
+    """The voice of the model's personal parameters, with no reference."""
     model.model.eval()
-    n_mels = model.model.dimensions.n_mels
-    return model.model.condition_of(torch.zeros(1).long(), torch.zeros(1, 0, n_mels), torch.zeros(1).long())
+    return model.model.voice(Heard(rows=torch.zeros(1, dtype=torch.int64, device=model.device)))
 
 
-def zero_shot(model: VoicePartition, support: Sequence[Features]) -> SpeakerCondition:
+def zero_shot(model: VoicePartition, support: Sequence[Features]) -> Voice:
     """The voice that the reference encoder hears in the support (mean over utterances), untrained."""
-    forget_voice(model)
-    return condition_on(model, support)
+    model.reset_personal()
+    return voice_of(model, support)
 
 
 def adapt(
@@ -104,41 +106,24 @@ def adapt(
     recipe: Recipe,
     *,
     on_step: Callable[[int, int], None] | None = None,
-) -> SpeakerCondition:
+) -> Voice:
     """Train a fresh personal set on the support for ``recipe.cloning.steps`` steps."""
     if len(support) < 2:
         raise CorpusError(
             f"cloning needs at least 2 usable utterances and was given {len(support)}: record five or more"
         )
-    forget_voice(model)
+    model.reset_personal()
     model.model.train()
     # Every support utterance is heard as a reference: there is nobody to fall back on.
     heard = recipe.override({"speaker.reference_dropout": 0.0})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "cloning dropout"))
-        personal_steps(
-            model, support, heard, generator(recipe.seed, "cloning"),
-            steps=recipe.cloning.steps, lr=recipe.cloning.lr, on_step=on_step,
-        )  # fmt: skip
-    return condition_on(model, support)
+    with seeded(derive_seed(recipe.seed, "cloning dropout"), model.device):
+        take_phase(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
+    return voice_of(model, support)
 
 
 @torch.no_grad()
-def condition_on(model: VoicePartition, support: Sequence[Features]) -> SpeakerCondition:
-    """The condition of the model's voice with the support as references, averaged over utterances.
-
-    The maps from embedding to scales and shifts are affine, so the mean of the conditions is the condition
-    of the mean embedding.
-    """
+def voice_of(model: VoicePartition, support: Sequence[Features]) -> Voice:
+    """The model's voice with the support as references, pooled as each source says."""
     model.model.eval()
-    references = [features.mel for features in support]
-    lengths = torch.tensor([len(mel) for mel in references])
-    rows = torch.zeros(len(references)).long()
-    return model.model.condition_of(rows, pad_sequence(references, batch_first=True), lengths).mean()
-
-
-@torch.no_grad()
-def forget_voice(model: VoicePartition) -> None:
-    """Set the personal set back to a newcomer's: every offset zero."""
-    for parameter in model.personal_parameters():
-        parameter.zero_()
+    heard = Heard.of([features.reference for features in support])
+    return model.model.voice_of_speaker(heard.to(model.device))

@@ -4,9 +4,9 @@ It holds AdaSpeech's serving form, the embedding and the CLN scale and shift vec
 numbers), as safetensors with a versioned header that names the base model by hash. It is never a pickle,
 and it holds no audio, no text and no reference recording.
 
-The header goes wherever the file goes, so it holds nothing that nobody paid for: no number of utterances and
-nothing that it follows from (the sampling probability, the noise found for a target), nothing of what else a ledger
-holds, and no time, which would tie a voice to the day of its recordings. The name is what its owner calls it.
+The header is passed on with the file. So it holds nothing whose privacy cost is not in the ledger: not the number of
+utterances, nor what the number follows from (the sampling probability, the noise that was found for a target), no other
+entry of the ledger, and no time, which would link a voice to the day of its recordings. The name is the owner's choice.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from torch import Tensor
 
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.tensor_file import read_tensors
 
-FORMAT = "fedvoice-profile-1"
+FORMAT = "fedvoice-profile-2"
+FORMATS = (FORMAT, "fedvoice-profile-1")
+"""Those that are read. The first had the tensors of one conditioning, by the names that they still have."""
 _GUARANTEE = ("unit", "epsilon", "delta", "mechanism")
-_TENSORS = ("embedding", "cln_scale", "cln_shift", "prosody")
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceProfile:
     """One cloned voice."""
 
-    condition: SpeakerCondition
+    voice: Voice
     """One row."""
     base: str
     """Hash of the shared weights that it was cloned on, the only ones that it speaks with."""
@@ -47,7 +48,7 @@ class VoiceProfile:
     @property
     def size(self) -> int:
         """Numbers in the profile."""
-        return sum(getattr(self.condition, name).numel() for name in _TENSORS)
+        return self.voice.size
 
 
 def save_profile(path: Path, profile: VoiceProfile) -> None:
@@ -61,7 +62,7 @@ def save_profile(path: Path, profile: VoiceProfile) -> None:
         "name": profile.name,
         "privacy": json.dumps(guarantee),
     }
-    tensors = {name: getattr(profile.condition, name).detach().contiguous() for name in _TENSORS}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in profile.voice.tensors.items()}
     write_atomically(path, save(tensors, header))
 
 
@@ -81,13 +82,12 @@ def load_profile(path: Path, *, base: str) -> VoiceProfile:
             f"the voice in {path} was cloned on base {header['base'][:12]} and this base is {base[:12]}: "
             "speak with the run that it was cloned on, or clone it again"
         )
-    condition = SpeakerCondition(*(tensors[name] for name in _TENSORS))
-    return VoiceProfile(condition, header["base"], header["name"], json.loads(header["privacy"]))
+    return VoiceProfile(Voice(tensors), header["base"], header["name"], json.loads(header["privacy"]))
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     header, tensors = read_tensors(path, "the voice profile", "clone the voice again")
-    if header.get("format") != FORMAT or set(tensors) != set(_TENSORS):
+    if header.get("format") not in FORMATS or not tensors:
         raise CheckpointError(
             f"{path} is not a voice profile of this version ({FORMAT}, and it says {header.get('format')!r})"
         )

@@ -26,8 +26,9 @@ class Accountant:
     """Composes a federation's rounds one by one; goes into every checkpoint.
 
     Poisson sampling of ``cohort`` expected people out of ``population`` amplifies privacy. A ``fixed`` cohort
-    is accounted for as if everybody took part in every round: without-replacement sampling amplifies less
-    than Poisson's, so nothing is claimed, and neighbours there differ by one person's update being nought.
+    is accounted for as if everybody took part in every round: sampling without replacement amplifies less than
+    Poisson sampling, so no amplification is claimed. Neighbouring inputs then differ in one person's update, which
+    is zero in one of them.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Adding updates up, one by one and exactly: the server's memory is flat in the size of the cohort.
+"""Adding updates up, one by one and exactly; the server's memory does not grow with the cohort.
 
-Floating-point sums depend on their order, and updates arrive in any. Here every coordinate is rounded once,
-on its own, to a fixed-point number, and integers are added: two engines, two runs, or a resumed run give the
-same bits whatever the order of arrival.
+A sum of floating-point numbers depends on their order, and updates arrive in no fixed order. So each coordinate of
+an update is rounded to a fixed-point number, and integers are added. Two engines, two runs, or a resumed run give the
+same bits in whatever order the updates arrive.
 """
 
 from __future__ import annotations

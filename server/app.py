@@ -11,14 +11,12 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
-from torch import Tensor, nn
+from torch import Tensor
 
 from server.rounds import FederationPlan, RoundReport, federate
-from shared_models.acoustic import build_model
 from shared_models.config import Recipe, load_recipe
 from shared_models.errors import RecipeError
-from shared_models.partition import Partition, PartitionedModel
-from shared_models.vocoders.adversarial_model import AdversarialVocoder
+from shared_models.federated_model import federated_model
 
 OnRound = Callable[[RoundReport, Tensor], None]
 
@@ -36,10 +34,9 @@ def plan_for(
 
     ``seeded_noise`` is for simulations.
     """
-    model: nn.Module = AdversarialVocoder(recipe) if recipe.trains == "vocoder" else build_model(recipe)
-    partition = Partition.of(model, share_everything=recipe.federation.algorithm == "full")
-    start = PartitionedModel(model, partition).shared_vector() if initial is None else initial
-    return FederationPlan(recipe, partition, start, folder, run, clients, seeded_noise)
+    model = federated_model(recipe)
+    start = model.shared_vector() if initial is None else initial
+    return FederationPlan(recipe, model.partition, start, folder, run, clients, seeded_noise)
 
 
 def make_app(plan: FederationPlan, on_round: OnRound | None = None) -> ServerApp:

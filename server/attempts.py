@@ -1,9 +1,9 @@
 """The durable note of who was drawn for the round at hand, written before the first message of it.
 
-A server that dies in the middle of a round begins it again with the *same* cohort. That saves the devices their
-work, since each keeps its last reply, and it keeps the privacy accounting honest: every round is one throw of
-the coins, however often the server falls. Drawn again, the cohort that is released in the end would be one that
-was selected by whether the server survived it, and whoever can make it fall could choose.
+A server that crashes in the middle of a round begins the round again with the *same* cohort. The devices keep their
+last replies, so their work is not lost. The privacy accounting holds, because each round draws one cohort, however
+often the server crashes. If the cohort were drawn again, the released one would depend on which cohorts the server
+crashed with, and somebody who can crash the server could choose it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Attempt:
     number: int
     """1 for the first."""
     cohort: tuple[int, ...]
-    """Partitions, online or not. As secret as the noise."""
+    """Members, online or not. As secret as the noise."""
     fruitless: int = 0
     """Without privacy: how many attempts at this round brought no usable update before."""
 
@@ -67,7 +67,7 @@ def latest_attempt(folder: Path, run: str) -> Attempt | None:
         data = json.loads((folder / _NAME).read_text(encoding="utf-8"))
         if data["format"] != FORMAT or data["run"] != run:
             return None
-        cohort = tuple(int(partition) for partition in data["cohort"])
+        cohort = tuple(int(member) for member in data["cohort"])
         # Notes of before there was such a count have none.
         fruitless = int(data.get("fruitless", 0))
         return Attempt(run, int(data["round"]), int(data["number"]), cohort, fruitless)

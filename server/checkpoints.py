@@ -94,7 +94,7 @@ def load_checkpoint(path: Path, *, schema: str | None = None) -> Checkpoint:
     if found is None:
         counted = json.loads(header.get("counted", "{}"))
         found = Participation(
-            {int(partition): number for partition, number in counted.items()},
+            {int(member): number for member, number in counted.items()},
             json.loads(header.get("report", "null")),
         )
     return Checkpoint(

@@ -1,16 +1,16 @@
 """How many devices a round needs before anybody is drawn for it.
 
-A round is released from too few people if hardly anybody can be expected to take part: the noise costs everybody the
-same, and nothing is learnt. So a round waits until the sampling rate times the number of devices *online* reaches both
+A round in which few people can be expected to take part costs each of them as much privacy as any other, and its
+mean is mostly noise. So a round waits until the sampling rate times the number of devices *online* reaches both
 the quorum and, in mode central, ``federation.minimum_cohort``. Both count devices that can be expected to be drawn.
 
-This is decided before the coins are thrown, from facts that do not depend on them: who is online. It would be tempting
-to look at the cohort that was drawn and skip the round if it is too small. That is a release of its own: whether a
-round took place then tells whether a person was drawn. With rate ``p`` and ``N'`` the size of the cohort without that
+The decision is made before the cohort is drawn, from a fact that does not depend on it: who is online. To skip a round
+because the cohort that was drawn is too small would be a release of its own: whether the round took place would then
+tell whether a person was drawn. With rate ``p`` and ``N'`` the size of the cohort without that
 person, the two worlds, with and without the person, differ in whether the round takes place with probability
 ``p * P(N' = floor - 1)``, and that much would have to be added to delta, each round, unpaid. For 50 people, p = 0.1 and
 a floor of 4 that is 0.02, where delta is 1e-5. Drawing again until the cohort is large enough is worse: the rate that
-amplification by sampling assumes is then not the rate of the coins.
+amplification by sampling assumes is then not the rate of the draw.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from shared_models import wire
 from shared_models.compression import weights_codec
 from shared_models.compression.anchors import is_packaged
 from shared_models.config import CompressionConfig
-from shared_models.errors import LacksAnchorError
 from shared_models.partition import Partition
+from shared_models.refusals import Refusal, Refused
 
 
 class Downlink:
@@ -57,7 +57,7 @@ class Downlink:
         if not reply.has_error():
             self._has_it.add(node)
             self._lacks_it.discard(node)
-        elif LacksAnchorError.__name__ in (reply.error.reason or ""):
+        elif Refused.parse(reply.error.reason or "").kind is Refusal.LACKS_ANCHOR:
             self._lacks_it.add(node)
 
     def _first_weights(self) -> ArrayRecord:

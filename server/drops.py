@@ -1,4 +1,4 @@
-"""The closed set of names under which an update does not count, for logs, metrics and whoever decides by them."""
+"""The names of the reasons for which an update is not counted: a closed set, used by logs, metrics and code."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class Drop(StrEnum):
     DISK = "disk"
     DIVERGED = "diverged"
     ROLLED_BACK = "rolled back"
+    SERVER_ROLLED_BACK = "server rolled back"
+    LACKS_ANCHOR = "lacks anchor"
     FAILED = "failed"
     NOT_ASKED = "not asked"
     SENT_TWICE = "sent twice"

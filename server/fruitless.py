@@ -1,20 +1,21 @@
-"""When a live run stops because its rounds bring nothing.
+"""When a live run stops because its rounds are without result.
 
-Without privacy, a round brings nothing if nobody's update counted. In mode central who answered is secret, and so must
-be whether it makes the run end; the judgement reads the released mean alone, which is public: a round brings nothing
-if that mean cannot be told from noise, be it that nobody answered or that the noise drowns those who did.
-An operator who started a federation in which noise dominates, knowing it (``fedvoice serve --force``), is not stopped.
+Without privacy, a round is without result if no update counted. In mode central it is secret which devices answered,
+so whether they answered must not decide whether the run ends. There the decision reads the released mean alone, which
+is public: a round is without result if its mean cannot be told from noise, either because no device answered or
+because the noise exceeds the signal. A run that an operator started although noise dominates
+(``fedvoice serve --force``) is not stopped.
 
-The count goes into every checkpoint. An operator who starts the server again after it stopped gets one round more.
+The count is in every checkpoint. An operator who starts the server again after it stopped gets one more round.
 """
 
 from __future__ import annotations
 
+from server.drops import Drop
 from server.gathering import Tally
 from server.plan import FederationPlan, RoundReport
 from server.shrinkage import indistinguishable_from_noise
 from shared_models.errors import FruitlessError, StaleCopyError
-from shared_models.refusals import SERVER_ROLLED_BACK
 
 _LEAST_WITNESSES = 2
 
@@ -49,10 +50,10 @@ def refuse_if_rolled_back(tally: Tally) -> None:
 
     One device may err or lie; two, who are half of those that said anything, are believed. Nothing was released yet.
     """
-    witnesses = [reason for reason in tally.devices.values() if SERVER_ROLLED_BACK in reason]
+    witnesses = tally.kinds[Drop.SERVER_ROLLED_BACK.value]
     heard = len(tally.counted) + tally.refused
-    if len(witnesses) >= _LEAST_WITNESSES and 2 * len(witnesses) >= heard:
-        said = witnesses[0][witnesses[0].find(SERVER_ROLLED_BACK) :]
+    if witnesses >= _LEAST_WITNESSES and 2 * witnesses >= heard:
+        said = next(iter(tally.grouped[Drop.SERVER_ROLLED_BACK.value]))
         raise StaleCopyError(
-            f"{len(witnesses)} devices refuse to answer, since {said}: put the newest copy of its home back"
+            f"{witnesses} devices refuse to answer, since {said}: put the newest copy of its home back"
         )

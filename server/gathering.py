@@ -33,31 +33,31 @@ class Tally:
     asked: int = 0
     """Devices that were sent the round's message."""
     counted: list[int] = field(default_factory=list)
-    """Partitions."""
+    """Members."""
     reasons: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     grouped: dict[str, dict[str, int]] = field(default_factory=dict)
     """Kind to what was said to how often, for the operator; a few sentences a kind, whatever devices say."""
     devices: dict[int, str] = field(default_factory=dict)
-    """Partition to reason."""
+    """Member to reason."""
     late: dict[int, int] = field(default_factory=dict)
-    """Partition to the earlier round that it answered."""
+    """Member to the earlier round that it answered."""
 
     @property
     def refused(self) -> int:
         """Devices that answered with a reason instead of an update."""
         return sum(self.kinds[kind.value] for kind in REFUSALS)
 
-    def drop(self, partition: int | None, kind: Drop, reason: str | None = None) -> None:
-        """One update more does not count; ``partition`` is None if nobody knows whose it was."""
+    def drop(self, member: int | None, kind: Drop, reason: str | None = None) -> None:
+        """One update more does not count; ``member`` is None if nobody knows whose it was."""
         said = reason or kind.value
         self.reasons[said] += 1
         self.kinds[kind.value] += 1
         group = self.grouped.setdefault(kind.value, {})
         shown = said if said in group or len(group) < _SENTENCES_OF_A_KIND else OTHER_WORDS
         group[shown] = group.get(shown, 0) + 1
-        if partition is not None:
-            self.devices.setdefault(partition, reason or kind.value)
+        if member is not None:
+            self.devices.setdefault(member, reason or kind.value)
 
 
 class Gatherer:
@@ -88,46 +88,46 @@ class Gatherer:
         if reached:
             messages = train_messages(plan, self._downlink, weights, attempt, reached, counted)
             self._take(messages, inspector, gathered, tally)
-        for partition in reached:
-            if partition not in tally.devices and partition not in tally.counted:
-                tally.drop(partition, Drop.NOT_NEEDED if self._full(gathered) else Drop.NO_REPLY)
+        for member in reached:
+            if member not in tally.devices and member not in tally.counted:
+                tally.drop(member, Drop.NOT_NEEDED if self._full(gathered) else Drop.NO_REPLY)
         return gathered, tally
 
     def _reached(self, attempt: Attempt, nodes: Mapping[int, int], tally: Tally) -> dict[int, int]:
-        """Those of the cohort that are asked, as partition to node; the others are dropped by name."""
+        """Those of the cohort that are asked, as member to node; the others are dropped by name."""
         roster, reached = self._plan.roster, {}
-        absent = [partition for partition in attempt.cohort if partition not in nodes]
+        absent = [member for member in attempt.cohort if member not in nodes]
         why_absent = roster.absences(absent) if roster and absent else {}
-        for partition in attempt.cohort:
-            if partition not in nodes:
-                tally.drop(partition, why_absent.get(partition, Drop.OFFLINE))
-            elif roster is not None and (why := self.rests.why(partition)):
-                tally.drop(partition, Drop.RESTING, why)
+        for member in attempt.cohort:
+            if member not in nodes:
+                tally.drop(member, why_absent.get(member, Drop.OFFLINE))
+            elif roster is not None and (why := self.rests.why(member)):
+                tally.drop(member, Drop.RESTING, why)
             else:
-                reached[partition] = nodes[partition]
+                reached[member] = nodes[member]
         return reached
 
     def _take(self, messages: list[Message], inspector: Inspector, gathered: Aggregate, tally: Tally) -> None:
         arriving = self._exchange.ask(messages, self._plan.deadline, lambda: self._full(gathered))
         for reply in arriving:
             self._downlink.heard(reply)
-            partition = inspector.partition_of(reply)
+            member = inspector.member_of(reply)
             try:
                 update = inspector.update(reply)
             except UnusableUpdateError as error:
-                tally.drop(partition, error.kind, str(error))
-                if partition is not None:
-                    self.rests.refused(partition, error.kind, str(error))
+                tally.drop(member, error.kind, str(error))
+                if member is not None:
+                    self.rests.refused(member, error.kind, str(error))
                 continue
             except WireError as error:
-                tally.drop(partition, Drop.MALFORMED, str(error))
+                tally.drop(member, Drop.MALFORMED, str(error))
                 continue
-            if partition is None or self._full(gathered):
-                tally.drop(partition, Drop.NOT_NEEDED)
+            if member is None or self._full(gathered):
+                tally.drop(member, Drop.NOT_NEEDED)
                 continue
-            gathered.add(partition, update)
-            tally.counted.append(partition)
-            self.rests.over(partition)
+            gathered.add(member, update)
+            tally.counted.append(member)
+            self.rests.over(member)
 
     def _full(self, gathered: Aggregate) -> bool:
         """Whether an over-sampled round has its cohort; those who come after it are not needed."""
@@ -143,11 +143,11 @@ class Gatherer:
         for reply in self._exchange.late():
             group = reply.metadata.group_id
             round_number = int(group) if group.isdigit() else -1
-            partition = self._asked.get(round_number, {}).get(reply.metadata.src_node_id)
+            member = self._asked.get(round_number, {}).get(reply.metadata.src_node_id)
             # Under the round at hand, but not as one of its cohort, which it may be too.
             tally.drop(None, Drop.TOO_LATE)
-            if partition is not None:
-                tally.late[partition] = round_number
+            if member is not None:
+                tally.late[member] = round_number
 
 
 def _expected(plan: FederationPlan, attempt: Attempt) -> Expected:

@@ -40,11 +40,11 @@ class FedAvg:
         return torch.add(weights, mean_update, alpha=self.lr)
 
     def state(self) -> dict[str, Tensor]:
-        """Nothing."""
+        """Empty: plain averaging keeps no state."""
         return {}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Accepts nothing but nothing."""
+        """Accepts an empty state alone: plain averaging keeps none."""
         _check_state(state, {})
 
 

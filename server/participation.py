@@ -50,7 +50,7 @@ def load_participation(checkpoints: Path, round_number: int, weights: str) -> Pa
         content = json.loads(path.read_text())
         if content["weights"] != weights:
             return None
-        counted = {int(partition): int(number) for partition, number in content["counted"].items()}
+        counted = {int(member): int(number) for member, number in content["counted"].items()}
         return Participation(counted, content["report"])
     except FileNotFoundError:
         return None

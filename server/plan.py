@@ -42,11 +42,11 @@ class RoundReport:
     kinds: dict[str, int] = field(default_factory=dict)
     """The dropped by :class:`server.validation.Drop`, a closed set of names, for counters."""
     dropped_devices: dict[int, str] = field(default_factory=dict, repr=False)
-    """Partition to reason, of this round's cohort. For the server's own log only."""
+    """Member to reason, of this round's cohort. For the server's own log only."""
     grouped: dict[str, dict[str, int]] = field(default_factory=dict)
     """The dropped by kind, and within it by what was said: as ``dropped``, with a bound on the sentences."""
     late: dict[int, int] = field(default_factory=dict, repr=False)
-    """Partition to the earlier round that its reply, which came during this one, belonged to."""
+    """Member to the earlier round that its reply, which came during this one, belonged to."""
     private: bool = False
     signal: float | None = None
     """James-Stein factor of the released mean, in mode central: about 0 where it cannot be told from noise."""
@@ -75,7 +75,7 @@ class RoundReport:
         """The report of such data, which JSON may have been through; unknown fields are left out."""
         known = {f.name: state[f.name] for f in fields(cls) if f.name in state}
         for name in ("dropped_devices", "late"):
-            known[name] = {int(partition): value for partition, value in known.get(name, {}).items()}
+            known[name] = {int(member): value for member, value in known.get(name, {}).items()}
         return cls(**known)
 
 
@@ -112,7 +112,7 @@ class FederationPlan:
     run: str
     """The run's name, by which devices keep their personal parameters apart."""
     clients: int
-    """N, the population: partitions 0 to N - 1. Fixed for a run, since the sampling rate is cohort / N."""
+    """N, the population: members 0 to N - 1. Fixed for a run, since the sampling rate is cohort / N."""
     seeded_noise: bool = False
     """Draw the noise from the recipe's seed, so that a simulation repeats. Never in a live run: the seed is
     in the recipe that every device gets, and noise that can be computed protects nobody."""

@@ -44,8 +44,8 @@ class Aggregate(Protocol):
     def count(self) -> int:
         """Updates so far."""
 
-    def add(self, partition: int, update: Tensor) -> None:
-        """Take in the update ``(D,)`` of a partition; the tensor is not kept."""
+    def add(self, member: int, update: Tensor) -> None:
+        """Take in the update ``(D,)`` of a member; the tensor is not kept."""
 
     def result(self) -> Tensor:
         """The aggregated update ``(D,)`` float32; the same for any order of adding."""
@@ -62,12 +62,12 @@ class Mean:
         """See :class:`Aggregate`."""
         return self.total.count
 
-    def add(self, partition: int, update: Tensor) -> None:  # noqa: ARG002
+    def add(self, member: int, update: Tensor) -> None:  # noqa: ARG002
         """See :class:`Aggregate`."""
         self.total.add(update)
 
     def result(self) -> Tensor:
-        """See :class:`Aggregate`; nought for no updates."""
+        """See :class:`Aggregate`; zeros where there are no updates."""
         return self.total.mean(max(1, self.total.count))
 
 
@@ -84,9 +84,9 @@ class Robust:
         """See :class:`Aggregate`."""
         return len(self._held)
 
-    def add(self, partition: int, update: Tensor) -> None:
+    def add(self, member: int, update: Tensor) -> None:
         """See :class:`Aggregate`."""
-        self._held[partition] = update.numpy().copy()
+        self._held[member] = update.numpy().copy()
 
     def result(self) -> Tensor:
         """See :class:`Aggregate`. Raises :class:`FedVoiceError` for fewer updates than it takes."""
@@ -98,8 +98,8 @@ class Robust:
                 f"{self._config.fewest_updates} to bear {self._config.hostile} hostile ones: raise cohort, or lower "
                 "hostile"
             )
-        # By partition, so that the order of arrival decides no tie and no rounding.
-        rows = [self._held[partition] for partition in sorted(self._held)]
+        # By member, so that the order of arrival decides no tie and no rounding.
+        rows = [self._held[member] for member in sorted(self._held)]
         match self._config.aggregation:
             case "median":
                 return median(rows)

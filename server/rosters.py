@@ -20,9 +20,9 @@ class Roster(Protocol):
     """Who is there."""
 
     def nodes(self) -> Mapping[int, int]:
-        """Partition to Flower node id, of every device that is online now."""
+        """Member to Flower node id, of every device that is online now."""
 
-    def absences(self, partitions: Iterable[int]) -> Mapping[int, Drop]:
+    def absences(self, members: Iterable[int]) -> Mapping[int, Drop]:
         """Why the devices of these places are not among those."""
 
 
@@ -33,9 +33,9 @@ class NobodyYet:
         """See :class:`Roster`."""
         return {}
 
-    def absences(self, partitions: Iterable[int]) -> Mapping[int, Drop]:
+    def absences(self, members: Iterable[int]) -> Mapping[int, Drop]:
         """See :class:`Roster`."""
-        return dict.fromkeys(partitions, Drop.NEVER_JOINED)
+        return dict.fromkeys(members, Drop.NEVER_JOINED)
 
 
 class GreetedRoster:
@@ -52,16 +52,16 @@ class GreetedRoster:
         self._nodes = self._nodes or meet_clients(self._grid, self._expected, self._seconds)
         return self._nodes
 
-    def absences(self, partitions: Iterable[int]) -> Mapping[int, Drop]:
+    def absences(self, members: Iterable[int]) -> Mapping[int, Drop]:
         """See :class:`Roster`: all of them were there once."""
-        return dict.fromkeys(partitions, Drop.OFFLINE)
+        return dict.fromkeys(members, Drop.OFFLINE)
 
 
 class RegisteredRoster:
     """A live run's devices: those that the registry knows as active and whose node is online now.
 
-    ``registered`` gives partition to Flower node id; the two numbers were bound together at enrolment, so a
-    device cannot take another's place by claiming its partition. ``withdrawn`` gives the places whose device
+    ``registered`` gives member to Flower node id; the two numbers were bound together at enrolment, so a
+    device cannot take another's place by claiming its number. ``withdrawn`` gives the places whose device
     left or was shut out; nobody gets them again.
     """
 
@@ -78,22 +78,22 @@ class RegisteredRoster:
     def nodes(self) -> Mapping[int, int]:
         """See :class:`Roster`."""
         online = set(self._grid.get_node_ids())
-        return {partition: node for partition, node in self._registered().items() if node in online}
+        return {member: node for member, node in self._registered().items() if node in online}
 
-    def absences(self, partitions: Iterable[int]) -> Mapping[int, Drop]:
+    def absences(self, members: Iterable[int]) -> Mapping[int, Drop]:
         """See :class:`Roster`."""
         active, gone = set(self._registered()), set(self._withdrawn())
 
-        def why(partition: int) -> Drop:
-            if partition in active:
+        def why(member: int) -> Drop:
+            if member in active:
                 return Drop.OFFLINE
-            return Drop.WITHDRAWN if partition in gone else Drop.NEVER_JOINED
+            return Drop.WITHDRAWN if member in gone else Drop.NEVER_JOINED
 
-        return {partition: why(partition) for partition in partitions}
+        return {member: why(member) for member in members}
 
 
 def meet_clients(grid: Grid, expected: int, seconds: float) -> dict[int, int]:
-    """Wait for all clients and ask each which partition it holds: ``{partition: node id}``.
+    """Wait for all clients and ask each which member it is: ``{member: node id}``.
 
     Flower's own strategies sample whoever has registered at that instant, or wait without end.
     """
@@ -111,7 +111,7 @@ def meet_clients(grid: Grid, expected: int, seconds: float) -> dict[int, int]:
     nodes = {}
     for reply in replies(grid, asked, seconds):
         if not reply.has_error():
-            nodes[_partition_of(reply)] = reply.metadata.src_node_id
+            nodes[_member_of(reply)] = reply.metadata.src_node_id
     if len(nodes) < expected:
         raise FedVoiceError(
             f"{len(nodes)} of {expected} clients answered the server's greeting: see the others' logs for the reason"
@@ -119,8 +119,8 @@ def meet_clients(grid: Grid, expected: int, seconds: float) -> dict[int, int]:
     return nodes
 
 
-def _partition_of(reply: Message) -> int:
-    partition = reply.content.config_records["hello"]["partition"]
-    if not isinstance(partition, int):
-        raise WireError(f"a client greeted with the partition {partition!r}, which is no number")
-    return partition
+def _member_of(reply: Message) -> int:
+    member = reply.content.config_records["hello"]["member"]
+    if not isinstance(member, int):
+        raise WireError(f"a client greeted as member {member!r}, which is no number")
+    return member

@@ -22,7 +22,7 @@ def train_messages(
     nodes: Mapping[int, int],
     counted: Mapping[int, int],
 ) -> list[Message]:
-    """The ``train`` messages with ``weights`` ``(D,)`` to ``nodes`` (partition to node id), by partition.
+    """The ``train`` messages with ``weights`` ``(D,)`` to ``nodes`` (member to node id), by member.
 
     Beside what :mod:`shared_models.wire` describes, a header holds the recipe, the run, the attempt, the population
     that cohorts are drawn from, without which a device cannot tell what a round costs it, and under
@@ -40,11 +40,11 @@ def train_messages(
     return [
         Message(
             downlink.content(
-                nodes[partition], ConfigRecord({**common, "seen": counted.get(partition, NEVER)}), shared
+                nodes[member], ConfigRecord({**common, "seen": counted.get(member, NEVER)}), shared
             ),
-            dst_node_id=nodes[partition],
+            dst_node_id=nodes[member],
             message_type="train",
             group_id=str(attempt.round),
         )
-        for partition in sorted(nodes)
+        for member in sorted(nodes)
     ]

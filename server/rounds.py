@@ -4,15 +4,14 @@ The same loop runs a simulation in worker processes, Flower's own simulation eng
 only the grid and the roster differ. Replies are added up one by one, so the server's memory does not grow with
 the cohort, and exactly, so that the order in which they arrive changes nothing.
 
-Live, devices come and go, and privacy is accounted for as if they did not. The coins are thrown over the whole
-population, whether online or not; a device that is drawn and does not deliver counts as one that sent zeros,
-and the sum is divided by the expected cohort. This covers also a round in which *nobody* delivers: under central
-privacy it is released like any other, as noise, and paid for. To repeat it instead would be free only if the
-repetition did not change who takes part. It does: with one device online among many, "repeat until an update
-comes" draws that device with certainty, where the accountant claims a rate of cohort / N. What protects the
-budget from an outage are the quorum and the floor, which look at who is online *before* the coins are thrown
-(:mod:`server.cohort_floor`), and an end after a few rounds that brought nothing (:mod:`server.fruitless`). Without
-privacy such a round is repeated with another cohort.
+In a live federation devices come and go, and privacy is accounted for as if they did not. The cohort is drawn from
+the whole population, online or not. A drawn device that delivers no update counts as one that sent zeros, and the
+sum is divided by the expected cohort. A round in which *no* device delivers is no exception: under central privacy
+it is released as noise and paid for. Repeating it would be free only if the repetition drew the same devices. It does
+not: with one device online among many, "repeat until an update comes" draws that device with certainty, where the
+accountant claims a rate of cohort / N. Two things protect the budget from an outage: the quorum and the floor, which
+look at who is online *before* the cohort is drawn (:mod:`server.cohort_floor`), and an end after a few rounds without
+an update (:mod:`server.fruitless`). Without privacy such a round is repeated with another cohort.
 """
 
 from __future__ import annotations
@@ -76,9 +75,10 @@ def federate(
     hears, many times, why a live run pauses.
 
     Raises :class:`CheckpointError` if the folder holds another federation's checkpoints, :class:`RecipeError` if
-    the expected cohort is too small ever to begin, and :class:`NotFiniteError` for weights that are not finite, which
-    are never stored; live, :class:`FruitlessError` and :class:`StaleCopyError` (see :mod:`server.fruitless`); in a
-    simulation, :class:`FedVoiceError` if too few clients join in time or none sends a usable update.
+    the algorithm sends no updates or the expected cohort is too small ever to begin, and :class:`NotFiniteError` for
+    weights that are not finite, which are never stored; live, :class:`FruitlessError` and :class:`StaleCopyError`
+    (see :mod:`server.fruitless`); in a simulation, :class:`FedVoiceError` if too few clients join in time or none
+    sends a usable update.
     """
     _check(plan)
     on_wait = on_wait or (lambda _: None)
@@ -119,6 +119,7 @@ def central_mechanism(recipe: Recipe, clients: int, accountant: Accountant) -> C
 
 
 def _check(plan: FederationPlan) -> None:
+    plan.recipe.refuse_without_updates()
     if plan.recipe.privacy.noise_cohort and plan.private and not plan.seeded_noise:
         raise PrivacyError(
             "privacy.noise_cohort scales the noise down to a cohort that is not there, which is for simulations: "

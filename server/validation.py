@@ -22,6 +22,7 @@ from shared_models.clipping import l2_norm, require_float32
 from shared_models.compression import Bounded
 from shared_models.errors import WireError
 from shared_models.partition import Partition
+from shared_models.refusals import Refusal, Refused
 
 NORM_TOLERANCE = 1e-5
 _BLOCK = 1 << 17
@@ -62,12 +63,12 @@ class Inspector:
     """Judges the replies of one attempt at one round."""
 
     def __init__(self, expected: Expected, asked: Mapping[int, int]) -> None:
-        """``asked`` is node id to partition, of the devices that were sent this attempt's message."""
+        """``asked`` is node id to member, of the devices that were sent this attempt's message."""
         self._expected = expected
         self._asked = asked
         self._heard: set[int] = set()
 
-    def partition_of(self, reply: Message) -> int | None:
+    def member_of(self, reply: Message) -> int | None:
         """Whose reply it is; None if that device was not asked."""
         return self._asked.get(reply.metadata.src_node_id)
 
@@ -180,20 +181,23 @@ def printable(text: str) -> str:
     return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
 
 
-_SAID = {
-    "DeclinedError": Drop.DECLINED,
-    "StorageError": Drop.DISK,
-    "DivergedError": Drop.DIVERGED,
-    "StaleCopyError": Drop.ROLLED_BACK,
+_COUNTS_AS = {
+    Refusal.DECLINED: Drop.DECLINED,
+    Refusal.SERVER_ROLLED_BACK: Drop.SERVER_ROLLED_BACK,
+    Refusal.DEVICE_ROLLED_BACK: Drop.ROLLED_BACK,
+    Refusal.LACKS_ANCHOR: Drop.LACKS_ANCHOR,
+    Refusal.DISK: Drop.DISK,
+    Refusal.DIVERGED: Drop.DIVERGED,
+    Refusal.FAILED: Drop.FAILED,
 }
-"""What a device's word for its error counts as. A device may lie about it, which changes a count and nothing else."""
-REFUSALS = (*_SAID.values(), Drop.FAILED)
+"""A device may lie about the kind of its refusal, which changes a count and nothing else."""
+REFUSALS = tuple(_COUNTS_AS.values())
 """What a device that answered without an update is counted as."""
 
 
 def _refusal(reason: str) -> UnusableUpdateError:
-    kind = next((kind for word, kind in _SAID.items() if word in reason), Drop.FAILED)
-    return UnusableUpdateError(kind, reason)
+    refused = Refused.parse(reason)
+    return UnusableUpdateError(_COUNTS_AS[refused.kind], refused.said)
 
 
 def _pieces(reply: Message) -> tuple[dict[str, object], Array]:

@@ -1,7 +1,7 @@
 """What a device signs of every call to a live server: which call, on which path, with which body, and that it is new.
 
-Flower's own signature covers a timestamp and nothing else, so that whoever sees one header may make other calls
-with it for minutes. This one is bound to
+Flower's own signature covers a timestamp alone, so anybody who sees one header may make other calls with it for
+minutes. This one is bound to
 
 - the *session*, a random word of the server's process: what was captured before a restart is of no use after it;
 - the method and the target (path and query);

@@ -15,16 +15,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from shared_models.algorithms import ALGORITHMS, DEFAULT
+from shared_models.algorithms.algorithm import Algorithm, Sends
+from shared_models.audio.signals import SIGNALS
 from shared_models.compression_config import CompressionConfig as CompressionConfig
+from shared_models.device_name import DeviceName, Precision
 from shared_models.errors import RecipeError
 from shared_models.federation_config import SCHEDULE
 from shared_models.federation_config import FederationConfig as FederationConfig
+from shared_models.kinds import known
 from shared_models.recipe_section import Section
+from shared_models.speakers.adaptation import ADAPTATIONS
+from shared_models.speakers.conditioning import CONDITIONINGS
+from shared_models.speakers.sources import SOURCES
 from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 UNPROTECTED = "unprotected"
+NOTHING_SENT = "nothing sent"
 
 
 class CorpusConfig(Section):
@@ -49,6 +58,14 @@ class FeatureConfig(Section):
 
     trim_silence: bool = Field(True, description="Cut leading and trailing silence down to 50 ms.")
     level_dbfs: float | None = Field(-24.0, description="Bring speech to this RMS level; null leaves it.")
+    signals: tuple[str, ...] = Field(
+        (), description="What is kept of a recording beside its mel, for sources that hear it: 'wave'."
+    )
+
+    @field_validator("signals")
+    @classmethod
+    def _known_signals(cls, signals: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(known(signal, SIGNALS, "signal of a recording") for signal in signals)
 
 
 class ModelConfig(Section):
@@ -88,12 +105,19 @@ class ModelConfig(Section):
 
 
 class SpeakerConfig(Section):
-    """What conditions synthesis on a speaker, and which of it is personal."""
+    """What a voice is made of, and which of it is personal."""
 
-    sources: tuple[Literal["table", "mel_style"], ...] = Field(
-        ("table", "mel_style"), description="Added up into one speaker embedding (E,)."
+    sources: tuple[str, ...] = Field(
+        ("table", "mel_style"),
+        description="Added up into one speaker embedding (E,): 'table' has an embedding for each voice, 'mel_style' "
+        "hears a reference recording.",
     )
-    personal: Literal["vectors", "maps"] = Field(
+    conditioning: str = Field(
+        "cln",
+        description="How a voice acts on the model: 'cln' adds the embedding to the encoder's output, and scales and "
+        "shifts the decoder's last layer norms.",
+    )
+    personal: str = Field(
         "vectors",
         description="'vectors': the CLN scale and shift vectors themselves, at most 5,000 numbers a voice; "
         "'maps': the linear maps that make them from the embedding.",
@@ -111,6 +135,23 @@ class SpeakerConfig(Section):
         description="Centralised training: share of utterances whose speaker's own row is left out, so that the "
         "reference encoder must carry the voice.",
     )
+
+    @field_validator("sources")
+    @classmethod
+    def _known_sources(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(sources)) < len(sources):
+            raise ValueError("a source is named twice: name each once")
+        return tuple(known(source, SOURCES, "source of the speaker embedding") for source in sources)
+
+    @field_validator("conditioning")
+    @classmethod
+    def _known_conditioning(cls, conditioning: str) -> str:
+        return known(conditioning, CONDITIONINGS, "conditioning")
+
+    @field_validator("personal")
+    @classmethod
+    def _known_adaptation(cls, personal: str) -> str:
+        return known(personal, ADAPTATIONS, "personal set")
 
 
 class AlignerConfig(Section):
@@ -247,10 +288,13 @@ class EngineConfig(Section):
     kind: Literal["process", "ray"] = "process"
     workers: int | None = Field(None, ge=1, description="Worker processes; one a core by default.")
     threads: int = Field(1, ge=1, description="Torch threads a client: part of what makes runs repeat.")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="Centralised training: 'bfloat16' computes layers in half the digits, which is faster where the "
-        "processor has instructions for it; weights and optimizer stay float32.",
+    device: DeviceName = Field(
+        "auto",
+        description="Where training and evaluation run: cpu, cuda, cuda:N, mps, or auto, which takes what is there. "
+        "Worker processes share one GPU. A live device's owner decides this in the policy.",
+    )
+    precision: Precision = Field(
+        "float32", description="bfloat16: products within forward passes; weights and privacy stay float32."
     )
 
 
@@ -302,13 +346,33 @@ class Recipe(Section):
         return self
 
     @property
+    def algorithm(self) -> Algorithm:
+        """What ``federation.algorithm`` names."""
+        return ALGORITHMS[self.federation.algorithm]
+
+    def refuse_without_updates(self) -> None:
+        """Raise :class:`RecipeError` if nothing is sent under the algorithm, so that there is nothing to federate."""
+        if self.algorithm.federates:
+            return
+        others = ", ".join(name for name, kind in ALGORITHMS.items() if kind.federates)
+        raise RecipeError(
+            f"federation.algorithm '{self.federation.algorithm}' sends no updates to a server: choose among {others}"
+        )
+
+    def keeping_voices(self) -> Recipe:
+        """The recipe with which the personal set stays on the device: this one, unless its algorithm sends that."""
+        if not self.algorithm.shares_everything:
+            return self
+        return self.override({"federation.algorithm": DEFAULT})
+
+    @property
     def protection(self) -> str:
         """What protects the people in what is sent, in a word: the privacy mode, or ``unprotected``.
 
         Without a privacy mode there is no epsilon; it is not 0 but without bound.
         """
-        if self.federation.algorithm == "local":
-            return "nothing sent"
+        if self.algorithm.sends is Sends.NOTHING:
+            return NOTHING_SENT
         return UNPROTECTED if self.privacy.mode == "none" else self.privacy.mode
 
     def same_run_as(self, other: Recipe) -> bool:

@@ -7,11 +7,15 @@ not a ``FedVoiceError`` is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+from shared_models.refusals import Refusal
+
 
 class FedVoiceError(Exception):
     """Base of every error that is the user's to mend, not ours."""
 
     exit_code: int = 2
+    refusal: Refusal = Refusal.FAILED
+    """What a server is told that the error is, where a device answers with it."""
 
 
 class RecipeError(FedVoiceError):
@@ -41,9 +45,13 @@ class WireError(FedVoiceError):
 class DivergedError(WireError):
     """An update that is no longer finite: training diverged. Nothing of it may be sent."""
 
+    refusal = Refusal.DIVERGED
+
 
 class LacksAnchorError(WireError):
     """Weights that came as the change since others, which this device does not have. The server sends those."""
+
+    refusal = Refusal.LACKS_ANCHOR
 
 
 class CheckpointError(FedVoiceError):
@@ -60,6 +68,12 @@ class BudgetError(PrivacyError):
 
 class StorageError(FedVoiceError):
     """A disk that is full or not writable. What was written before is intact."""
+
+    refusal = Refusal.DISK
+
+
+class AcceleratorError(FedVoiceError):
+    """The device that work is to run on is not there, or its name is none."""
 
 
 class MissingExtraError(FedVoiceError):
@@ -89,6 +103,28 @@ class ServiceError(FedVoiceError):
 class DeclinedError(FedVoiceError):
     """A round that the device's owner does not allow. Its text goes to the server: it names no person."""
 
+    refusal = Refusal.DECLINED
+
+
+class ServerRolledBackError(DeclinedError):
+    """A round that the device answered already, on other weights: the server was restored from an older copy."""
+
+    refusal = Refusal.SERVER_ROLLED_BACK
+
+
+class RefusedError(FedVoiceError):
+    """A failure on a device as its server may know it: its kind, without a name or a file."""
+
+    def __init__(self, refusal: Refusal, said: str) -> None:
+        super().__init__(said)
+        self.refusal = refusal
+
 
 class StaleCopyError(FedVoiceError):
     """A device's or server's files that are older than what was already released from it, as from a backup."""
+
+    refusal = Refusal.DEVICE_ROLLED_BACK
+
+
+class WatermarkError(FedVoiceError):
+    """Speech that cannot be marked as synthetic. Nothing is spoken without the mark."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from shared_models.algorithms import ALGORITHMS, DEFAULT, described
 from shared_models.recipe_section import Section
 
 SCHEDULE = ("rounds", "quorum", "deadline_seconds")
@@ -15,12 +16,7 @@ SCHEDULE = ("rounds", "quorum", "deadline_seconds")
 class FederationConfig(Section):
     """The server's side of a round."""
 
-    algorithm: Literal["fedavg", "fedper", "fedrep", "full", "local", "centralised"] = Field(
-        "fedrep",
-        description="fedavg: shared set only; fedper: personal and shared together; fedrep: personal on the "
-        "support, then shared on the query; full: everything is sent (non-private baseline); local: nothing "
-        "is sent; centralised: the data is pooled (upper bound).",
-    )
+    algorithm: str = Field(DEFAULT, description=described())
     rounds: int = Field(20, ge=1)
     cohort: int = Field(8, ge=1, description="Expected number of clients a round.")
     sampling: Literal["poisson", "fixed"] = Field(
@@ -81,6 +77,13 @@ class FederationConfig(Section):
     krum_selected: int | None = Field(
         None, ge=1, description="Multi-Krum: updates that are averaged; cohort - hostile - 2 if empty."
     )
+
+    @field_validator("algorithm")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in ALGORITHMS:
+            raise ValueError(f"there is no such algorithm, choose among {', '.join(map(repr, ALGORITHMS))}")
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> FederationConfig:

@@ -15,9 +15,9 @@ from torch import Tensor
 from shared_models.acoustic.aligner import AlignmentOutput
 from shared_models.acoustic.fastspeech2 import AcousticOutput
 from shared_models.acoustic.harmonic_source import Contours, PredictedContours
-from shared_models.acoustic.sequences import masked_mean
 from shared_models.config import AlignerConfig
 from shared_models.features import Batch
+from shared_models.layers.sequences import masked_mean
 
 DEFAULT_WEIGHTS = AlignerConfig.model_validate({})
 
@@ -40,6 +40,8 @@ class Losses:
     binarization: Tensor | None = None
     contours: Tensor | None = None
     """:func:`contour_loss`; None for a model without a source."""
+    penalty: Tensor | None = None
+    """What the sources of the speaker embedding add; None if none does."""
 
     def mean(self) -> Losses:
         """Each as a scalar: the mean over the batch."""
@@ -62,6 +64,7 @@ def acoustic_loss(
 ) -> Losses:
     """L1 mel + errors of duration, pitch and energy (+ the contours', with a source, + the aligner's, if it ran).
 
+    And the penalty of the sources of the speaker embedding, if there is one.
     ``weights`` are those of the aligner's losses. With ``per_utterance`` every field is ``(B,)``. Raises
     ValueError if ``output`` is not of ``batch``.
     """
@@ -89,7 +92,9 @@ def acoustic_loss(
     if output.alignment is not None:
         total = total + alignment_loss(output.alignment, per_utterance=True, weights=weights)
         forward_sum, binarization = output.alignment.forward_sum, output.alignment.binarization
-    found = Losses(total, mel, duration, pitch, energy, forward_sum, binarization, contours)
+    if output.penalty is not None:
+        total = total + output.penalty
+    found = Losses(total, mel, duration, pitch, energy, forward_sum, binarization, contours, output.penalty)
     return found if per_utterance else found.mean()
 
 

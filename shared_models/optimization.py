@@ -1,22 +1,78 @@
-"""One step down a loss, and an optimizer's moments as plain tensors, for whatever trains and for whoever resumes."""
+"""Steps down a loss, and an optimizer's moments as plain tensors, for whatever trains and for whoever resumes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from shared_models.accelerator import on_host
+
+BETAS = (0.9, 0.99)
+"""Adam's, wherever a recipe names none: a few steps on few utterances leave no time for a longer memory."""
+
+
+def adam(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], lr: float = 1e-3, *, fused: bool = True
+) -> torch.optim.Adam:
+    """Adam (Kingma 2015, arXiv 1412.6980) with :data:`BETAS`; ``lr`` is that of groups which name none."""
+    groups: list[Any] = list(parameters)
+    trained = [p for group in groups for p in (group["params"] if isinstance(group, dict) else [group])]
+    return torch.optim.Adam(groups, lr=lr, betas=BETAS, fused=fused and can_fuse(trained))
+
+
+def can_fuse(parameters: Iterable[nn.Parameter]) -> bool:
+    """Whether an optimizer can step on all of them in one kernel; without numbers, on ``meta``, none can."""
+    return all(parameter.device.type in ("cpu", "cuda", "mps") for parameter in parameters)
+
 
 def descend(
-    loss: Tensor, parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer, clip: float
-) -> float:
-    """One step of ``optimizer`` on the gradient of ``loss ()``, clipped to the norm ``clip``; the loss before it."""
+    loss: Tensor,
+    parameters: Sequence[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    clip: float | None,
+    *,
+    pull: Callable[[], None] | None = None,
+) -> Tensor:
+    """One step of ``optimizer`` on the gradient of ``loss ()``, clipped to the norm ``clip``; the loss before it.
+
+    ``pull`` adds to the gradient before it is clipped. Nothing is read, the loss included: see :func:`told`.
+    """
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
-    nn.utils.clip_grad_norm_(parameters, clip)
+    if pull is not None:
+        pull()
+    if clip is not None:
+        nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()
-    return loss.item()
+    return loss.detach()
+
+
+def told(losses: Sequence[Tensor]) -> list[float]:
+    """Losses ``()`` as plain numbers, read all at once."""
+    found: list[float] = on_host(torch.stack(list(losses))).tolist() if losses else []
+    return found
+
+
+def take_steps(
+    next_loss: Callable[[], Tensor],
+    parameters: Sequence[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    clip: float | None,
+    *,
+    steps: int,
+    pull: Callable[[], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[float]:
+    """So many steps, each on a ``next_loss()`` of its own; the losses. ``on_step`` is told ``(done, steps)``."""
+    losses = []
+    for step in range(steps):
+        losses.append(descend(next_loss(), parameters, optimizer, clip, pull=pull))
+        if on_step is not None:
+            on_step(step + 1, steps)
+    return told(losses)
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Which tensors of a model are shared with the federation and which never leave the device.
+"""Which tensors of a model are shared with the federation, which never leave the device, and which nobody trains.
 
 Every module class of ours says, where it is defined, whom its tensors belong to::
 
@@ -8,13 +8,16 @@ Every module class of ours says, where it is defined, whom its tensors belong to
 Layers that come from torch (``nn.Linear``, ...) belong to the nearest enclosing module that says so. A
 tensor without such an enclosing module, a tensor reachable under two owners, and a shared module inside
 a personal one are errors when the model is partitioned, and nothing is sent of a model that is not.
+
+A module that is personal also says how it begins, by a method ``reset()``: :meth:`PartitionedModel.reset_personal`
+calls it for every newcomer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
@@ -34,6 +37,11 @@ class Owner(Enum):
     """Speaker-conditioned: the device's alone."""
     CONSTANT = "constant"
     """A buffer that the configuration determines (position tables, bins): never travels, never trains."""
+    FROZEN = "frozen"
+    """A pretrained part that nobody trains: every side brings it along, and it never travels.
+
+    Its content is part of the partition's schema. The module keeps itself in evaluation mode.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +58,13 @@ class Partition:
     """The total split of one model's tensors. Build it with :meth:`of`; it cannot be edited.
 
     ``shared`` lists the shared parameters in a fixed order: the order of the flat vector ``(D,)`` that
-    travels, is clipped, noised and averaged.
+    travels, is clipped, noised and averaged. ``frozen`` is a hash of what nobody trains, empty if there is nothing.
     """
 
-    def __init__(self, owners: dict[str, Owner], shared: tuple[SharedTensor, ...]) -> None:
+    def __init__(self, owners: dict[str, Owner], shared: tuple[SharedTensor, ...], frozen: str = "") -> None:
         self.owners = owners
         self.shared = shared
+        self.frozen = frozen
 
     @classmethod
     def of(cls, model: nn.Module, *, share_everything: bool = False) -> Partition:
@@ -63,11 +72,14 @@ class Partition:
 
         ``share_everything`` declares the personal set shared too: the non-private baseline of full-model
         sharing, and nothing else. Raises :class:`PartitionError` if any tensor is undeclared, declared
-        twice, not a floating-point parameter though it would travel, or shared inside a personal module.
+        twice, not a floating-point parameter though it would travel, or shared inside a personal module, and if a
+        personal module does not say how it begins.
         """
+        _check_starts(model)
         owners: dict[str, Owner] = {}
         by_tensor: dict[int, tuple[str, Owner]] = {}
         parameters: dict[str, nn.Parameter] = {}
+        frozen: dict[str, Tensor] = {}
         for name, tensor, owner in _owned_tensors(model, "", None):
             if share_everything and owner is Owner.PERSONAL:
                 owner = Owner.SHARED
@@ -81,7 +93,9 @@ class Partition:
             owners[name] = owner
             if first[0] == name and isinstance(tensor, nn.Parameter) and owner is Owner.SHARED:
                 parameters[name] = tensor
-        return cls(owners, _lay_out(parameters))
+            if owner is Owner.FROZEN:
+                frozen[name] = tensor
+        return cls(owners, _lay_out(parameters), _content_hash(frozen))
 
     @property
     def size(self) -> int:
@@ -90,8 +104,11 @@ class Partition:
 
     @property
     def schema(self) -> str:
-        """A hash of the shared names and shapes: two sides that agree on it can exchange flat vectors."""
-        described = json.dumps([[t.name, list(t.shape)] for t in self.shared])
+        """A hash of the shared names and shapes, and of the content of what is frozen.
+
+        Two sides that agree on it can exchange flat vectors.
+        """
+        described = json.dumps([[t.name, list(t.shape)] for t in self.shared]) + self.frozen
         return hashlib.sha256(described.encode()).hexdigest()[:16]
 
     def names(self, owner: Owner) -> list[str]:
@@ -110,6 +127,18 @@ class PartitionedModel(Generic[M]):
         self.partition = partition or Partition.of(model)
         named = dict(model.named_parameters(remove_duplicate=False))
         self._shared = [named[t.name] for t in self.partition.shared]
+        for name in self.partition.names(Owner.FROZEN):
+            if name in named:
+                named[name].requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device) -> PartitionedModel[M]:
+        """The same with the model, which is moved, on another device."""
+        return PartitionedModel(self.model.to(device), self.partition)
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """The shared parameters themselves, in the order of the flat vector."""
@@ -120,10 +149,25 @@ class PartitionedModel(Generic[M]):
         named = dict(self.model.named_parameters(remove_duplicate=False))
         return [named[name] for name in self.partition.names(Owner.PERSONAL) if name in named]
 
+    def personal_modules(self) -> list[nn.Module]:
+        """The outermost personal modules: together they hold the personal tensors. None where all is shared."""
+        own = set(self.partition.names(Owner.PERSONAL))
+        return [
+            module
+            for prefix, module in _personal_modules(self.model, "")
+            if any(f"{prefix}{name}" in own for name in _tensor_names(module))
+        ]
+
+    @torch.no_grad()
+    def reset_personal(self) -> None:
+        """Put every personal module back to its own start, which need not be zero: a newcomer's voice."""
+        for module in self.personal_modules():
+            module.reset()  # type: ignore[operator]  # partitioning checked that it has one
+
     def personal_state(self) -> dict[str, Tensor]:
-        """A copy of the personal tensors by name, for the device's own files."""
+        """A copy of the personal tensors by name, on the processor, for the device's own files."""
         state = self.model.state_dict()
-        return {n: state[n].detach().clone() for n in self.partition.names(Owner.PERSONAL)}
+        return {n: state[n].detach().cpu().clone() for n in self.partition.names(Owner.PERSONAL)}
 
     @torch.no_grad()
     def load_personal_state(self, state: dict[str, Tensor]) -> None:
@@ -189,6 +233,41 @@ def _owned_tensors(
         yield prefix + name, tensor, _tensor_owner(module, name, owner)
     for name, child in module.named_children():
         yield from _owned_tensors(child, f"{prefix}{name}.", owner)
+
+
+def _personal_modules(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+    """The outermost modules that are declared personal, with the prefix of their tensors' names."""
+    if getattr(module, "belongs_to", None) is Owner.PERSONAL:
+        yield prefix, module
+        return
+    for name, child in module.named_children():
+        yield from _personal_modules(child, f"{prefix}{name}.")
+
+
+def _tensor_names(module: nn.Module) -> Iterator[str]:
+    for name, _ in (*module.named_parameters(remove_duplicate=False), *module.named_buffers()):
+        yield name
+
+
+def _check_starts(model: nn.Module) -> None:
+    for prefix, module in _personal_modules(model, ""):
+        if not callable(getattr(module, "reset", None)):
+            raise PartitionError(
+                f"'{prefix[:-1]}' ({type(module).__name__}) is personal and does not say how a voice begins: give it "
+                "a method reset()"
+            )
+
+
+def _content_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and numbers; empty for no tensor."""
+    if not tensors:
+        return ""
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        described = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
+        digest.update(described.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _tensor_owner(module: nn.Module, name: str, owner: Owner) -> Owner:

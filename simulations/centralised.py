@@ -1,7 +1,7 @@
 """Centralised training: the recordings pooled in one place. The upper bound that a federation is held to.
 
-The same model, losses, batches and number of steps as the federated arm; only that every step sees several
-speakers, and that one optimizer lives through all of it.
+Model, losses, batches and number of steps are those of the federated arm. Two things differ: a step sees several
+speakers, and one optimizer is used throughout.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from client.app import CachedFeatures
-from client.training import outer_learning_rate
+from client.learning.cached_features import CachedFeatures
+from client.learning.material import on_device
+from client.learning.phases import aligner_loss, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from shared_models.accelerator import accelerator_of, repeat_on, seeded
 from shared_models.acoustic import build_model
+from shared_models.algorithms.centralised import CENTRALISED
+from shared_models.algorithms.learning_rates import falling_outer_rate
 from shared_models.config import Recipe
 from shared_models.features import Features
-from shared_models.losses import acoustic_loss, alignment_loss
-from shared_models.optimization import descend, load_moments, moments
+from shared_models.optimization import adam, load_moments, moments, take_steps
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
 from simulations.mixed_batch import mixed_batches
@@ -45,21 +48,21 @@ def train_centralised(
     checkpoint to go on from.
     """
     torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
-    room = Room()
+    device, room = accelerator_of(recipe.engine).device, Room()
+    repeat_on(device)
     speakers = [
-        RememberedFeatures(CachedFeatures(u, data.cache, recipe.features), room) for u in data.train.values()
+        on_device(RememberedFeatures(CachedFeatures(u, data.cache, recipe.features), room), device)
+        for u in data.train.values()
     ]
-    model = build_model(recipe, voices=len(speakers))
+    model = build_model(recipe, voices=len(speakers)).to(device)
     partitioned = PartitionedModel(model)
     if initial is not None:
         partitioned.load_shared_vector(initial)
-    optimizer = torch.optim.Adam(
+    optimizer = adam(
         [
             {"params": partitioned.shared_parameters(), "lr": recipe.client.outer_lr},
             {"params": partitioned.personal_parameters(), "lr": recipe.client.inner_lr},
-        ],
-        betas=(0.9, 0.99),
-        fused=True,
+        ]
     )
     done = _restore(partitioned, optimizer, folder)
     model.train()
@@ -84,20 +87,18 @@ def _one_round(
 ) -> float:
     """One round's worth of steps: cohort times outer steps. The mean loss."""
     rng = generator(recipe.seed, "centralised", number)
-    optimizer.param_groups[0]["lr"] = outer_learning_rate(recipe, number)
-    steps = recipe.federation.cohort * recipe.client.outer_steps
+    optimizer.param_groups[0]["lr"] = falling_outer_rate(recipe, number)
+    steps = CENTRALISED.outer.steps(recipe)
     trained = [*model.shared_parameters(), *model.personal_parameters()]
-    losses = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "centralised dropout", number))
-        for batch in mixed_batches(speakers, recipe, rng, steps):
-            if number <= recipe.aligner.warmup_rounds:
-                loss = alignment_loss(model.model.align(batch), weights=recipe.aligner)
-            else:
-                with torch.autocast("cpu", torch.bfloat16, enabled=recipe.engine.precision == "bfloat16"):
-                    output = model.model(batch, window=recipe.client.window_frames, generator=rng)
-                loss = acoustic_loss(output, batch, weights=recipe.aligner).total
-            losses.append(descend(loss, trained, optimizer, recipe.client.gradient_clip))
+
+    loss_of = aligner_loss if number <= recipe.aligner.warmup_rounds else training_loss
+    batches = mixed_batches(speakers, recipe, rng, steps)
+
+    def next_loss() -> Tensor:
+        return loss_of(model.model, next(batches), recipe, rng)
+
+    with seeded(derive_seed(recipe.seed, "centralised dropout", number), trained[0].device):
+        losses = take_steps(next_loss, trained, optimizer, recipe.client.gradient_clip, steps=steps)
     return sum(losses) / len(losses)
 
 

@@ -1,14 +1,15 @@
-"""The console script ``fedvoice``.
+"""The console script ``fedvoice``: the commands of all rooms.
 
-Commands live in ``simulations/commands/``, one file each, and import torch and Flower inside their
-functions, so that ``--help`` answers at once.
+A command lives in the room of the person who types it: ``client/commands/`` for the owner of a device,
+``server/commands/`` for an operator, ``simulations/commands/`` for a researcher. Each is one file and imports torch
+and Flower inside its functions, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 # Flower reports usage and looks for updates unless told otherwise, and reads both when it is imported.
@@ -19,25 +20,23 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from client.commands import clone, detect, join, leave, speak
+from server.commands import invite, serve
+from server.commands.other_rooms import OtherRooms
+from shared_models import console
+from shared_models.config import Recipe
 from shared_models.errors import FedVoiceError, StorageError
 from shared_models.files import explain_storage
 from simulations.commands import (
     attack,
     bench,
-    clone,
-    console,
     corpus,
     doctor,
     evaluate,
     export,
-    invite,
-    join,
-    leave,
     privacy,
     rehearse,
-    serve,
     simulate,
-    speak,
     vocoder,
 )
 from simulations.environment import package_version
@@ -70,6 +69,7 @@ app = typer.Typer(
 app.command()(simulate.simulate)
 app.command()(clone.clone)
 app.command()(speak.speak)
+app.command()(detect.detect)
 app.command()(evaluate.evaluate)
 app.command()(export.export)
 app.add_typer(corpus.app, name="corpus")
@@ -93,11 +93,24 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    context: typer.Context,
+    _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    context.obj = OtherRooms(declined=_declined, figures=_figures)
+
+
+def _declined(recipe: Recipe, population: int) -> str | None:
+    from client.verdict import verdict_by_default
+
+    return verdict_by_default(recipe, population)
+
+
+def _figures(results: Mapping[str, Any]) -> str:
+    from simulations.reports.figures import markdown_table
+
+    return markdown_table(results)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from client.training import crop_reference
+from client.learning.material import crop_reference
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
+from shared_models.speakers.heard import Reference
 from shared_models.speakers.voices import NOBODY
 
 
@@ -20,8 +20,8 @@ class _Example(NamedTuple):
     voice: int
     """Its speaker's place."""
     item: Features
-    reference: Tensor
-    """``(R, n_mels)`` of another utterance of the speaker."""
+    reference: Reference
+    """Of another utterance of the speaker."""
 
 
 def mixed_batch(
@@ -57,7 +57,7 @@ def _examples(
     found = []
     for voice in torch.randint(len(speakers), (count,), generator=rng).tolist():
         order = torch.randperm(len(speakers[voice]), generator=rng)[:2].tolist()
-        reference = crop_reference(speakers[voice][order[-1]].mel, recipe, rng)
+        reference = crop_reference(speakers[voice][order[-1]].reference, recipe, rng)
         found.append(_Example(voice, speakers[voice][order[0]], reference))
     return found
 

@@ -1,8 +1,8 @@
-"""Public pretraining: what a federation starts from, so that private voices need not teach it to read.
+"""Public pretraining: the weights that a federation starts from, which know pronunciation from public speech.
 
-Trained centrally on speech that is nobody's secret, by default the packaged synthetic voices. It costs no
-privacy, and it is where most of a private federation's quality comes from: noise is paid once a round, and
-a model that can already speak needs fewer of them.
+They are trained centrally on public speech, by default the packaged synthetic voices. This costs no privacy. Most of
+a private federation's quality comes from it: each round costs privacy, and a model that can already speak needs fewer
+rounds.
 """
 
 from __future__ import annotations

@@ -13,20 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from client.base_model import BaseModel, write_base
 from client.profile import VoiceProfile, save_profile
-from client.training import VoicePartition
 from server.checkpoints import Checkpoint, latest_checkpoint
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
+from shared_models.base_model import BaseModel, write_base
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError, CorpusError
 from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.pretrained import FOLDER, VOICE_SUFFIX
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.heard import Heard, Reference
+from shared_models.speakers.voice import Voice
 from shared_models.utterance import Utterance
 from shared_models.vocoders import load_vocoder
 from simulations.corpora.aligner_file import with_aligner
@@ -53,16 +52,16 @@ def publish(
     recipe = recipe_from_json(checkpoint.recipe)
     data = prepare(recipe)
     model = _with_its_voices(checkpoint, len(data.train))
-    conditions = {voice: _condition(model, data, voice) for voice in voices}
+    made = {voice: _voice(model, data, voice) for voice in voices}
     base = _base(model, recipe)
     if aligner is not None:
         base = with_aligner(base, aligner)
     written = [target / "acoustic.safetensors"]
     write_base(written[0], base)
-    for voice, condition in conditions.items():
-        name = voice.removeprefix(SYNTHETIC)
+    for speaker, voice in made.items():
+        name = speaker.removeprefix(SYNTHETIC)
         path = target / "voices" / f"{name}{VOICE_SUFFIX}"
-        save_profile(path, VoiceProfile(condition, base.hash, name))
+        save_profile(path, VoiceProfile(voice, base.hash, name))
         written.append(path)
     return written
 
@@ -94,20 +93,19 @@ def _with_its_voices(checkpoint: Checkpoint, speakers: int) -> VoicePartition:
 
 
 @torch.no_grad()
-def _condition(model: VoicePartition, data: Prepared, voice: str) -> SpeakerCondition:
+def _voice(model: VoicePartition, data: Prepared, voice: str) -> Voice:
     if voice not in data.train or not voice.startswith(SYNTHETIC):
         raise CorpusError(
             f"'{voice}' is not a synthetic train voice of this run, and no other may be published"
         )
     row = list(data.train).index(voice)
-    references = [_mel(u, data) for u in data.train[voice][:REFERENCES]]
+    references = [_reference(u, data) for u in data.train[voice][:REFERENCES]]
     rows = torch.full((len(references),), row)
-    lengths = torch.tensor([len(mel) for mel in references])
-    return model.model.condition_of(rows, pad_sequence(references, batch_first=True), lengths).mean()
+    return model.model.voice_of_speaker(Heard.of(references, rows))
 
 
-def _mel(utterance: Utterance, data: Prepared) -> Tensor:
-    return FeatureCache(data.cache).get(utterance, data.recipe.features).mel
+def _reference(utterance: Utterance, data: Prepared) -> Reference:
+    return FeatureCache(data.cache).get(utterance, data.recipe.features).reference
 
 
 def main() -> None:

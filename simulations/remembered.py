@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from shared_models.features import Features
 
 ROOM = 3 * 2**30
@@ -38,12 +36,7 @@ class RememberedFeatures(Sequence[Features]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         if index not in self._kept:
             found = self._source[index]
-            if not self._room.take(_size(found)):
+            if not self._room.take(found.nbytes):
                 return found
             self._kept[index] = found
         return self._kept[index]
-
-
-def _size(features: Features) -> int:
-    found = (getattr(features, name) for name in features.__slots__)
-    return sum(value.nbytes for value in found if isinstance(value, Tensor))

@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,6 +27,7 @@ from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError, StorageError
 from shared_models.file_names import file_name_of, is_harmless
 from shared_models.files import append_line, storage_problems, write_atomically
+from shared_models.plain_json import finite
 from shared_models.private_files import private_folder
 from simulations.environment import describe_environment
 
@@ -223,22 +223,3 @@ class ScalarLog:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._writer.close()  # type: ignore[no-untyped-call]
-
-
-def finite(data: Any) -> Any:
-    """The same data with NaN and infinite numbers as None, and numpy's and torch's scalars as plain ones."""
-    match data:
-        case Mapping():
-            return {str(key): finite(value) for key, value in data.items()}
-        case str() | bool() | int() | None:
-            return data
-        case float():
-            return data if math.isfinite(data) else None
-        case list() | tuple():
-            return [finite(value) for value in data]
-        case Path():
-            return data.as_posix()
-        case _ if hasattr(data, "item"):
-            return finite(data.item())
-        case _:
-            raise TypeError(f"{type(data).__name__} has no place in a run's JSON")

@@ -16,10 +16,14 @@ from torch import Tensor
 from client.app import DEVICES_VARIABLE
 from server.accounting import accountant_for
 from server.app import make_app, plan_for
+from server.checkpoints import latest_checkpoint
 from server.rounds import FederationPlan, RoundReport
+from shared_models.accelerator import accelerator_of
 from shared_models.acoustic.dimensions import dimensions
+from shared_models.algorithms.algorithm import Sends
 from shared_models.compression import bytes_a_round
 from shared_models.config import Recipe
+from shared_models.partition import weights_hash
 from simulations.centralised import train_centralised
 from simulations.engine import run_federation
 from simulations.evaluation.comparison import compare_arms
@@ -100,12 +104,13 @@ def run_arm(
         "algorithm": recipe.federation.algorithm,
         "description": _describe(recipe, plan),
     }
-    if recipe.federation.algorithm != "local":
+    algorithm = recipe.algorithm
+    if algorithm.sends is not Sends.NOTHING:
         watch = _Watch(
             folder, recipe, data, progress.arm(name, recipe.federation.rounds), run.tensorboard_path / name
         )
         with watch.scalars:
-            if recipe.federation.algorithm == "centralised":
+            if algorithm.pools_recordings:
                 train_centralised(recipe, data, folder.checkpoints, watch.centralised_round, initial)
             else:
                 _federate(plan, data, folder, watch, ray_address)
@@ -114,9 +119,12 @@ def run_arm(
         outcome["validation_loss"] = next(
             (m["validation_loss"] for m in reversed(metrics) if m["validation_loss"] is not None), None
         )
-    if recipe.federation.algorithm not in {"local", "centralised"}:
+    if algorithm.federates:
         outcome["bytes_per_client_round"] = sum(bytes_a_round(recipe.compression, plan.partition))
         outcome["coordinates"] = plan.partition.size
+    if (trained := latest_checkpoint(folder.checkpoints)) is not None:
+        outcome["weights"] = weights_hash(trained.weights)
+    outcome["computed_on"] = str(accelerator_of(recipe.engine))
     return outcome | {"protection": recipe.protection, "epsilon": privacy_statement(recipe, plan)}
 
 
@@ -216,7 +224,7 @@ def _arm_recipe(recipe: Recipe, name: str) -> Recipe:
 
 def _weights_of(folder: ArmFolder, recipe: Recipe, public: Path) -> Path | None:
     """Where the weights are that an arm's clones are made with; None for random ones."""
-    if recipe.federation.algorithm != "local":
+    if recipe.algorithm.sends is not Sends.NOTHING:
         return folder.checkpoints
     return public if recipe.pretraining.steps else None
 
@@ -230,21 +238,22 @@ def _paths_within_run(judged: dict[str, Any], arm: str) -> dict[str, Any]:
 
 def _describe(recipe: Recipe, plan: FederationPlan) -> str:
     federation = recipe.federation
-    match federation.algorithm:
-        case "centralised":
-            return f"all recordings pooled, {federation.rounds * federation.cohort * recipe.client.outer_steps} steps"
-        case "local":
-            return f"the whole model on the support alone, {recipe.cloning.local_steps} steps"
-        case algorithm:
-            sent = "everything" if algorithm == "full" else "the shared set"
+    steps = recipe.algorithm.outer.steps(recipe)
+    match recipe.algorithm.sends:
+        case Sends.RECORDINGS:
+            return f"all recordings pooled, {federation.rounds * steps} steps"
+        case Sends.NOTHING:
+            return f"the whole model on the support alone, {steps} steps"
+        case sent:
             return (
-                f"{algorithm}: {plan.clients} devices, about {federation.cohort} a round, {federation.rounds} rounds, "
-                f"{sent} sent"
+                f"{federation.algorithm}: {plan.clients} devices, about {federation.cohort} a round, "
+                f"{federation.rounds} rounds, {sent.value} sent"
             )
 
 
 def _notes(data: Prepared) -> list[str]:
-    notes = [f"{name} left out: {reason}" for name, reason in data.left_out[:50]]
+    notes = ["Figures are of speech with the postfilter and before the mark; the sound files are marked."]
+    notes += [f"{name} left out: {reason}" for name, reason in data.left_out[:50]]
     if data.recipe.aligner.learn == "always":
         notes.append("Durations were learnt by the unsupervised aligner; the corpus brings no alignments.")
     return notes

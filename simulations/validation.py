@@ -14,13 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.app import CachedFeatures
-from client.training import VoicePartition
-from shared_models.acoustic import build_model
+from client.learning.cached_features import CachedFeatures
 from shared_models.config import Recipe
 from shared_models.features import Features, collate
+from shared_models.federated_model import federated_voice_model
 from shared_models.losses import acoustic_loss
-from shared_models.partition import Partition, PartitionedModel
 from simulations.preparation import Prepared
 
 _LONGEST_ENTRY = 1 << 17  # bytes: thousands of steps in a round
@@ -32,11 +30,7 @@ class Validation:
     def __init__(self, recipe: Recipe, data: Prepared) -> None:
         self._recipe = recipe
         self._pairs = _choose(recipe, data)
-        model = build_model(recipe)
-        share_everything = recipe.federation.algorithm == "full"
-        self._model: VoicePartition = PartitionedModel(
-            model, Partition.of(model, share_everything=share_everything)
-        )
+        self._model = federated_voice_model(recipe)
 
     @torch.no_grad()
     def loss(self, weights: Tensor) -> float:
@@ -47,7 +41,7 @@ class Validation:
         self._model.model.eval()
         total = 0.0
         for item, reference in self._pairs:
-            batch = collate([item], [reference.mel])
+            batch = collate([item], [reference.reference])
             total += float(acoustic_loss(self._model.model(batch), batch, weights=self._recipe.aligner).total)
         return total / len(self._pairs)
 

@@ -25,7 +25,8 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from client.vocoder_training import VocoderTrainer
+from client.learning.vocoder_training import VocoderTrainer
+from shared_models.accelerator import accelerator_of, repeat_on
 from shared_models.audio.mel import HOP, log_mel
 from shared_models.audio.wave_segments import (
     Samples,
@@ -38,12 +39,13 @@ from shared_models.audio.wave_segments import (
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import append_line, write_atomically
+from shared_models.plain_json import finite
 from shared_models.seeds import generator
 from shared_models.tensor_file import read_tensors
 from shared_models.vocoders.adversarial_losses import mel_loss
 from shared_models.vocoders.from_recipe import dimensions_of, generator_of
 from shared_models.vocoders.vocoder_file import save_vocoder
-from simulations.run_folder import RunFolder, finite
+from simulations.run_folder import RunFolder
 from simulations.vocoder_start import begin_with, keep_start
 from simulations.vocoder_waves import VocoderWaves
 
@@ -78,7 +80,9 @@ def train_vocoder(
     first = keep_start(run, start)
     if first is not None:
         begin_with(untrained, first)
-    trainer = VocoderTrainer(untrained, config, recipe.seed)
+    device = accelerator_of(recipe.engine).device
+    repeat_on(device)
+    trainer = VocoderTrainer(untrained.to(device), config, recipe.seed)
     done = restore(trainer, run.path / "checkpoints")
     forget_after(run.path / "metrics.jsonl", done)
     sums: dict[str, list[float]] = {}
@@ -134,6 +138,7 @@ def validate(trainer: VocoderTrainer, held_out: WaveSegments | None) -> dict[str
     if held_out is None:
         return {}
     full, models = [], []
+    held_out = held_out.to(next(trainer.average.parameters()).device)
     for mel, wave in zip(torch.split(held_out.mel, 8), torch.split(held_out.wave, 8), strict=True):
         generated = trainer.average(mel)
         full.append(mel_loss(generated, wave) * len(mel))

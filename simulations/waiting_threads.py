@@ -1,8 +1,9 @@
-"""How long PyTorch's threads wait awake for each other before they sleep.
+"""How long PyTorch's threads wait actively for each other before they sleep.
 
-GNU OpenMP, which PyTorch computes with on Linux, lets a thread that waits for the others turn in a circle first,
-300,000 times unless ``GOMP_SPINCOUNT`` says otherwise, which takes milliseconds. Where another program wants the core,
-the one that turns holds up the very thread that it waits for. ``fedvoice bench busy`` measures what that costs.
+GNU OpenMP, which PyTorch computes with on Linux, lets a thread that waits for the others check for them in a loop
+before it sleeps: 300,000 times unless ``GOMP_SPINCOUNT`` says otherwise, which takes milliseconds. Where another
+program needs the core, the looping thread delays the very thread that it waits for. ``fedvoice bench busy`` measures
+what that costs.
 """
 
 from __future__ import annotations

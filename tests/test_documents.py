@@ -9,15 +9,21 @@ from pathlib import Path
 import click
 import pytest
 import typer
+from tiny_federation import small_corpus
 
+from shared_models.audio.reading import read_audio
 from shared_models.config import parse_recipe
+from shared_models.watermark.detection import detect
 from simulations import cli
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
     REPOSITORY / name
-    for name in ("README.md", "MODEL_CARD.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/benchmarks/README.md")
-]
+    for name in (
+        "README.md", "MODEL_CARD.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/glossary.md",
+        "docs/benchmarks/README.md",
+    )
+]  # fmt: skip
 
 
 def _shown_commands() -> list[str]:
@@ -74,3 +80,16 @@ def test_the_recipe_in_the_readme_is_one() -> None:
     assert text is not None
     recipe = parse_recipe(tomllib.loads(text.group(1)), where="README")
     assert recipe.arm("private").privacy.noise_cohort == 5000
+
+
+def test_the_python_in_the_readme_clones_and_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = re.findall(r"```python\n(.*?)```", DOCUMENTS[0].read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 1
+    assert len([line for line in found[0].splitlines() if line]) <= 5
+    monkeypatch.chdir(tmp_path)
+    small_corpus(tmp_path / "my-recordings", train=1, utterances=2)
+    exec(compile(found[0], "README.md", "exec"), {})
+    spoken = detect(*read_audio(tmp_path / "morning.wav"))
+    assert 0.5 < spoken.seconds < 5
+    assert spoken.marked
+    assert (tmp_path / "me.voice.safetensors").is_file()

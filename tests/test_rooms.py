@@ -22,6 +22,14 @@ FORBIDDEN = {
     "client": {"server", "simulations"},
     "shared_models": {"server", "client", "simulations", "flwr"},
 }
+# Within shared_models: what several models are built of knows none of them, and what hears a speaker does not know
+# the model that speaks.
+LOWER_SHELVES = {
+    "layers": {"acoustic", "speakers", "vocoders", "export"},
+    "speakers": {"acoustic", "vocoders", "export"},
+    "acoustic": {"vocoders", "export"},
+    "vocoders": {"acoustic", "speakers", "export"},
+}
 # A path that starts at the root of somebody's machine: a home, a build tree, a Windows drive. System
 # places that every machine has (/usr, /etc, /dev, /proc, /tmp) are fine.
 MACHINE_PATH = re.compile(
@@ -51,6 +59,18 @@ def imported_packages(source: str) -> set[str]:
 def violations(room: str, source: str) -> set[str]:
     """What the source imports although its room must not."""
     return imported_packages(source) & (FORBIDDEN.get(room, set()) | {".."})
+
+
+def imported_shelves(source: str) -> set[str]:
+    """Packages within ``shared_models`` that the source imports, lazily or not."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "shared_models":
+            found |= {name.name for name in node.names}
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+        found |= {name.split(".")[1] for name in names if name and name.startswith("shared_models.")}
+    return found
 
 
 def machine_paths(text: str) -> list[str]:
@@ -90,7 +110,7 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
 @pytest.mark.parametrize(
     ("room", "source", "found"),
     [
-        ("server", "from client.training import train", {"client"}),
+        ("server", "from client.learning.local_round import train", {"client"}),
         ("server", "import simulations.cli as cli", {"simulations"}),
         ("server", "from shared_models.errors import FedVoiceError\nimport flwr", set()),
         ("client", "def later():\n    import server", {"server"}),
@@ -106,6 +126,31 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
 )
 def test_the_rules_catch_what_breaks_them(room: str, source: str, found: set[str]) -> None:
     assert violations(room, source) == found
+
+
+@pytest.mark.parametrize("shelf", sorted(LOWER_SHELVES))
+def test_models_and_their_layers_do_not_import_one_another_in_circles(shelf: str) -> None:
+    files = sorted((REPOSITORY / "shared_models" / shelf).rglob("*.py"))
+    assert len(files) > 1, f"there is no shared_models/{shelf}/ to examine"
+    guilty = {
+        path.name: found
+        for path in files
+        if (found := imported_shelves(path.read_text(encoding="utf-8")) & LOWER_SHELVES[shelf])
+    }
+    assert guilty == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from shared_models.acoustic.dimensions import Dimensions", {"acoustic"}),
+        ("def later():\n    import shared_models.speakers.voices as v", {"speakers"}),
+        ("from shared_models import acoustic, text", {"acoustic", "text"}),
+        ("from client.learning.local_round import train\nimport shared_modelsx.acoustic", set()),
+    ],
+)
+def test_an_import_within_shared_models_is_found(source: str, found: set[str]) -> None:
+    assert imported_shelves(source) == found
 
 
 def test_no_file_names_a_path_of_somebodys_machine() -> None:

@@ -7,6 +7,7 @@ import csv
 import os
 import shutil
 import tempfile
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.training import VoicePartition
-from shared_models.acoustic import build_model
+from client.task import Task
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
-from shared_models.features import Features
-from shared_models.partition import Partition, PartitionedModel
+from shared_models.features import Batch, Features
+from shared_models.federated_model import federated_voice_model
+from shared_models.speakers.heard import Signal
 from shared_models.text.symbols import VOCABULARY_SIZE
 from simulations.corpora import embedded
 
@@ -61,15 +63,27 @@ def tiny_overrides(**changes: Any) -> list[str]:
 
 def tiny_model(recipe: Recipe) -> VoicePartition:
     """A device's model under the recipe."""
-    model = build_model(recipe)
-    return PartitionedModel(
-        model, Partition.of(model, share_everything=recipe.federation.algorithm == "full")
-    )
+    return federated_voice_model(recipe)
+
+
+def task_of(
+    recipe: Recipe, round_number: int = 1, member: int = 0, run: str = "run", *, live: bool = False
+) -> Task:
+    """A client's task, in a simulation unless it is ``live``."""
+    return Task(recipe, run, round_number, member, not live)
 
 
 def random_speech(count: int, seed: int = 0, *, aligned: bool = True) -> list[Features]:
     """Noise in the shape and range of speech, half a second to a second an utterance."""
     return [_utterance(seed * 1000 + number, aligned) for number in range(count)]
+
+
+def in_float64(batch: Batch) -> Batch:
+    """The batch in float64, for comparisons that no processor's rounding may decide."""
+    found = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    real = {name: v.double() for name, v in found.items() if isinstance(v, Tensor) and v.is_floating_point()}
+    signals = {n: Signal(s.values.double(), s.lengths) for n, s in batch.heard.signals.items()}
+    return replace(batch, heard=replace(batch.heard, signals=signals), **real)
 
 
 @torch.no_grad()

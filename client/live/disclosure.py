@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client.policy import Policy
+from client.home.policy import Policy
 
 
 def what_is_sent(federation: str, server: str, name: str, policy: Policy) -> list[str]:
@@ -14,8 +14,8 @@ def what_is_sent(federation: str, server: str, name: str, policy: Policy) -> lis
         "Not sent, ever: recordings, transcripts, your voice's own numbers (embedding, style), losses, file names.",
         _trust(policy),
         f"Your budget: epsilon {policy.total_epsilon:g} in all and {policy.epsilon_per_run:g} a run, at delta "
-        f"{policy.delta:g}; {policy.total_epsilon_without_sampling:g} in all if the server's coins are not believed. "
-        "What asks for more is declined, and nothing is trained then.",
+        f"{policy.delta:g}; {policy.total_epsilon_without_sampling:g} in all where sampling counts for nothing. "
+        "A question that costs more is declined, and nothing is trained for it.",
         "Only the FedVoice that you installed runs here. Code that a server sends is refused unread.",
     ]
 

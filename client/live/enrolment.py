@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from client.live.home import Membership
 from client.live.keys import ENROL, LEAVE, DeviceKey
+from client.live.wrong_certificate import shows_wrong_certificate
 from shared_models.bundle import PROTOCOL
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.files import write_atomically
@@ -62,7 +63,7 @@ def enrol(code: JoinCode, home: Path, name: str, *, seconds: float = SECONDS) ->
     try:
         membership = Membership(
             server=code.address,
-            partition=int(answer["partition"]),
+            member=int(answer["member"]),
             node_id=int(answer["node_id"]),
             federation=str(answer["federation"]),
             run=str(answer["run"]),
@@ -186,7 +187,7 @@ def _request(
             response = client.request(method, f"https://{address}{path}", json=body)
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
-        if "CERTIFICATE_VERIFY_FAILED" in reason:
+        if shows_wrong_certificate(error):
             raise EnrolmentError(
                 f"the server at {address} shows a certificate that its federation's CA did not sign ({reason}): "
                 "nothing was sent to it"

@@ -39,6 +39,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime.run_clientapp import push_message
 
 from shared_models.errors import ServiceError
+from shared_models.refusals import Refused
 
 CLIENT_APP = str(TaskType.CLIENT_APP)
 _HEARTBEAT_SECONDS = 10.0
@@ -132,10 +133,10 @@ class ClaimedTask:
             )
         )
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, refused: Refused) -> None:
         """Answer with an error whose text the server shows and counts."""
         assert self._message is not None
-        error = Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason)
+        error = Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=str(refused))
         self.answer(Message(error, reply_to=self._message))
 
     def _beat(self) -> None:

@@ -34,7 +34,8 @@ class Membership:
 
     server: str
     """``host:port``."""
-    partition: int
+    member: int
+    """This device's number in the federation."""
     node_id: int
     federation: str
     run: str
@@ -48,7 +49,10 @@ class Membership:
     def load(cls, home: Path) -> Membership:
         """Read ``federation.json``. Raises :class:`EnrolmentError` where this device has not joined."""
         try:
-            return cls(**json.loads((home / "federation.json").read_text()))
+            saved = json.loads((home / "federation.json").read_text())
+            # Homes that joined before the number was called so.
+            member = saved.pop("partition", None)
+            return cls(**({} if member is None else {"member": member}) | saved)
         except (OSError, ValueError, TypeError):
             raise EnrolmentError(
                 f"{home} has not joined a federation: ask its operator for a join code and run "

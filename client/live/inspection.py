@@ -14,22 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
+from client.home.policy import Policy
+from client.home.spending import claim_of
 from client.live.enrolment import SECONDS, another_version, ask, fetch_certificate
 from client.live.keys import DeviceKey
-from client.policy import Policy
-from client.spending import claim_of
+from client.verdict import verdict as verdict_of
 from shared_models.accounting import epsilon_of
-from shared_models.acoustic import build_model
 from shared_models.bundle import PROTOCOL
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import DeclinedError, PartitionError, RecipeError
+from shared_models.federated_model import federated_model
 from shared_models.join_code import JoinCode
-from shared_models.partition import Partition
 from shared_models.shown_epsilon import epsilon_shown
 from shared_models.shown_text import name_problem, shown
-from shared_models.vocoders.adversarial_model import AdversarialVocoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +72,7 @@ def verdict(offer: Offer, policy: Policy) -> str | None:
             f"policy maximum_numbers: an update has {offer.numbers} coordinates, this device allows "
             f"{policy.maximum_numbers}"
         )
-    recipe = offer.recipe
-    if reason := policy.refusal(recipe):
-        return reason
-    if recipe.privacy.mode != "central":
-        return None
-    try:
-        claim = claim_of(recipe, offer.population)
-    except DeclinedError as error:
-        return str(error)
-    cost = epsilon_of([claim.whole_run], policy.delta)
-    if cost > policy.epsilon_per_run:
-        return (
-            f"policy epsilon_per_run: the recipe's {claim.rounds} rounds come to epsilon {epsilon_shown(cost)} at "
-            f"delta {policy.delta:g}, this device allows {policy.epsilon_per_run:g}"
-        )
-    return policy.refusal_of_noise(claim.noise_multiplier) or policy.refusal_of_cohort(
-        recipe, offer.population
-    )
+    return verdict_of(offer.recipe, offer.population, policy)
 
 
 def sentences(offer: Offer, policy: Policy) -> list[str]:
@@ -207,10 +188,7 @@ def _parts(offer: Offer) -> dict[str, int]:
     try:
         # Shapes alone: a recipe of a stranger's must not fill this computer's memory.
         with torch.device("meta"):
-            model: nn.Module = (
-                AdversarialVocoder(recipe) if recipe.trains == "vocoder" else build_model(recipe)
-            )
-        shared = Partition.of(model, share_everything=recipe.federation.algorithm == "full").shared
+            shared = federated_model(recipe).partition.shared
     except (PartitionError, RecipeError, RuntimeError, NotImplementedError, ValueError):
         return {}
     counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The device's key pair: who it is to the server, and nothing about the person."""
+"""The device's key pair. It identifies the device to the server and says nothing about the person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often to ask: often while something goes on, seldom while nothing does."""
+"""How often to poll: often during a round, and seldom between rounds."""
 
 from __future__ import annotations
 

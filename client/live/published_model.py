@@ -1,8 +1,8 @@
-"""Fetching the model that one's federation published, and believing nothing of it until it was checked.
+"""Fetching the model that a federation published, and checking all of it before it is used.
 
-In this order: the manifest's signature by the authority that the join code named; that it lists the files of a
-published model and no other; each file's size and hash; that the weights are finite and load as the model of their
-recipe. Only then does the folder get its name. Pieces that arrived stay, so a download that was cut off goes on.
+The checks, in this order: the manifest is signed by the authority that the join code named; it lists the files of a
+published model and no other; each file has the listed size and hash; the weights are finite and load as the model of
+their recipe. Only then does the folder get its name. Pieces that arrived are kept, so an interrupted download goes on.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from typing import Any
 import httpx
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
-from client.base_model import keep_base, load_base
+from client.home.kept_bases import keep_base
 from client.live.call_signer import CallSigner
 from client.live.enrolment import clock_problem
 from client.live.home import Membership
 from client.live.keys import DeviceKey
+from client.live.wrong_certificate import shows_wrong_certificate
+from shared_models.base_model import load_base
 from shared_models.disk import shortage
 from shared_models.errors import CheckpointError, ServiceError
 from shared_models.files import storage_problems, write_atomically
@@ -195,7 +197,7 @@ class _Desk:
             try:
                 return self._get(target, most)
             except (httpx.TransportError, _BusyError) as error:
-                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                if shows_wrong_certificate(error):
                     raise ServiceError(
                         f"the server at {self._address} shows a certificate that its federation's authority did not "
                         "sign: nothing was asked of it"

@@ -1,10 +1,9 @@
-"""A device that has said no says it again without fetching the question.
+"""A device that declined repeats its answer without fetching the question.
 
-A question carries the whole weights: some twelve megabytes for the packaged model, which a device that declines, or
-whose disk is full, would fetch each time only to give the same answer. After a few refusals in a row it therefore
-answers from the question's envelope alone, in its last words, for a pause that doubles up to a ceiling; then it looks
-at one whole question again. A changed policy ends the pause, and so does another run (a server that was mended begins
-one) or a restart of the device.
+A question holds the whole weights: some twelve megabytes for the packaged model. A device that declines, or whose disk
+is full, would fetch them each time and give the same answer. After a few refusals in a row it answers from the
+question's envelope alone, with its last reason, for a pause that doubles up to a ceiling. Then it reads one whole
+question again. The pause ends early when the policy changes, when another run begins, or when the device restarts.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared_models.refusals import Refusal, Refused
+
 IN_FULL = 2
 """Refusals in a row that are given after looking at the whole question."""
 FIRST_SECONDS = 30.0
 MOST_SECONDS = 900.0
-# Asks for weights that the device lacks: the next question brings them.
-_TO_BE_ASKED_AGAIN = "LacksAnchorError"
 
 
 @dataclass(slots=True)
@@ -40,7 +39,8 @@ class Restraint:
         """A question of Flower's ``run`` was answered: with an update, or with these words."""
         if run != self._run:
             self._run, self.in_a_row = run, 0
-        if refusal is None or _TO_BE_ASKED_AGAIN in refusal:
+        # Weights that the device lacks come with the next question.
+        if refusal is None or Refused.parse(refusal).kind is Refusal.LACKS_ANCHOR:
             self.in_a_row = 0
             return
         self.in_a_row += 1

@@ -125,7 +125,7 @@ def main(home: Path, port: int) -> int:
         "--superexec-auth-secret-file", str(superexec_secret(home)),
         "--host", "127.0.0.1",
         "--port", str(port),
-        "--node-config", f'device="{home.resolve()}" partition-id={membership.partition}',
+        "--node-config", f'device="{home.resolve()}" partition-id={membership.member}',
     ]  # fmt: skip
     try:
         run_supernode(arguments, hooks)

@@ -1,8 +1,8 @@
-"""What ``fedvoice join`` does once the device is a member: keep its SuperNode and its worker going.
+"""What ``fedvoice join`` does once the device is a member: it keeps its SuperNode and its worker running.
 
-The two end and begin together. A worker that died left its SuperNode waiting for a reply that will not come,
-and a SuperNode that died took along the task that its worker was at; the message in hand is in the inbox, and
-the pair that follows takes it up again.
+The two are started and stopped together. If the worker crashes, its SuperNode waits for a reply that will not come. If
+the SuperNode crashes, the task of its worker is lost with it. The message that was being answered is in the inbox, and
+the next pair answers it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _Pair:
         self.board = status.Noticeboard(home / "live", "supervisor")
         self.board.note(
             state="starting", server=membership.server, federation=membership.federation,
-            partition=membership.partition, name=membership.name, home=str(home),
+            member=membership.member, name=membership.name, home=str(home),
         )  # fmt: skip
         logs = home / "logs"
         self._node = Child("supernode", [], logs / "supernode.log", back_off=BackOff(1.0, 60.0, 30.0))

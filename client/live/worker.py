@@ -24,16 +24,16 @@ from typing import Any
 import httpx
 from flwr.app import Context, Message
 
-from client.answers import Answers
-from client.ledger import Ledger
-from client.ledger_anchor import state_folder
+from client.home.ledger import Ledger
+from client.home.ledger_anchor import state_folder
+from client.home.policy import Policy, load_policy
+from client.home.spending import spent_without_sampling
 from client.live.conditions import not_now
 from client.live.flower_tasks import CLIENT_APP, ClaimedTask, TaskDesk
 from client.live.home import superexec_secret
 from client.live.pace import Pace
 from client.live.status import Noticeboard
-from client.policy import Policy, load_policy
-from client.spending import spent_without_sampling
+from client.rounds.answers import Answers
 from shared_models.bundle import refusal
 from shared_models.config import UNPROTECTED
 from shared_models.disk import room
@@ -43,15 +43,17 @@ from shared_models.errors import (
     FedVoiceError,
     LacksAnchorError,
     RecipeError,
+    RefusedError,
     ServiceError,
     StorageError,
     WireError,
 )
 from shared_models.private_files import private_from_now_on, shut_home
+from shared_models.refusals import Refusal, Refused
 from shared_models.supervision import die_with_parent
 
 App = Callable[[Message, Context], Message]
-_TOLD_IN_FULL = (BundleError, DeclinedError, LacksAnchorError, RecipeError, WireError)
+_TOLD_IN_FULL = (BundleError, DeclinedError, LacksAnchorError, RecipeError, RefusedError, WireError)
 """Errors whose text is made for the server, or speaks of nothing but its own message."""
 
 
@@ -95,7 +97,7 @@ class Worker:
         asked = {"type": message.metadata.message_type, "round": message.metadata.group_id}
         if reason := self._refusal(task, message):
             self._board.note(refusal=reason, refused_at=time.time(), **asked)
-            task.refuse(f"DeclinedError: {reason}")
+            task.refuse(Refused(Refusal.DECLINED, reason))
             return
         training = message.metadata.message_type == "train"
         if training:
@@ -123,21 +125,15 @@ class Worker:
 
     def _failed(self, task: ClaimedTask, error: Exception) -> None:
         for_owner = (
-            str(error)
+            Refused.parse(str(error)).said
             if isinstance(error, FedVoiceError)
             else f"{type(error).__name__} (see logs/worker.log)"
         )
         if not isinstance(error, FedVoiceError):
             with contextlib.suppress(OSError):
                 traceback.print_exc()
-        told = f"{type(error).__name__}: the device could not answer"
-        if isinstance(error, _TOLD_IN_FULL):
-            kind = type(error).__name__
-            told = f"{kind}: {str(error).removeprefix(f'{kind}: ')}"
-        elif type(error) is FedVoiceError:
-            # What client.app made of an error in training: its kind, without a name or a file.
-            told = str(error)
-        if "StorageError" in for_owner:
+        refused = _told(error)
+        if refused.kind is Refusal.DISK:
             for_owner += f"; {room(self._home)} where {self._home} lies"
         declined = isinstance(error, DeclinedError)
         noted: dict[str, Any] = (
@@ -146,7 +142,7 @@ class Worker:
             else {"problem": for_owner, "refusal": None, "refused_at": None}
         )
         self._board.note(**{**self._spent(), **noted, "state": "waiting"})
-        task.refuse(told)
+        task.refuse(refused)
 
     def _note_conditions(self) -> None:
         """Say why the device would not train now, before anybody asks it to."""
@@ -209,6 +205,17 @@ def _unprotected(answers: Answers) -> bool:
     return any(recipe.get("privacy", {}).get("mode") == "none" for recipe in answered)
 
 
+def _told(error: Exception) -> Refused:
+    """What the server learns of an error: the words that were made for it, or no more than what kind of error it is."""
+    name = type(error).__name__
+    refusal = error.refusal if isinstance(error, FedVoiceError) else Refusal.FAILED
+    if not isinstance(error, _TOLD_IN_FULL):
+        return Refused(refusal, f"{name}: the device could not answer")
+    said = Refused.parse(str(error)).said
+    named = isinstance(error, RefusedError) or refusal is not Refusal.FAILED
+    return Refused(refusal, said if named else f"{name}: {said}")
+
+
 def _what_was_sent(reply: Message) -> dict[str, Any]:
     header = reply.content.config_records["header"]
     array = reply.content.array_records["shared"]["shared"]
@@ -224,19 +231,14 @@ def main(home: Path, port: int) -> None:
     """Answer tasks of the SuperNode at ``port`` until a signal ends this process."""
     # Imported here: it brings torch, and the worker's first word should not wait for that.
     from client.app import app
+    from shared_models.accelerator import Accelerator, limit_memory
 
     # What is remembered outside of the home, which its supervisor sees to.
     shut_home(state_folder())
-    _limit_gpu(load_policy(home / "policy.toml"))
+    policy = load_policy(home / "policy.toml")
+    limit_memory(Accelerator.resolve(policy.device).device, policy.gpu_share)
     desk = TaskDesk(f"127.0.0.1:{port}", superexec_secret(home).read_bytes())
     Worker(home, desk, app).run()
-
-
-def _limit_gpu(policy: Policy) -> None:
-    import torch
-
-    if policy.gpu_share < 1 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(policy.gpu_share)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ async def spool_body(
     folder: Path,
     digest: str | None = None,
 ) -> IO[bytes]:
-    """As :func:`read_body`, into a nameless file in ``folder``: a slow sender's body takes up disk, not memory.
+    """As :func:`read_body`, into a temporary file in ``folder``: the body of a slow sender takes up disk, not memory.
 
     The file is at its start. Raises :class:`BodyProblemError`, also where the disk is full.
     """

@@ -1,4 +1,4 @@
-"""Whether a signed call came before: the numbers that a server has seen of each device."""
+"""Whether a signed call is a repetition: the numbers of the calls that a server has seen of each device."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def enrol(
         raise EnrolmentError("the proof is not this key's signature of the join code's secret")
     device = registry.enrol(secret, pem, _name(asked.get("name")), theirs, settings.population, node_for)
     return {
-        "partition": device.partition,
+        "member": device.member,
         "federation": settings.name,
         "node_id": str(device.node_id),
         "run": settings.run,

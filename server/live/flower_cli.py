@@ -1,8 +1,8 @@
 """Flower's own command line (1.41) against a live server: ``fedvoice serve flwr ls``.
 
-``flwr`` has no place for the operator's token, without which the gate lets nobody at the Control API. Here it runs as
-it is, in this process, on a client that sends the token, with a configuration of its own in the server's home. See
-:mod:`server.live.flower_state` for why it stands apart, and for the test that watches it.
+``flwr`` cannot send the operator's token, and the gate admits no call to the Control API without it. Here ``flwr`` runs
+unchanged in this process, on a client that sends the token, with a configuration of its own in the server's home. See
+:mod:`server.live.flower_state` for why this is a module of its own, and for the test that checks it.
 """
 
 from __future__ import annotations

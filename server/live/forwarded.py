@@ -1,4 +1,4 @@
-"""Whose request it is, where a proxy of the operator's stands in between."""
+"""The address that a request comes from, where a proxy of the operator's forwards it."""
 
 from __future__ import annotations
 

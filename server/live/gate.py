@@ -205,7 +205,7 @@ class Gate:
             flower_state.unregister_node, flower_state.link_state(scope["app"]), device.node_id
         )
         self._admission.registry_changed()
-        await answer_json(send, 200, {"partition": device.partition, "name": device.name})
+        await answer_json(send, 200, {"member": device.member, "name": device.name})
 
     async def _serve_anyone(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         if path == "/health":
@@ -246,7 +246,7 @@ class Gate:
     def _leave(self, app: Any, body: bytes) -> dict[str, Any]:
         device = enrolment.leave(body, self._registry)
         flower_state.unregister_node(flower_state.link_state(app), device.node_id)
-        return {"partition": device.partition, "state": device.state}
+        return {"member": device.member, "state": device.state}
 
     async def _serve_device(self, scope: Scope, receive: Receive, send: Send, asked: Call, call: str) -> None:
         device = self._admission.device(asked)

@@ -1,8 +1,8 @@
-"""The grid of a live federation: Flower's, polled quickly, read one reply at a time, and unmoved by restarts.
+"""The grid of a live federation: Flower's, polled often, read one reply at a time, and robust against restarts.
 
-A device that is killed loses the message that it had pulled, and a SuperLink that is killed may lose one on its
-way. Either way what the device had done is on its disk, so the same message is sent again under another number:
-a device that had trained already answers with the bytes that it kept, and none trains twice.
+A device that is killed loses the message that it had fetched, and a SuperLink that is killed may lose a message that
+it was sending. In both cases the device's work is on its disk. So the same message is sent again under another number:
+a device that had trained already answers with the bytes that it kept, and no device trains twice.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What whoever holds a join code may know of the federation before joining: one request, which uses nothing up.
+"""What the holder of a join code may know of the federation before joining. Asking does not use the code up.
 
-It is what every device is told in its first round, and nothing of anybody who takes part.
+It is what every device is told in its first round. It says nothing about a person who takes part.
 """
 
 from __future__ import annotations

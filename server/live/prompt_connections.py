@@ -1,7 +1,7 @@
-"""Connections that end when nothing comes of them: Flower's server is uvicorn, which waits for a request for ever.
+"""Connections on which nothing arrives are ended: uvicorn, which is Flower's server, waits for a request without limit.
 
-uvicorn ends a connection that is idle between two requests, and the gate one whose body is slow. What neither sees is
-a peer that connects and says nothing, or that sends its request's head a byte at a time.
+uvicorn ends a connection that is idle between two requests, and the gate ends one whose body is slow. Neither notices
+a peer that connects and sends nothing, or that sends the head of its request byte by byte.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The model that a server hands out, as it lies in its home: read for each request, and never loaded."""
+"""The model that a server hands out. Its files are read for each request, and the model is never loaded."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ from server.live.certificates import authority_key
 from server.live.home import ServerHome
 from server.live.model_card import Described, card
 from server.live.published import CURRENT, FOLDER, Published
-from shared_models.acoustic import build_model
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError
+from shared_models.federated_model import federated_voice_model
 from shared_models.files import storage_problems, sync_folder, write_atomically
-from shared_models.partition import Partition, PartitionedModel, weights_hash
+from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.published_model import (
     AUTHORITY,
     CARD,
@@ -146,14 +146,10 @@ def _base(checkpoint: Checkpoint, recipe: Recipe) -> tuple[Tensor, Recipe, str]:
             f"the weights of round {checkpoint.round} hold NaN or infinite numbers: publish an earlier round, "
             "or train anew with a lower federation.server_lr"
         )
-    model = build_model(recipe)
-    everything = recipe.federation.algorithm == "full"
-    PartitionedModel(model, Partition.of(model, share_everything=everything)).load_shared_vector(
-        checkpoint.weights
-    )
-    base = PartitionedModel(model)
-    told = recipe.override({"federation.algorithm": "fedrep"}) if everything else recipe
-    return base.shared_vector(), told, base.partition.schema
+    trained = federated_voice_model(recipe)
+    trained.load_shared_vector(checkpoint.weights)
+    base = PartitionedModel(trained.model)
+    return base.shared_vector(), recipe.keeping_voices(), base.partition.schema
 
 
 def _privacy(recipe: Recipe, checkpoint: Checkpoint, population: int) -> str:

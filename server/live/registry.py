@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS devices (
 class Registered:
     """One device, as the server knows it."""
 
-    partition: int
+    member: int
     public_key: bytes
     node_id: int
     name: str
@@ -64,9 +64,7 @@ class Registered:
     @property
     def described(self) -> str:
         """One line by which an operator tells it from others."""
-        return (
-            f"number {self.partition}, name '{shown(self.name)}', key {self.fingerprint[:16]}, {self.state}"
-        )
+        return f"number {self.member}, name '{shown(self.name)}', key {self.fingerprint[:16]}, {self.state}"
 
 
 class Registry:
@@ -111,16 +109,16 @@ class Registry:
         :class:`EnrolmentError` for a secret that is unknown, used or expired, and for a key that was withdrawn.
         """
         with self._writing() as connection:
-            known, partition = _opened(connection, secret, public_key, population)
+            known, member = _opened(connection, secret, public_key, population)
             if known is not None:
                 return known
             now = time.time()
             device = Registered(
-                partition, public_key, node_for(public_key, name), name, version, now, "active", now
+                member, public_key, node_for(public_key, name), name, version, now, "active", now
             )
             connection.execute(
                 "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (partition, public_key, str(device.node_id), name, version, now, "active", now),
+                (member, public_key, str(device.node_id), name, version, now, "active", now),
             )
             connection.execute(
                 "UPDATE invitations SET used_by = ? WHERE code = ?", (public_key, _hash(secret))
@@ -167,17 +165,17 @@ class Registry:
         )
 
     def devices(self) -> list[Registered]:
-        """All devices there ever were, by partition."""
+        """All devices there ever were, by member."""
         with self._connection() as connection:
             return [_device(row) for row in connection.execute("SELECT * FROM devices ORDER BY partition")]
 
     def roster(self) -> dict[int, int]:
         """Partition -> Flower node id of the active devices."""
-        return {d.partition: d.node_id for d in self.devices() if d.state == "active"}
+        return {d.member: d.node_id for d in self.devices() if d.state == "active"}
 
     def withdrawn(self) -> set[int]:
         """The places whose device left or was shut out."""
-        return {d.partition for d in self.devices() if d.state != "active"}
+        return {d.member for d in self.devices() if d.state != "active"}
 
     def seen(self, moments: Mapping[bytes, float]) -> None:
         """Note when devices (by key) were last heard of."""
@@ -211,7 +209,7 @@ class Registry:
 
 
 def _explain(error: sqlite3.OperationalError, path: Path) -> ServiceError:
-    if "full" in str(error):
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
         return ServiceError(
             f"the disk that holds {path} is full: free some space; what was there is intact ({room(path)} in "
             f"{path.parent})"
@@ -226,7 +224,7 @@ def _hash(secret: bytes) -> bytes:
 def _answers(device: Registered, asked: str, by: By | None) -> bool:
     key = asked.lower()
     matches = {
-        "number": asked == str(device.partition),
+        "number": asked == str(device.member),
         "name": asked == device.name,
         "key": len(key) >= _LEAST_KEY_DIGITS and device.fingerprint.startswith(key),
     }
@@ -251,18 +249,18 @@ def _opened(
         raise EnrolmentError(f"this device's key was withdrawn ({known.state}): join with a new key")
     if used_by is not None:
         if known is not None and used_by == public_key:
-            return known, known.partition
+            return known, known.member
         raise EnrolmentError("this join code was used already: each is for one device")
     if expires_at <= time.time():
         raise EnrolmentError("this join code has expired: ask the operator for a new one")
     if known is not None:
         raise EnrolmentError("this device has joined already: it needs no other code")
-    partition = connection.execute("SELECT COALESCE(MAX(partition) + 1, 0) FROM devices").fetchone()[0]
-    if partition >= population:
+    member = connection.execute("SELECT COALESCE(MAX(partition) + 1, 0) FROM devices").fetchone()[0]
+    if member >= population:
         raise EnrolmentError(
             f"the federation has its {population} places taken: the operator can start one for more people"
         )
-    return None, int(partition)
+    return None, int(member)
 
 
 def _find(connection: sqlite3.Connection, public_key: bytes) -> Registered | None:
@@ -271,5 +269,5 @@ def _find(connection: sqlite3.Connection, public_key: bytes) -> Registered | Non
 
 
 def _device(row: tuple[int, bytes, str, str, str, float, State, float]) -> Registered:
-    partition, public_key, node_id, name, version, enrolled_at, state, last_seen = row
-    return Registered(partition, public_key, int(node_id), name, version, enrolled_at, state, last_seen)
+    member, public_key, node_id, name, version, enrolled_at, state, last_seen = row
+    return Registered(member, public_key, int(node_id), name, version, enrolled_at, state, last_seen)

@@ -132,6 +132,7 @@ def settled(
     Where ``settings`` and the ``kept`` recipe had the same target for as many people, the noise stays as it was.
     Raises :class:`RecipeError`, :class:`PrivacyError`.
     """
+    recipe.refuse_without_updates()
     fitted = _for_people(recipe, population)
     if fitted.privacy.mode == "none" or fitted.privacy.epsilon is None:
         return fitted

@@ -1,15 +1,12 @@
-"""The acoustic model: FastSpeech 2 with conditional layer norms, and the voices that condition it."""
+"""The acoustic model, FastSpeech 2, and the whole of it with what makes a voice."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
+from shared_models.acoustic.dimensions import dimensions
+from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import Recipe
-
-if TYPE_CHECKING:
-    from shared_models.acoustic.voice_model import VoiceModel
 
 
 def build_model(recipe: Recipe, voices: int = 1, seed: int | None = None) -> VoiceModel:
@@ -18,10 +15,6 @@ def build_model(recipe: Recipe, voices: int = 1, seed: int | None = None) -> Voi
     The weights depend on the recipe and ``seed`` (the recipe's own if None) alone, not on ``voices`` nor on
     torch's global generator, which is left as it was. Raises :class:`RecipeError`.
     """
-    # Here, because the speaker encoders use this package's layers and would find it half imported.
-    from shared_models.acoustic.dimensions import dimensions
-    from shared_models.acoustic.voice_model import VoiceModel
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed if seed is None else seed)
         return VoiceModel(dimensions(recipe.model), recipe.speaker, recipe.aligner, voices)

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_models.accelerator import exact_dtype, in_full_precision, on_host
 from shared_models.acoustic.length_regulator import phoneme_of_frame
-from shared_models.acoustic.normalisation import normalise_mel
-from shared_models.acoustic.sequences import masked_mean, valid_steps
-from shared_models.acoustic.transformer import zero_padding
+from shared_models.audio.normalisation import normalise_mel
 from shared_models.features import Batch
+from shared_models.layers.sequences import masked_mean, valid_steps
+from shared_models.layers.transformer import zero_padding
 from shared_models.partition import Owner
 
 TEMPERATURE = 0.2
@@ -74,9 +75,13 @@ class Aligner(nn.Module):
         """Align every utterance of ``batch``; its durations are not looked at."""
         phoneme_mask = valid_steps(batch.phoneme_lengths, batch.phonemes.shape[1])
         frame_mask = valid_steps(batch.mel_lengths, batch.mel.shape[1])
-        scores = self._scores(batch, phoneme_mask, frame_mask)
+        # Distances are small differences of large squares.
+        with in_full_precision(batch.mel.device):
+            scores = self._scores(batch, phoneme_mask, frame_mask)
         scores = scores.masked_fill(~phoneme_mask[:, None], IMPOSSIBLE).log_softmax(-1)
-        prior = beta_binomial_log_prior(batch.phoneme_lengths, batch.mel_lengths)
+        prior = beta_binomial_log_prior(
+            batch.phoneme_lengths, batch.mel_lengths, scores.shape[2], scores.shape[1]
+        )
         scores = (scores + prior.clamp_min(PRIOR_FLOOR).to(scores)).masked_fill(
             ~phoneme_mask[:, None], IMPOSSIBLE
         )
@@ -102,19 +107,23 @@ class Aligner(nn.Module):
         return -TEMPERATURE * distances
 
 
-def beta_binomial_log_prior(phoneme_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
-    """Log of the beta-binomial prior ``(B, T, L)`` float64: row t = 1..T is BetaBinomial(L-1, t, T+1-t).
+def beta_binomial_log_prior(
+    phoneme_lengths: Tensor, frame_lengths: Tensor, longest_l: int, longest_t: int
+) -> Tensor:
+    """Log of the beta-binomial prior ``(B, T, L)``, exact: row t = 1..T is BetaBinomial(L-1, t, T+1-t).
+
+    ``longest_l`` and ``longest_t`` are the longest of the lengths ``(B,)``.
 
     With RAD-TTS's omega of 1 every argument of the gamma functions is a whole number, and the term that
     depends on frame and phoneme depends on their sum alone: a Hankel matrix, viewed and not computed. So
     cheap that there is nothing to cache. Rows and columns beyond an utterance's own hold no meaning.
     """
-    n = (phoneme_lengths - 1).double()[:, None]
-    frames = frame_lengths.double()[:, None]
-    longest_l, longest_t = int(phoneme_lengths.max()), int(frame_lengths.max())
-    k = torch.arange(longest_l, dtype=torch.float64, device=n.device)[None]
-    t = torch.arange(1, longest_t + 1, dtype=torch.float64, device=n.device)[None]
-    total = torch.arange(1, longest_l + longest_t, dtype=torch.float64, device=n.device)[None]
+    dtype, device = exact_dtype(phoneme_lengths.device), phoneme_lengths.device
+    n = (phoneme_lengths - 1).to(dtype)[:, None]
+    frames = frame_lengths.to(dtype)[:, None]
+    k = torch.arange(longest_l, dtype=dtype, device=device)[None]
+    t = torch.arange(1, longest_t + 1, dtype=dtype, device=device)[None]
+    total = torch.arange(1, longest_l + longest_t, dtype=dtype, device=device)[None]
     diagonal = torch.lgamma(total) + torch.lgamma((n + frames + 1 - total).clamp_min(1))
     choices = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma((n - k).clamp_min(0) + 1)
     rows = torch.lgamma(frames + 1) - torch.lgamma(t) - torch.lgamma((frames + 1 - t).clamp_min(1))
@@ -127,19 +136,20 @@ def forward_sum_loss(scores: Tensor, phoneme_lengths: Tensor, frame_lengths: Ten
 
     ``scores (B, T, L)`` are log-scores, impossible (-1e9) at padded phonemes. A blank of log-score -1 joins
     them before the softmax; the target is every phoneme once, in order. 0 for an utterance with fewer frames
-    than phonemes, which has no such alignment.
+    than phonemes, which has no such alignment. Computed on the processor, since a GPU adds up its gradient in
+    another order each time.
     """
-    log_probabilities = F.pad(scores, (1, 0), value=BLANK).log_softmax(-1)
-    targets = torch.arange(1, scores.shape[2] + 1, device=scores.device).expand(len(scores), -1)
+    log_probabilities = on_host(F.pad(scores, (1, 0), value=BLANK).log_softmax(-1))
+    targets = torch.arange(1, scores.shape[2] + 1).expand(len(scores), -1)
     loss = F.ctc_loss(
         log_probabilities.transpose(0, 1),
         targets,
-        frame_lengths,
-        phoneme_lengths,
+        on_host(frame_lengths),
+        on_host(phoneme_lengths),
         reduction="none",
         zero_infinity=True,
     )
-    return loss / phoneme_lengths
+    return loss.to(scores.device) / phoneme_lengths
 
 
 def binarization_loss(log_attention: Tensor, durations: Tensor, frame_mask: Tensor) -> Tensor:
@@ -155,10 +165,14 @@ def best_durations(log_attention: Tensor, phoneme_lengths: Tensor, frame_lengths
     """Frames a phoneme ``(B, L)`` int64 on the likeliest monotonic path through ``log_attention (B, T, L)``.
 
     Every phoneme gets at least one frame. An utterance with fewer frames than phonemes has no such path:
-    its frames are spread evenly.
+    its frames are spread evenly. The search runs on the processor.
     """
     from monotonic_alignment_search import maximum_path  # compiled: not loaded where nothing is aligned
 
+    device = log_attention.device
+    log_attention, phoneme_lengths, frame_lengths = map(
+        on_host, (log_attention, phoneme_lengths, frame_lengths)
+    )
     phonemes = valid_steps(phoneme_lengths, log_attention.shape[2])
     frames = valid_steps(frame_lengths, log_attention.shape[1])
     feasible = frame_lengths >= phoneme_lengths
@@ -169,7 +183,7 @@ def best_durations(log_attention: Tensor, phoneme_lengths: Tensor, frame_lengths
         values = log_attention.transpose(1, 2)[feasible].float()
         path = maximum_path(values.contiguous(), mask.float())
         durations[feasible] = path.sum(2).long()
-    return durations
+    return durations.to(device)
 
 
 def _even_durations(phoneme_lengths: Tensor, frame_lengths: Tensor, longest: int) -> Tensor:

@@ -70,11 +70,6 @@ class Dimensions:
         affordable = (PERSONAL_LIMIT - self.embedding - PROSODY) // (2 * self.hidden)
         return min(MOST_SITES, 2 * self.decoder_layers + 1, affordable)
 
-    @property
-    def personal(self) -> int:
-        """Numbers in one voice's personal set, with embedding and vectors."""
-        return self.embedding + 2 * self.sites * self.hidden + PROSODY
-
 
 NAMED: dict[str, dict[str, int]] = {
     "tiny": {

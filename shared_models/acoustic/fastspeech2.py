@@ -1,18 +1,20 @@
-"""FastSpeech 2 (arXiv 2006.04558) with AdaSpeech's conditional layer norm (arXiv 2103.00993).
+"""FastSpeech 2 (arXiv 2006.04558) with a voice at three places.
 
-Phonemes -> encoder -> + speaker -> variance adaptor -> length regulator -> decoder -> mel (-> PostNet).
-The speaker comes in as a :class:`SpeakerCondition`: its embedding is added to the encoder's output, its
-scales and shifts are those of the decoder's last S norms, its prosody acts on the variance predictors.
+Phonemes -> encoder -> speaker -> variance adaptor -> length regulator -> decoder -> mel (-> PostNet).
+The speaker comes in as a :class:`Voice`. A :class:`Conditioning` says how it acts on the encoder's output and on the
+decoder's last S norms; its prosody acts on the variance predictors.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from shared_models.accelerator import is_padded, on_host
 from shared_models.acoustic.aligner import AlignmentOutput
 from shared_models.acoustic.dimensions import Dimensions
 from shared_models.acoustic.harmonic_source import (
@@ -23,17 +25,7 @@ from shared_models.acoustic.harmonic_source import (
     with_phoneme_columns,
 )
 from shared_models.acoustic.length_regulator import phoneme_means, regulate
-from shared_models.acoustic.normalisation import (
-    ENERGY_SPREAD,
-    SEMITONE,
-    normalise_energy,
-    normalise_pitch,
-    restore_mel,
-)
-from shared_models.acoustic.positions import SinusoidalPositions
 from shared_models.acoustic.postnet import PostNet
-from shared_models.acoustic.sequences import take_window, valid_steps, window_starts
-from shared_models.acoustic.transformer import FFTBlock, Style, apply_norm, norm_layer, zero_padding
 from shared_models.acoustic.variance_adaptor import (
     LOG_RANGE,
     Enriched,
@@ -41,9 +33,20 @@ from shared_models.acoustic.variance_adaptor import (
     Variances,
     predicted_frames,
 )
+from shared_models.audio.normalisation import (
+    ENERGY_SPREAD,
+    SEMITONE,
+    normalise_energy,
+    normalise_pitch,
+    restore_mel,
+)
 from shared_models.features import Batch
+from shared_models.layers.positions import SinusoidalPositions
+from shared_models.layers.sequences import Excerpt, valid_steps
+from shared_models.layers.transformer import FFTBlock, Style, apply_norm, zero_padding
 from shared_models.partition import Owner
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.conditioning.conditioning import Conditioning
+from shared_models.speakers.voice import Voice, VoiceTensor
 
 MOST_FRAMES = 172
 """Longest predicted phoneme or pause: 2 s."""
@@ -81,6 +84,8 @@ class AcousticOutput:
     """The same from the recording."""
     mean_durations: bool = False
     """Whether the predicted durations are to be means (``model.durations``)."""
+    penalty: Tensor | None = None
+    """``(B,)``: what the sources of the speaker embedding add to the loss, if any does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,29 +103,38 @@ class Decoded:
 
 
 class AcousticModel(nn.Module):
-    """Phonemes and a speaker to a mel spectrogram."""
+    """Phonemes and a speaker to a mel spectrogram. ``takes`` declares the tensors of the voices that it speaks in."""
 
     belongs_to = Owner.SHARED
 
-    def __init__(self, dimensions: Dimensions) -> None:
+    def __init__(
+        self, dimensions: Dimensions, conditioning: Conditioning, added: Sequence[VoiceTensor] = ()
+    ) -> None:
+        """``added`` are tensors that voices have beside those that the model itself reads."""
         super().__init__()
         d = dimensions
         self.dimensions = d
+        prosody = VoiceTensor("prosody", (d.prosody,), made_by="voice")
+        self.takes = (*conditioning.takes(), prosody, *added)
         self.embedding = nn.Embedding(d.vocabulary, d.hidden, padding_idx=0)
         nn.init.normal_(self.embedding.weight, std=d.hidden**-0.5)
         self.positions = SinusoidalPositions(d.hidden)
         self.encoder = nn.ModuleList(
             FFTBlock(d.hidden, d.heads, d.filter, d.kernel, d.dropout) for _ in range(d.encoder_layers)
         )
-        self.speaker = nn.Linear(d.embedding, d.hidden, bias=False)
+        self.speaker = conditioning.encoder_site()
         self.variance_adaptor = VarianceAdaptor(d.hidden, d.dropout)
         # Of the decoder's 2 n + 1 norms, the last S are the speaker's.
         plain = 2 * d.decoder_layers + 1 - d.sites
+        norms = [
+            nn.LayerNorm(d.hidden) if place < plain else conditioning.norm()
+            for place in range(2 * d.decoder_layers)
+        ]
         self.decoder = nn.ModuleList(
-            FFTBlock(d.hidden, d.heads, d.filter, d.kernel, d.dropout, (2 * i >= plain, 2 * i + 1 >= plain))
+            FFTBlock(d.hidden, d.heads, d.filter, d.kernel, d.dropout, (norms[2 * i], norms[2 * i + 1]))
             for i in range(d.decoder_layers)
         )
-        self.final_norm = norm_layer(d.hidden, conditioned=True)
+        self.final_norm = conditioning.norm()
         self.mel = nn.Linear(d.hidden, d.n_mels)
         self.postnet = PostNet(d.n_mels, d.postnet, d.dropout) if d.postnet else None
         # Last, so that models without a source begin with the weights that they always began with.
@@ -130,7 +144,7 @@ class AcousticModel(nn.Module):
         self,
         batch: Batch,
         durations: Tensor,
-        condition: SpeakerCondition,
+        voice: Voice,
         *,
         alignment: AlignmentOutput | None = None,
         window: int | None = None,
@@ -142,24 +156,19 @@ class AcousticModel(nn.Module):
         """
         target = target_variances(batch, durations)
         phoneme_mask = valid_steps(batch.phoneme_lengths, batch.phonemes.shape[1])
-        encoded = self.encode(batch.phonemes, phoneme_mask, condition)
+        encoded = self.encode(batch.phonemes, phoneme_mask, voice)
         enriched, predicted = self.variance_adaptor(
-            encoded, phoneme_mask, condition.prosody, target.pitch, target.energy
+            encoded, phoneme_mask, voice["prosody"], target.pitch, target.energy
         )
-        if window is None:
-            starts, lengths = torch.zeros_like(batch.mel_lengths), batch.mel_lengths
-        else:
-            starts = window_starts(batch.mel_lengths, window, generator)
-            lengths = batch.mel_lengths.clamp_max(window)
-        width = int(lengths.max())
-        contours = recorded_contours(batch, starts, width) if self.source is not None else None
-        decoded = self.decode(enriched, durations, starts, lengths, condition, contours)
+        excerpt = Excerpt.drawn(batch.mel_lengths, batch.mel.shape[1], window, generator)
+        contours = recorded_contours(batch, excerpt) if self.source is not None else None
+        decoded = self.decode(enriched, durations, excerpt, voice, contours)
         return AcousticOutput(
             mel=decoded.mel,
             mel_before_postnet=decoded.mel_before_postnet if self.postnet is not None else None,
-            mel_target=take_window(batch.mel, starts, width),
+            mel_target=excerpt.of(batch.mel),
             frame_mask=decoded.mask,
-            starts=starts,
+            starts=excerpt.starts,
             predicted=predicted,
             target=target,
             phoneme_mask=phoneme_mask,
@@ -170,43 +179,42 @@ class AcousticModel(nn.Module):
             mean_durations=self.dimensions.mean_durations,
         )
 
-    def encode(self, phonemes: Tensor, mask: Tensor, condition: SpeakerCondition) -> Tensor:
-        """``phonemes (B, L)`` int64, ``mask (B, L)`` bool; to ``(B, L, H)``, the speaker added."""
-        padded = not bool(mask.all())
+    def encode(self, phonemes: Tensor, mask: Tensor, voice: Voice) -> Tensor:
+        """``phonemes (B, L)`` int64, ``mask (B, L)`` bool; to ``(B, L, H)``, with the speaker in it."""
+        padded = is_padded(mask)
         steps = torch.arange(phonemes.shape[1], device=phonemes.device)[None]
-        x = self.embedding(phonemes) * math.sqrt(self.dimensions.hidden) + self.positions(steps)
+        positions = self.positions(steps, phonemes.shape[1])
+        x = self.embedding(phonemes) * math.sqrt(self.dimensions.hidden) + positions
         x = zero_padding(x, mask, padded)
         for block in self.encoder:
             x = block(x, mask, padded=padded)
-        return zero_padding(x + self.speaker(condition.embedding)[:, None], mask, padded)
+        return zero_padding(self.speaker(x, voice), mask, padded)
 
     def decode(
         self,
         enriched: Enriched,
         durations: Tensor,
-        starts: Tensor,
-        lengths: Tensor,
-        condition: SpeakerCondition,
+        excerpt: Excerpt,
+        voice: Voice,
         contours: Contours | None = None,
     ) -> Decoded:
-        """Mel of ``lengths (B,)`` frames from ``starts (B,)`` on.
+        """Mel of the frames of ``excerpt``, of which W are decoded.
 
         ``durations (B, L)`` int64. A model with a source is told ``contours`` (teacher forcing), or what it predicts
         itself without them.
         """
-        mask = valid_steps(lengths, int(lengths.max()))
-        padded = not bool(mask.all())
-        frames = starts[:, None] + torch.arange(mask.shape[1], device=starts.device)
-        styles = self._styles(condition)
+        mask, frames = excerpt.mask(), excerpt.steps()
+        padded, positions = is_padded(mask), self.positions(frames, excerpt.end)
+        styles = self.styles(voice)
         predicted = drawn = None
         if self.source is None:
-            x = regulate(enriched.sequence, durations, frames) + self.positions(frames)
+            x = regulate(enriched.sequence, durations, frames) + positions
         else:
             rows = regulate(with_phoneme_columns(enriched, durations), durations, frames)
-            predicted = self.source.contours(rows, frames, mask, condition.prosody[:, LOG_RANGE])
+            predicted = self.source.contours(rows, frames, mask, voice["prosody"][:, LOG_RANGE])
             told = contours or predicted.decided()
             drawn = self.source.draw(told)
-            x = rows[..., : self.dimensions.hidden] + self.positions(frames) + self.source.enter(told, drawn)
+            x = rows[..., : self.dimensions.hidden] + positions + self.source.enter(told, drawn)
         x = zero_padding(x, mask, padded)
         for index, block in enumerate(self.decoder):
             x = block(x, mask, (styles[2 * index], styles[2 * index + 1]), padded=padded)
@@ -223,7 +231,7 @@ class AcousticModel(nn.Module):
         self,
         phonemes: Tensor,
         lengths: Tensor,
-        condition: SpeakerCondition,
+        voice: Voice,
         *,
         duration_scale: float = 1.0,
         pitch_shift: float = 0.0,
@@ -235,18 +243,20 @@ class AcousticModel(nn.Module):
         the magnitude. Mel beyond an utterance's length is 0 and means nothing. Call it in ``eval()`` mode.
         """
         mask = valid_steps(lengths, phonemes.shape[1])
-        encoded = self.encode(phonemes, mask, condition)
+        encoded = self.encode(phonemes, mask, voice)
         enriched, predicted = self.variance_adaptor(
             encoded,
             mask,
-            condition.prosody,
+            voice["prosody"],
             pitch_shift=pitch_shift * SEMITONE,
             energy_shift=math.log(energy_scale) / ENERGY_SPREAD,
             pitch_spread=self.dimensions.pitch_spread,
         )
         durations = self.spoken_frames(phonemes, mask, predicted.log_duration, duration_scale)
         frame_lengths = durations.sum(1)
-        decoded = self.decode(enriched, durations, torch.zeros_like(frame_lengths), frame_lengths, condition)
+        # The one thing that speaking waits for: how long it will be.
+        longest = int(on_host(frame_lengths).max())
+        decoded = self.decode(enriched, durations, Excerpt.whole(frame_lengths, longest), voice)
         return zero_padding(decoded.mel, decoded.mask), frame_lengths
 
     def spoken_frames(
@@ -264,12 +274,10 @@ class AcousticModel(nn.Module):
             spread=self.dimensions.duration_spread,
         )
 
-    def _styles(self, condition: SpeakerCondition) -> list[Style | None]:
+    def styles(self, voice: Voice) -> list[Style | None]:
         """One entry a norm of the decoder, in order: None for the plain ones."""
-        sites = [
-            (condition.cln_scale[:, site], condition.cln_shift[:, site])
-            for site in range(self.dimensions.sites)
-        ]
+        by_site = [voice[declared.name] for declared in self.takes if declared.by_site]
+        sites = [tuple(t[:, site] for t in by_site) for site in range(self.dimensions.sites)]
         plain: list[Style | None] = [None] * (2 * self.dimensions.decoder_layers + 1 - len(sites))
         return plain + sites
 

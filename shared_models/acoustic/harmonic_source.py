@@ -17,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared_models.acoustic.normalisation import (
+from shared_models.acoustic.variance_adaptor import Enriched
+from shared_models.audio.mel import F_MAX, N_FFT, N_MELS, SAMPLE_RATE, mel_basis
+from shared_models.audio.normalisation import (
     BOUND,
     normalise_energy,
     normalise_pitch,
     restore_pitch,
 )
-from shared_models.acoustic.sequences import take_window
-from shared_models.acoustic.transformer import zero_padding
-from shared_models.acoustic.variance_adaptor import Enriched
-from shared_models.audio.mel import F_MAX, N_FFT, N_MELS, SAMPLE_RATE, mel_basis
 from shared_models.features import Batch
+from shared_models.layers.sequences import Excerpt
+from shared_models.layers.transformer import zero_padding
 from shared_models.partition import Owner
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 650.0
@@ -67,11 +67,11 @@ class PredictedContours:
         return Contours(self.pitch.clamp(-BOUND, BOUND), voiced, self.energy.clamp(-BOUND, BOUND))
 
 
-def recorded_contours(batch: Batch, starts: Tensor, width: int) -> Contours:
-    """The contours of ``width`` frames of each recording from ``starts (B,)`` on."""
+def recorded_contours(batch: Batch, excerpt: Excerpt) -> Contours:
+    """The contours of the frames of ``excerpt`` of each recording."""
 
     def windowed(values: Tensor) -> Tensor:
-        return take_window(values[..., None], starts, width)[..., 0]
+        return excerpt.of(values[..., None])[..., 0]
 
     return Contours(
         pitch=normalise_pitch(windowed(batch.log_f0)),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from shared_models.acoustic.sequences import take_steps
+from shared_models.accelerator import exact_dtype
+from shared_models.layers.sequences import take_steps
 
 
 def phoneme_of_frame(durations: Tensor, frames: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ def phoneme_means(values: Tensor, weights: Tensor, durations: Tensor) -> Tensor:
 
     def summed(x: Tensor) -> Tensor:
         # In float64: differences of long float32 sums would lose the digits that matter.
-        total = torch.nn.functional.pad(x.double().cumsum(1), (1, 0))
+        total = torch.nn.functional.pad(x.to(exact_dtype(x.device)).cumsum(1), (1, 0))
         return total.gather(1, ends) - total.gather(1, starts)
 
     weight = summed(weights)

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from shared_models.acoustic.transformer import zero_padding
+from shared_models.layers.transformer import zero_padding
 from shared_models.partition import Owner
 
 

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared_models.acoustic.sequences import masked_mean
-from shared_models.acoustic.transformer import zero_padding
+from shared_models.layers.sequences import masked_mean
+from shared_models.layers.transformer import zero_padding
 from shared_models.partition import Owner
 
 PROSODY = 4

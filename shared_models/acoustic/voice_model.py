@@ -1,24 +1,36 @@
-"""The whole voice model: the acoustic model, the sources of its speaker condition, and the voices.
+"""The whole voice model: the acoustic model, what makes a voice of what is heard, and the voices.
 
-This is what is partitioned. It owns no tensor itself: each part says whom its own belong to.
+Sources hear a speaker or look one up, and add up to one embedding; the conditioning's maps make of it what the
+acoustic model's sites take; a voice's own offsets are added. Which of all this is one speaker's own, the adaptation
+says. This is what is partitioned. It owns no tensor itself: each part says whom its own belong to.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from shared_models.acoustic.aligner import Aligner, AlignmentOutput
-from shared_models.acoustic.conditional_layer_norm import CLNMaps
 from shared_models.acoustic.dimensions import Dimensions
 from shared_models.acoustic.fastspeech2 import AcousticModel, AcousticOutput
-from shared_models.acoustic.sequences import take_window, window_starts
 from shared_models.config import AlignerConfig, SpeakerConfig
 from shared_models.errors import RecipeError
 from shared_models.features import Batch
-from shared_models.partition import Owner
-from shared_models.speakers.condition import SpeakerCondition
-from shared_models.speakers.mel_style import MelStyleEncoder
+from shared_models.kinds import class_at
+from shared_models.partition import PartitionedModel
+from shared_models.speakers.adaptation import ADAPTATIONS
+from shared_models.speakers.adaptation.adaptation import Adaptation
+from shared_models.speakers.conditioning import CONDITIONINGS
+from shared_models.speakers.conditioning.conditioning import Conditioning, Maps
+from shared_models.speakers.heard import Heard
+from shared_models.speakers.sources import SOURCES
+from shared_models.speakers.sources.source import Contribution, Source
+from shared_models.speakers.voice import Voice, VoiceTensor, require_fit
 from shared_models.speakers.voices import Voices
 
 
@@ -32,22 +44,39 @@ class VoiceModel(nn.Module):
         d = dimensions
         self.dimensions = d
         self.always_align = aligner.learn == "always"
-        vectors = speaker.personal == "vectors"
-        self.acoustic = AcousticModel(d)
-        self.cln_maps = CLNMaps(d.embedding, d.hidden, d.sites, Owner.SHARED if vectors else Owner.PERSONAL)
-        self.mel_style = (
-            MelStyleEncoder(d.n_mels, d.embedding, channels=d.style_channels, dropout=d.dropout)
-            if "mel_style" in speaker.sources
-            else None
+        self.kinds_of_sources = speaker.sources
+        self._name_of_maps = f"{speaker.conditioning}_maps"
+        kinds = [class_at(SOURCES[kind]) for kind in speaker.sources]
+        conditioning: Conditioning = class_at(CONDITIONINGS[speaker.conditioning])(
+            d, tokens=sum(kind.tokens for kind in kinds)
         )
+        adaptation: Adaptation = class_at(ADAPTATIONS[speaker.personal])()
+        # In the order of the flat vector, which is also that of the random draws.
+        self.acoustic = AcousticModel(d, conditioning, adaptation.adds(d))
+        self.add_module(self._name_of_maps, conditioning.maps())
+        for name, kind in zip(speaker.sources, kinds, strict=True):
+            self.add_module(name, kind(d))
         self.aligner = Aligner(d.vocabulary, d.n_mels, d.hidden) if aligner.learn != "never" else None
-        self.voices = Voices(
-            voices,
-            embedding=d.embedding if "table" in speaker.sources else 0,
-            sites=d.sites if vectors else 0,
-            hidden=d.hidden,
-            prosody=d.prosody,
-        )
+        offsets = adaptation.offsets(self.takes)
+        self._offsets = {offset.name for offset in offsets}
+        kept = [one for source in self.sources.values() for one in source.keeps()]
+        self.voices = Voices(voices, [*kept, *offsets])
+        adaptation.install(self)
+
+    @property
+    def takes(self) -> tuple[VoiceTensor, ...]:
+        """The tensors of a voice of this model."""
+        return self.acoustic.takes
+
+    @property
+    def maps(self) -> nn.Module:
+        """The conditioning's maps."""
+        return self.get_submodule(self._name_of_maps)
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The sources of the speaker embedding by kind, in the recipe's order."""
+        return {kind: cast(Source, self.get_submodule(kind)) for kind in self.kinds_of_sources}
 
     def forward(
         self, batch: Batch, *, window: int | None = None, generator: torch.Generator | None = None
@@ -59,11 +88,14 @@ class VoiceModel(nn.Module):
         is used; ``generator`` draws where they start. Raises :class:`RecipeError` if nothing gives durations.
         """
         durations, alignment = self.durations(batch)
-        condition = self.condition(batch, window=window, generator=generator)
+        heard = batch.heard
+        if window is not None and heard.signals and any(s.hears for s in self.sources.values()):
+            heard = heard.excerpt(window, generator)
+        voice, penalty = self._voice(heard)
         output: AcousticOutput = self.acoustic(
-            batch, durations, condition, alignment=alignment, window=window, generator=generator
+            batch, durations, voice, alignment=alignment, window=window, generator=generator
         )
-        return output
+        return output if penalty is None else replace(output, penalty=penalty)
 
     def durations(self, batch: Batch) -> tuple[Tensor, AlignmentOutput | None]:
         """The durations ``(B, L)`` int64 that ``batch`` is trained with, and the aligner's output if it ran.
@@ -74,10 +106,11 @@ class VoiceModel(nn.Module):
         if batch.durations is None or self.always_align:
             alignment = self.align(batch)
             return alignment.durations, alignment
-        if bool(batch.aligned.all()):
+        if all(batch.aligned):
             return batch.durations, None
-        alignment = self.align(batch).only(~batch.aligned)
-        return torch.where(batch.aligned[:, None], batch.durations, alignment.durations), alignment
+        aligned = torch.tensor(batch.aligned, device=batch.durations.device)
+        alignment = self.align(batch).only(~aligned)
+        return torch.where(aligned[:, None], batch.durations, alignment.durations), alignment
 
     def align(self, batch: Batch) -> AlignmentOutput:
         """The aligner alone: its alignment and losses, without encoder or decoder (warm-up rounds)."""
@@ -89,53 +122,74 @@ class VoiceModel(nn.Module):
         alignment: AlignmentOutput = self.aligner(batch)
         return alignment
 
-    def condition(
-        self, batch: Batch, *, window: int | None = None, generator: torch.Generator | None = None
-    ) -> SpeakerCondition:
-        """The condition of each utterance's speaker, from its voice and its reference recording."""
-        reference, lengths = batch.reference, batch.reference_lengths
-        if window is not None and self.mel_style is not None:
-            starts = window_starts(lengths, window, generator)
-            lengths = lengths.clamp_max(window)
-            reference = take_window(reference, starts, int(lengths.max()))
-        return self.condition_of(batch.speakers, reference, lengths)
+    def voice(self, heard: Heard) -> Voice:
+        """The voice of each row of ``heard``: B voices from B references.
 
-    def condition_of(
-        self, rows: Tensor, reference: Tensor | None = None, reference_lengths: Tensor | None = None
-    ) -> SpeakerCondition:
-        """The condition of the voices ``rows (B,)`` int64, with reference mels ``(B, R, n_mels)``.
-
-        References are needed if ``mel_style`` is among the recipe's sources, and ignored otherwise; without
-        them, or without lengths for them, raises :class:`RecipeError`.
+        Raises :class:`RecipeError` if a source hears a signal that the references lack.
         """
-        d = self.dimensions
-        own, scale_offset, shift_offset, prosody = self.voices(rows)
-        embedding = prosody.new_zeros(len(rows), d.embedding) if own is None else own
-        if self.mel_style is not None:
-            if reference is None or reference_lengths is None:
-                raise RecipeError(
-                    "this model hears a speaker in a reference recording (speaker.sources has 'mel_style'): "
-                    "give one, with its length"
-                )
-            embedding = embedding + self._style(reference, reference_lengths)
-        scale, shift = self.cln_maps(embedding)
-        if scale_offset is not None and shift_offset is not None:
-            scale, shift = scale + scale_offset, shift + shift_offset
-        return SpeakerCondition(embedding, scale, shift, prosody)
+        return self._voice(heard)[0]
 
-    def _style(self, reference: Tensor, lengths: Tensor) -> Tensor:
-        """What the reference says, and 0 for an empty one: the voice of nobody."""
-        assert self.mel_style is not None
-        if reference.shape[1] == 0:
-            return reference.new_zeros(len(reference), self.dimensions.embedding)
-        style: Tensor = self.mel_style(reference, lengths.clamp_min(1))
-        return style * (lengths > 0)[:, None]
+    def voice_of_speaker(self, heard: Heard) -> Voice:
+        """One voice from several references of one speaker; each source says how it pools them."""
+        heard = self._looked_up(heard)
+        said = [source.pool(self._asked(kind, source, heard)) for kind, source in self.sources.items()]
+        own = {name: kept[:1] for name, kept in heard.own.items()}
+        return self._made(self._total(said, heard.rows[:1]), own)
+
+    def _voice(self, heard: Heard) -> tuple[Voice, Tensor | None]:
+        """The voices, and the sources' penalty ``(B,)`` if there is one."""
+        heard = self._looked_up(heard)
+        said = [self._asked(kind, source, heard) for kind, source in self.sources.items()]
+        total = self._total(said, heard.rows)
+        return self._made(total, heard.own), total.penalty
+
+    def _looked_up(self, heard: Heard) -> Heard:
+        return replace(heard, own=self.voices(heard.rows))
+
+    def _asked(self, kind: str, source: Source, heard: Heard) -> Contribution:
+        if source.hears and heard.nobody:
+            return self._nothing(heard.rows, source.tokens)
+        if missing := [name for name in source.hears if name not in heard.signals]:
+            raise RecipeError(
+                f"speaker.sources has '{kind}', which hears '{missing[0]}', and these recordings come without it: add "
+                f"'{missing[0]}' to features.signals"
+            )
+        return source(heard)
+
+    def _total(self, said: Sequence[Contribution], rows: Tensor) -> Contribution:
+        return Contribution.total(said) if said else self._nothing(rows, 0)
+
+    def _nothing(self, rows: Tensor, tokens: int) -> Contribution:
+        """What is said of somebody of whom nothing is heard."""
+        zeros = self.acoustic.mel.weight.new_zeros(len(rows), self.dimensions.embedding)
+        return Contribution(zeros, zeros[:, None].expand(-1, tokens, -1) if tokens else None)
+
+    def _made(self, said: Contribution, own: Mapping[str, Tensor]) -> Voice:
+        """Voices of what the sources say of them and what they keep of their own."""
+        made: dict[str, Tensor] = {"embedding": said.embedding, **self.maps(said.embedding, said.tokens)}
+        if said.tokens is not None:
+            made["tokens"] = said.tokens
+        tensors = {}
+        for declared in self.takes:
+            parts = [made[declared.name]] if declared.name in made else []
+            if declared.name in self._offsets:
+                parts.append(own[declared.name])
+            tensors[declared.name] = (
+                reduce(torch.add, parts) if parts else _newcomers(declared, said.embedding)
+            )
+        return Voice(tensors)
+
+    def at_sites(self, sites: Sequence[int]) -> dict[str, Tensor]:
+        """Of maps and voices, the tensors by name that a model with the conditional norms ``sites`` alone has."""
+        maps = cast(Maps, self.maps)
+        found = {f"{self._name_of_maps}.{name}": t for name, t in maps.at_sites(sites).items()}
+        return found | {f"voices.{name}": t for name, t in self.voices.at_sites(sites).items()}
 
     def synthesize(
         self,
         phonemes: Tensor,
         lengths: Tensor,
-        condition: SpeakerCondition,
+        voice: Voice,
         *,
         duration_scale: float = 1.0,
         pitch_shift: float = 0.0,
@@ -143,13 +197,23 @@ class VoiceModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Speak ``phonemes (B, L)``: mel ``(B, T, n_mels)`` and lengths ``(B,)``; see :class:`AcousticModel`.
 
-        A condition of one row speaks all of them.
+        A voice of one row speaks all of them. Raises :class:`CheckpointError` for a voice that is not this model's.
         """
+        require_fit(voice, self.takes)
         return self.acoustic.synthesize(
             phonemes,
             lengths,
-            condition.expand(len(phonemes)),
+            voice.expand(len(phonemes)),
             duration_scale=duration_scale,
             pitch_shift=pitch_shift,
             energy_scale=energy_scale,
         )
+
+
+def _newcomers(declared: VoiceTensor, like: Tensor) -> Tensor:
+    """What B newcomers have of a tensor that nothing makes, ``(B, ...)`` for ``like (B, E)``."""
+    return declared.started().to(like).expand(len(like), *declared.shape)
+
+
+VoicePartition = PartitionedModel[VoiceModel]
+"""A voice model, partitioned."""

@@ -33,6 +33,8 @@ FEATURE_VERSION = "1"
 
 _DIGEST_BYTES = 16
 _TENSORS = ("phonemes", "mel", "log_f0", "voiced", "energy", "durations")
+_SIGNAL = "signals."
+"""What the names of other signals begin with in an entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ def content_key(utterance: Utterance, config: FeatureConfig) -> str:
     """A hash of all that an utterance's features follow from, whatever its file is called."""
     digest = hashlib.sha256()
     alignment = utterance.alignment.read_bytes() if utterance.alignment is not None else b""
-    parts = (utterance.text, utterance.language, config.model_dump_json(), FEATURE_VERSION)
+    # Without any signal beside the mel, keys are those of versions that had none.
+    settings = config.model_dump_json(exclude=None if config.signals else {"signals"})
+    parts = (utterance.text, utterance.language, settings, FEATURE_VERSION)
     for part in (utterance.audio.read_bytes(), alignment, _text_code(), *(p.encode() for p in parts)):
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
@@ -91,6 +95,7 @@ def _text_code() -> bytes:
 
 def _pack(features: Features) -> bytes:
     tensors = {name: getattr(features, name) for name in _TENSORS if getattr(features, name) is not None}
+    tensors |= {f"{_SIGNAL}{name}": signal for name, signal in features.signals.items()}
     body = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     return body + _digest(body)
 
@@ -109,7 +114,10 @@ def _read(path: Path, utterance_id: str) -> Features | None:
     if _digest(body) != digest:
         return None
     tensors: dict[str, Tensor] = load(body)
-    return Features(utterance_id=utterance_id, durations=tensors.pop("durations", None), **tensors)
+    names = [name for name in tensors if name.startswith(_SIGNAL)]
+    signals = {name.removeprefix(_SIGNAL): tensors.pop(name) for name in names}
+    durations = tensors.pop("durations", None)
+    return Features(utterance_id=utterance_id, durations=durations, signals=signals, **tensors)
 
 
 _FEWEST_FOR_WORKERS = 24  # starting a process costs about as much as extracting so many utterances

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from shared_models.audio.level import MARGIN_SECONDS, find_speech, set_level, sp
 from shared_models.audio.mel import SAMPLE_RATE, magnitude, mel_of_magnitude
 from shared_models.audio.pitch import track_pitch
 from shared_models.audio.reading import Wave, read_audio, resample
+from shared_models.audio.signals import extractor
 from shared_models.config import FeatureConfig
 from shared_models.errors import AudioError, TextError
 from shared_models.features import Features
@@ -47,7 +49,7 @@ def extract(utterance: Utterance, config: FeatureConfig) -> Features:
     phones = read_alignment(utterance.alignment) if utterance.alignment is not None else None
     try:
         speech = load_speech(utterance.audio, config, phones)
-        return _features(utterance, speech, phones)
+        return _features(utterance, speech, phones, config.signals)
     except (AudioError, TextError) as error:
         message = str(error)
         if str(utterance.audio) in message or str(utterance.alignment) in message:
@@ -89,7 +91,9 @@ def _aligned_span(phones: list[Phone], samples: int) -> tuple[int, int]:
     return start, min(samples, round((last + MARGIN_SECONDS) * SAMPLE_RATE))
 
 
-def _features(utterance: Utterance, speech: Speech, phones: list[Phone] | None) -> Features:
+def _features(
+    utterance: Utterance, speech: Speech, phones: list[Phone] | None, signals: Sequence[str]
+) -> Features:
     wave = torch.from_numpy(speech.wave)
     spectrum = magnitude(wave)
     frames = len(spectrum)
@@ -112,6 +116,7 @@ def _features(utterance: Utterance, speech: Speech, phones: list[Phone] | None) 
         voiced=pitch.voiced,
         energy=log_energy(spectrum),
         durations=durations,
+        signals={name: extractor(name)(wave) for name in signals},
     )
 
 

@@ -36,6 +36,10 @@ class WaveSegments:
     wave: Tensor
     """``(B, T * HOP)`` in [-1, 1], aligned: frame t is centred at sample (t + 1/2) * HOP."""
 
+    def to(self, device: torch.device) -> WaveSegments:
+        """The same segments on another device."""
+        return WaveSegments(self.mel.to(device), self.wave.to(device))
+
 
 def to_int16(wave: NDArray[np.float32]) -> NDArray[np.int16]:
     """``(samples,)`` in [-1, 1] as 16-bit numbers, half the memory."""

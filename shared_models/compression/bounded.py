@@ -1,7 +1,7 @@
-"""Compression under a norm: what the receiver decodes is never longer than it may be.
+"""Compression under a norm: the norm of what the receiver decodes never exceeds the limit.
 
 Differential privacy limits what one person can do to the sum, and the sum is made of *decoded* vectors. Rounding
-at random, factors and half precision all may lengthen a clipped vector, so the sender decodes what it is about
+at random, factors and half precision all may raise the norm of a clipped vector, so the sender decodes what it is about
 to send, and a leading factor of at most 1 brings it back to the limit. Whatever else compression does to a
 vector within the limit, including how it draws at random, is free: the guarantee holds for any such vector.
 """

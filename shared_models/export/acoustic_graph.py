@@ -16,22 +16,13 @@ from torch import Tensor, nn
 
 from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
 from shared_models.acoustic.harmonic_source import with_phoneme_columns
-from shared_models.acoustic.normalisation import SEMITONE, restore_mel
-from shared_models.acoustic.sequences import valid_steps
-from shared_models.acoustic.transformer import Style, apply_norm, zero_padding
 from shared_models.acoustic.variance_adaptor import LOG_RANGE, Enriched, predicted_frames
+from shared_models.audio.normalisation import SEMITONE, restore_mel
+from shared_models.layers.sequences import valid_steps
+from shared_models.layers.transformer import Style, apply_norm, zero_padding
 from shared_models.partition import Owner
+from shared_models.speakers.voice import Voice
 
-INPUTS = (
-    "phonemes",
-    "lengths",
-    "embedding",
-    "cln_scale",
-    "cln_shift",
-    "prosody",
-    "duration_scale",
-    "pitch_shift",
-)
 OUTPUTS = ("mel", "mel_lengths")
 
 
@@ -58,18 +49,17 @@ class AcousticGraph(nn.Module):
         self,
         phonemes: Tensor,
         lengths: Tensor,
-        embedding: Tensor,
-        cln_scale: Tensor,
-        cln_shift: Tensor,
-        prosody: Tensor,
+        tensors: dict[str, Tensor],
         duration_scale: Tensor,
         pitch_shift: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """``phonemes (B, L)`` int64, ``lengths (B,)`` int64 of 1 or more and a speaker condition of B rows;
-        to natural-log mel ``(B, T, n_mels)``, 0 beyond its ``mel_lengths (B,)`` int64.
+        """``phonemes (B, L)`` int64, ``lengths (B,)`` int64 of 1 or more and the ``tensors`` of B voices, as the model
+        ``takes`` them; to natural-log mel ``(B, T, n_mels)``, 0 beyond its ``mel_lengths (B,)`` int64.
 
         ``duration_scale`` and ``pitch_shift`` (semitones) are scalars ``()`` float32.
         """
+        voice = Voice(tensors)
+        prosody = voice["prosody"]
         model = self.model
         mask = valid_steps(lengths, phonemes.shape[1])
         steps = torch.arange(phonemes.shape[1])[None]
@@ -77,7 +67,7 @@ class AcousticGraph(nn.Module):
         x = zero_padding(x, mask)
         for block in model.encoder:
             x = block(x, mask)
-        x = zero_padding(x + model.speaker(embedding)[:, None], mask)
+        x = zero_padding(model.speaker(x, voice), mask)
         enriched, log_duration = self._enrich(x, mask, prosody, pitch_shift)
         durations = self._frames(phonemes, mask, log_duration, duration_scale)
         mel_lengths = durations.sum(1)
@@ -87,7 +77,7 @@ class AcousticGraph(nn.Module):
         frame_mask = valid_steps(mel_lengths, longest)
         frames = torch.arange(longest)[None]
         x, drawn = self._frame_inputs(enriched, durations, frames, frame_mask, prosody[:, LOG_RANGE])
-        return self._decode(x, drawn, frame_mask, cln_scale, cln_shift), mel_lengths
+        return self._decode(x, drawn, frame_mask, model.styles(voice)), mel_lengths
 
     def _positions(self, positions: Tensor) -> Tensor:
         """``positions (1, N)`` int64 to ``(1, N, H)``: the same numbers as the table's, computed, so that a
@@ -134,11 +124,8 @@ class AcousticGraph(nn.Module):
         vectors = rows[..., : self.model.dimensions.hidden]
         return zero_padding(vectors + positions + source.enter(contours, drawn), mask), drawn
 
-    def _decode(self, x: Tensor, drawn: Tensor | None, mask: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    def _decode(self, x: Tensor, drawn: Tensor | None, mask: Tensor, styles: list[Style | None]) -> Tensor:
         model = self.model
-        sites = [(scale[:, site], shift[:, site]) for site in range(model.dimensions.sites)]
-        plain: list[Style | None] = [None] * (2 * model.dimensions.decoder_layers + 1 - len(sites))
-        styles = plain + sites
         for index, block in enumerate(model.decoder):
             x = block(x, mask, (styles[2 * index], styles[2 * index + 1]))
         last = apply_norm(model.final_norm, x, styles[-1])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 
 import torch
-from torch import Tensor
 
 from shared_models.acoustic import build_model
 from shared_models.acoustic.dimensions import Dimensions
@@ -59,28 +58,18 @@ def cut(model: VoiceModel, recipe: Recipe, smaller: Recipe) -> VoiceModel:
     if sizes.filter < model.dimensions.filter:
         model, _ = prune_acoustic(model, recipe, sizes.filter)
     before = model.dimensions
-    target = build_model(smaller, voices=model.voices.prosody.num_embeddings)
+    target = build_model(smaller, voices=model.voices.count)
     blocks = {
         "encoder": kept_blocks(before.encoder_layers, sizes.encoder_layers),
         "decoder": kept_blocks(before.decoder_layers, sizes.decoder_layers),
     }
-    sites = torch.tensor(kept_sites(before, sizes))
-    given = model.state_dict()
+    given = model.state_dict() | model.at_sites(kept_sites(before, sizes))
     state = {}
     for name in target.state_dict():
         source = _BLOCK.sub(lambda found: f"{found[1]}.{blocks[found[2]][int(found[3])]}", name)
-        state[name] = _at_sites(given[source], name, sites, before)
+        state[name] = given[source]
     target.load_state_dict(state)
     return target.train(model.training)
-
-
-def _at_sites(tensor: Tensor, name: str, sites: Tensor, before: Dimensions) -> Tensor:
-    """Of what belongs to sites, the rows or numbers of those that stay."""
-    if name.startswith("cln_maps."):
-        return tensor.view(before.sites, before.hidden, *tensor.shape[1:])[sites].flatten(0, 1)
-    if name.startswith("voices.cln_"):
-        return tensor.view(len(tensor), before.sites, before.hidden)[:, sites].flatten(1)
-    return tensor
 
 
 def _rest(d: Dimensions) -> tuple[object, ...]:

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from shared_models.acoustic.fastspeech2 import AcousticModel
 from shared_models.audio.mel import N_MELS
 from shared_models.errors import MissingExtraError
-from shared_models.export.acoustic_graph import INPUTS, OUTPUTS, AcousticGraph
-from shared_models.export.onnx_voice import LOG_MAGNITUDE, WAVE
+from shared_models.export.acoustic_graph import OUTPUTS, AcousticGraph
+from shared_models.export.onnx_voice import CONTROLS, LOG_MAGNITUDE, VOICE, WAVE
 from shared_models.export.vocoder_graph import phase_iterations, vocoder_graph
 from shared_models.files import write_atomically
+from shared_models.watermark.perth import Encoder
+from shared_models.watermark.spectrum import BINS
 
 OPSET = 18
 EXTRA = "needs the 'export' extra: pip install 'fedvoice[export]'"
@@ -37,17 +39,23 @@ def export_acoustic(model: AcousticModel, path: Path) -> None:
     example = (
         torch.full((batch, phonemes), min(2, d.vocabulary - 1)),
         torch.tensor([phonemes, 2, 4]),
-        torch.zeros(batch, d.embedding),
-        torch.ones(batch, d.sites, d.hidden),
-        torch.zeros(batch, d.sites, d.hidden),
-        torch.zeros(batch, d.prosody),
+        # Not last, where the exporter takes a dict for keywords.
+        {declared.name: torch.zeros(batch, *declared.shape) for declared in model.takes},
         torch.tensor(4.0),
         torch.tensor(0.0),
     )
-    axes: dict[str, dict[int, str]] = {name: {0: "batch"} for name in INPUTS[:6]}
+    of_voice = [f"{VOICE}{declared.name}" for declared in model.takes]
+    axes: dict[str, dict[int, str]] = {name: {0: "batch"} for name in ("phonemes", "lengths", *of_voice)}
     axes["phonemes"][1] = "phonemes"
     outputs = {"mel": {0: "batch", 1: "frames"}, "mel_lengths": {0: "batch"}}
-    _export(AcousticGraph(model), example, INPUTS, OUTPUTS, axes | outputs, path)
+    _export(
+        AcousticGraph(model),
+        example,
+        (*CONTROLS[:2], *of_voice, *CONTROLS[2:]),
+        OUTPUTS,
+        axes | outputs,
+        path,
+    )
 
 
 def export_vocoder(generator: nn.Module, path: Path) -> None:
@@ -62,24 +70,36 @@ def export_vocoder(generator: nn.Module, path: Path) -> None:
     _export(vocoder_graph(generator), example, ("mel",), (output,), axes, path)
 
 
+def export_watermark(encoder: Encoder, path: Path) -> None:
+    """Write ``levels (1, bins, frames)`` to ``residual``, of the same shape, as a graph; raises as
+    :func:`export_acoustic` does.
+    """
+    axes = {"levels": {2: "frames"}, "residual": {2: "frames"}}
+    _export(encoder, (torch.zeros(1, BINS, 7),), ("levels",), ("residual",), axes, path)
+
+
 def _export(
     graph: nn.Module,
-    example: tuple[Tensor, ...],
+    example: tuple[Tensor | dict[str, Tensor], ...],
     inputs: Sequence[str],
     outputs: Sequence[str],
     axes: _Axes,
     path: Path,
 ) -> None:
     _require_exporter()
-    free: dict[str, Any] = {
-        name: dict.fromkeys(axes.get(name, {}), torch.export.Dim.DYNAMIC) for name in inputs
-    }
+    names = iter(inputs)
+    free = [
+        {name: _free(axes, next(names)) for name in part}
+        if isinstance(part, dict)
+        else _free(axes, next(names))
+        for part in example
+    ]
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             graph,
             example,
             dynamo=True,
-            dynamic_shapes=free,
+            dynamic_shapes=tuple(free),
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
@@ -90,6 +110,10 @@ def _export(
     _name_axes(model, axes)
     _forget_sources(model)
     write_atomically(path, model.SerializeToString())
+
+
+def _free(axes: _Axes, name: str) -> dict[int, Any]:
+    return dict.fromkeys(axes.get(name, {}), torch.export.Dim.DYNAMIC)
 
 
 def _name_axes(model: Any, axes: _Axes) -> None:

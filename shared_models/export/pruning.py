@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from shared_models.acoustic import build_model
-from shared_models.acoustic.transformer import ConvolutionalFeedForward
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
+from shared_models.layers.transformer import ConvolutionalFeedForward
 from shared_models.vocoders.magnitude import MagnitudeNetwork
 from shared_models.vocoders.vocos import ConvNeXtBlock, Vocos
 
@@ -40,7 +40,7 @@ def prune_acoustic(model: VoiceModel, recipe: Recipe, width: int) -> tuple[Voice
     """
     _check_width(width, model.dimensions.filter, "model.filter")
     smaller = recipe.override({"model.filter": width})
-    pruned = build_model(smaller, voices=model.voices.prosody.num_embeddings)
+    pruned = build_model(smaller, voices=model.voices.count)
     return _narrowed(model, pruned), smaller
 
 
@@ -55,7 +55,7 @@ def prune_convnext(generator: ConvNeXtVocoder, hidden: int) -> ConvNeXtVocoder:
 def acoustic_width(model: VoiceModel, ratio: float) -> int:
     """The largest width whose acoustic model is ``ratio`` times smaller than ``model``'s, which is what is deployed.
 
-    The sources of the speaker condition are left out: a deployed voice is a condition. Raises
+    What makes a voice is left out: a deployed voice is made already. Raises
     :class:`RecipeError` if the rest of the model alone is larger than that.
     """
     return _width(model.acoustic, ratio, "the acoustic model")

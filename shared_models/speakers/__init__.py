@@ -1,1 +1,1 @@
-"""What conditions the acoustic model on a speaker, and which of it is personal."""
+"""A voice: what it is, what it is made of, and which of it is one person's own."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from shared_models.accelerator import CPU
 from shared_models.errors import RecipeError
 from shared_models.vocoders.griffin_lim import GriffinLim
 from shared_models.vocoders.kinds import KINDS, PUBLISHED, build_generator
@@ -41,8 +43,8 @@ class Vocoder(Protocol):
         ...
 
 
-def build_vocoder(name_or_path: str | Path) -> Vocoder:
-    """The vocoder of that name, or in that file.
+def build_vocoder(name_or_path: str | Path, device: torch.device = CPU) -> Vocoder:
+    """The vocoder of that name, or in that file, which computes on ``device``; Griffin-Lim does where the mel is.
 
     Raises :class:`RecipeError` for what is neither a name nor a path, and
     :class:`shared_models.errors.CheckpointError` for a file that cannot be used.
@@ -51,7 +53,7 @@ def build_vocoder(name_or_path: str | Path) -> Vocoder:
         case "griffin_lim":
             return GriffinLim()
         case "packaged":
-            return packaged_vocoder()
+            return packaged_vocoder().to(device)
     path = Path(name_or_path)
     # A bare word is a misspelt name rather than a path, and deserves the list of names.
     if not path.exists() and not path.suffix and len(path.parts) < 2:
@@ -59,4 +61,4 @@ def build_vocoder(name_or_path: str | Path) -> Vocoder:
             f"there is no vocoder '{name_or_path}'; choose one of {', '.join(VOCODERS)}, or give the path of a "
             "vocoder file"
         )
-    return load_vocoder(path)
+    return load_vocoder(path).to(device)

@@ -18,19 +18,25 @@ from shared_models.vocoders.from_recipe import generator_of
 
 
 class Discriminators(nn.ModuleList):
-    """A recipe's families of discriminators; none for a diffusion model. The device's alone."""
+    """A recipe's families of discriminators; none for a diffusion model. The device's alone.
+
+    Their random weights depend on the recipe and ``seed`` alone.
+    """
 
     belongs_to = Owner.PERSONAL
 
-    @classmethod
-    def of(cls, config: VocoderConfig, seed: int) -> Discriminators:
-        """With random weights that depend on ``seed`` alone."""
+    def __init__(self, config: VocoderConfig, seed: int) -> None:
+        self.config, self.seed = config, seed
         widths = config.discriminator_widths or (1.0,) * len(config.families)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "discriminators"))
             # A diffusion model has no families, whatever widths the recipe gives.
             pairs = zip(config.families, widths, strict=False)
-            return cls([build_discriminator(kind, width) for kind, width in pairs])
+            super().__init__([build_discriminator(kind, width) for kind, width in pairs])
+
+    def reset(self) -> None:
+        """Put the weights back to those that the discriminators were made with."""
+        self.load_state_dict(Discriminators(self.config, self.seed).state_dict())
 
 
 class AdversarialVocoder(nn.Module):
@@ -39,4 +45,4 @@ class AdversarialVocoder(nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.generator = generator_of(recipe.vocoder, recipe.seed)
-        self.discriminators = Discriminators.of(recipe.vocoder, recipe.seed)
+        self.discriminators = Discriminators(recipe.vocoder, recipe.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,10 @@ class NeuralVocoder:
 
     def __post_init__(self) -> None:
         self.generator.eval()
+
+    def to(self, device: torch.device) -> NeuralVocoder:
+        """The same with its generator, which is moved, on another device."""
+        return replace(self, generator=self.generator.to(device))
 
     @torch.no_grad()
     def __call__(self, mel: Tensor) -> Tensor:

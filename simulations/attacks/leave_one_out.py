@@ -18,11 +18,12 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from client.cloning import adapt_privately, forget_voice
-from client.ledger import Ledger
-from client.personal_privacy import PrivateOptimizer, make_private
-from client.training import VoicePartition
+from client.cloning import adapt_privately
+from client.home.ledger import Ledger
+from client.learning.dp_sgd import PrivateOptimizer, make_private
+from client.learning.private_adaptation import only_personal_trains
 from shared_models.accounting import SampledGaussian, epsilon_of, noise_multiplier_for
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
 from shared_models.config import CorpusConfig, Recipe
 from shared_models.errors import AudioError, CorpusError
@@ -180,21 +181,17 @@ def coupled_sum(model: VoicePartition, utterances: Sequence[Features], recipe: R
 def _all_aligned_anew(model: VoicePartition, utterances: Sequence[Features], recipe: Recipe) -> Tensor:
     """The sum of one batch that has no durations at all as soon as one utterance has none."""
     batch = _together(utterances)
-    if not bool(batch.aligned.all()):
+    if not all(batch.aligned):
         batch = replace(batch, durations=None)
     model.model.eval()
     return _batched_sum(model, batch, recipe, window=None)
 
 
 def _batched_sum(model: VoicePartition, batch: Batch, recipe: Recipe, window: int | None) -> Tensor:
-    forget_voice(model)
-    voices = model.model.voices
-    for parameter in model.model.parameters():
-        parameter.requires_grad_(False)
-    voices.requires_grad_(True)
+    model.reset_personal()
     hooked, private = make_private(
-        voices,
-        torch.optim.SGD(voices.parameters(), lr=1.0),
+        only_personal_trains(model),
+        torch.optim.SGD(model.personal_parameters(), lr=1.0),
         noise_multiplier=1.0,
         clipping_norm=recipe.personal_privacy.clipping_norm,
         expected_batch=1.0,
@@ -214,7 +211,7 @@ def _batched_sum(model: VoicePartition, batch: Batch, recipe: Recipe, window: in
 
 
 def _together(utterances: Sequence[Features]) -> Batch:
-    return collate(utterances, [utterance.mel[:0] for utterance in utterances])
+    return collate(utterances, references=None)
 
 
 def _summed(optimizer: PrivateOptimizer) -> Tensor:

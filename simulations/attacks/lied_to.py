@@ -15,16 +15,17 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from torch import Tensor
 
 from client import app as device_app
-from client.answers import Answers
-from client.device import Device
-from client.ledger import Ledger
-from client.policy import Policy, as_toml
-from client.spending import spent_without_sampling
+from client.home.device import Device
+from client.home.ledger import Ledger
+from client.home.policy import Policy, as_toml
+from client.home.spending import spent_without_sampling
+from client.rounds.answers import Answers
 from shared_models import wire
 from shared_models.acoustic import build_model
 from shared_models.config import Recipe
 from shared_models.errors import FedVoiceError
 from shared_models.partition import PartitionedModel
+from shared_models.refusals import Refused
 from shared_models.utterance import Utterance
 from simulations.engine.task_identity import FIRST_CLIENT_NODE_ID, SERVER_NODE_ID, identify
 
@@ -67,7 +68,7 @@ class LiedTo:
         try:
             reply = device_app.app(message, context)
         except FedVoiceError as error:
-            return str(error)
+            return Refused.parse(str(error)).said
         return torch.frombuffer(
             bytearray(reply.content.array_records["shared"]["shared"].data), dtype=torch.float32
         )

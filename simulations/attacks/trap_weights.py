@@ -21,16 +21,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.base_model import packaged_base
-from client.policy import Policy
-from client.training import Material, VoicePartition, draw_batch
+from client.home.policy import Policy
+from client.learning.material import Material, draw_batch
 from shared_models.acoustic import build_model
-from shared_models.acoustic.normalisation import normalise_mel
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
+from shared_models.audio.normalisation import normalise_mel
+from shared_models.base_model import packaged_base
 from shared_models.config import Recipe
 from shared_models.features import Features
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import generator
+from shared_models.speakers.heard import MEL
 from shared_models.utterance import Utterance
 from simulations.attacks.lied_to import LIFTED, lied_to
 from simulations.preparation import prepare
@@ -215,7 +217,8 @@ class _People:
         material = Material.split(utterances, recipe.client.support_fraction)
         rng = generator(recipe.seed, "local", 1, 0)
         batch = draw_batch(material.query, recipe, rng)
-        rows = zip(batch.reference, batch.reference_lengths, strict=True)
+        references = batch.heard.signals[MEL]
+        rows = zip(references.values, references.lengths, strict=True)
         return torch.cat([normalise_mel(mel[: int(length)]) for mel, length in rows]).double()
 
 

@@ -131,12 +131,12 @@ def _training_step() -> Callable[[], object]:
     from shared_models.acoustic import build_model
     from shared_models.features import Features, collate
     from shared_models.losses import acoustic_loss
-    from shared_models.optimization import descend
-    from simulations.recipes import find_recipe
+    from shared_models.optimization import adam, descend
+    from shared_models.recipes import find_recipe
 
     model = build_model(find_recipe("default", []))
     parameters = list(model.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=1e-4, fused=True)
+    optimizer = adam(parameters, 1e-4)
     rng = torch.Generator().manual_seed(0)
 
     def utterance(phonemes: int) -> Features:
@@ -149,22 +149,15 @@ def _training_step() -> Callable[[], object]:
         )  # fmt: skip
 
     items = [utterance(phonemes) for phonemes in range(50, 62, 2)]
-    batch = collate(items, [item.mel for item in items])
+    batch = collate(items, [item.reference for item in items])
     return lambda: descend(acoustic_loss(model(batch), batch).total, parameters, optimizer, 1.0)
 
 
 def _sentence_speaker() -> Callable[[], object]:
-    from client.base_model import find_base
-    from client.profile import load_profile, profile_base
-    from client.speaking import speak
-    from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
-    from shared_models.vocoders import build_vocoder
+    from client.speaker import Speaker
 
-    voice = packaged_voice(DEFAULT_VOICE)
-    base = find_base(profile_base(voice))
-    condition = load_profile(voice, base=base.hash).condition
-    vocoder = build_vocoder(default_vocoder())
-    return lambda: speak(base.model.model, vocoder, condition, TEXT)
+    speaker = Speaker.packaged()
+    return lambda: speaker.say(TEXT)
 
 
 if __name__ == "__main__":

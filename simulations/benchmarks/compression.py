@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from client.app import DEVICES_VARIABLE
-from client.base_model import packaged_base
 from server.app import make_app, plan_for
 from server.checkpoints import latest_checkpoint
+from shared_models.base_model import packaged_base
 from shared_models.compression import bytes_a_round
 from shared_models.config import Recipe
 from shared_models.errors import FedVoiceError, RecipeError

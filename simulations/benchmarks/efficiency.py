@@ -20,13 +20,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.app import DEVICES_VARIABLE, CachedFeatures
-from client.cloning import forget_voice
-from client.training import Material, VoicePartition, local_round
+from client.app import DEVICES_VARIABLE
+from client.learning.cached_features import CachedFeatures
+from client.learning.local_round import local_round
+from client.learning.material import Material
+from client.task import Task
 from server.app import make_app, plan_for
 from server.mechanisms import sample_cohort
 from server.rounds import RoundReport
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.warm_up import WARM_UP
 from shared_models.config import Recipe
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import generator
@@ -161,7 +165,7 @@ def time_bare_loop(data: Prepared, threads: int) -> tuple[Timing, Tensor]:
     begun = start = time.perf_counter()
     with torch_threads(threads):
         model: VoicePartition = PartitionedModel(build_model(recipe))
-        forget_voice(model)
+        model.reset_personal()
         fresh = model.personal_state()
         weights = model.shared_vector()
         material = [
@@ -178,8 +182,9 @@ def time_bare_loop(data: Prepared, threads: int) -> tuple[Timing, Tensor]:
             cohort = _cohort(recipe, len(material), number)
             for client in cohort:
                 model.load_personal_state(voices.get(client, fresh))
-                done = local_round(model, weights, material[client], recipe, number, client)
-                assert done.update is not None
+                done = local_round(
+                    model, weights, material[client], Task(recipe, "bare loop", number, client, True)
+                )
                 total += done.update.vector
                 voices[client] = model.personal_state()
             weights = weights + total / len(cohort)
@@ -213,10 +218,10 @@ def _workers(data: Prepared) -> int:
 
 
 def _steps(data: Prepared, number: int) -> int:
-    client = data.recipe.client
-    inner = client.inner_steps if data.recipe.federation.algorithm == "fedrep" else 0
-    each = client.outer_steps + (inner if number > data.recipe.aligner.warmup_rounds else 0)
-    return each * len(_cohort(data.recipe, len(data.train), number))
+    recipe = data.recipe
+    warming_up = number <= recipe.aligner.warmup_rounds
+    each = WARM_UP.steps(recipe) if warming_up else recipe.algorithm.local_steps(recipe)
+    return each * len(_cohort(recipe, len(data.train), number))
 
 
 def _cohort(recipe: Recipe, clients: int, number: int) -> list[int]:

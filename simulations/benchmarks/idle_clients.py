@@ -37,9 +37,9 @@ app = ClientApp()
 
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
-    """Say which partition this client is."""
-    partition = int(context.node_config["partition-id"])
-    return Message(RecordDict({"hello": ConfigRecord({"partition": partition})}), reply_to=message)
+    """Say which member this client is."""
+    member = int(context.node_config["partition-id"])
+    return Message(RecordDict({"hello": ConfigRecord({"member": member})}), reply_to=message)
 
 
 @app.train()

@@ -1,7 +1,8 @@
 """The whole path from text to sound: is every word there, how fast is it, and how soon is it heard?
 
 Speed is measured first, without the recogniser, whose runtime would compete for the cores, and after the same
-warm-up that ends the loading in ``fedvoice speak``, which is timed by itself.
+warm-up that ends the loading in ``fedvoice speak``, which is timed by itself. What is timed and heard is what leaves:
+it has the mark in it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from client.speaking import SENTENCE_PAUSE, Spoken, speak_piecewise, warm_up
-from shared_models.acoustic.voice_model import VoiceModel
+from client.speaker import Speaker, Spoken
 from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.audio.reading import Wave, write_audio
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.text.pieces import SENTENCE_PAUSE
 from shared_models.utterance import Utterance
-from shared_models.vocoders import Vocoder
 from simulations.benchmarks.threads import torch_threads
 from simulations.evaluation.intelligibility import (
     Sentence,
@@ -36,15 +35,6 @@ from simulations.evaluation.recognition import Recogniser, load_moonshine
 THREADS = 2
 WORST = 10
 Stage = Callable[[str], Callable[[int, int], None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """All that speaks: a model, a voice and a vocoder."""
-
-    model: VoiceModel
-    condition: SpeakerCondition
-    vocoder: Vocoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +115,7 @@ def measure_speaking(
     load = [os.getloadavg()[0]]
     with torch_threads(threads):
         started = time.perf_counter()
-        warm_up(speaker.model, speaker.vocoder, speaker.condition)
+        speaker.warm_up()
         warming = time.perf_counter() - started
         advance = stage("speaking sentences")
         spoken = []
@@ -150,7 +140,7 @@ def speak(speaker: Speaker, text: str, progress: Callable[[int, int], None] | No
     started = time.perf_counter()
     first: float | None = None
     pieces: list[Spoken] = []
-    for piece in speak_piecewise(speaker.model, speaker.vocoder, speaker.condition, text):
+    for piece in speaker.stream(text):
         first = time.perf_counter() - started if first is None else first
         pieces.append(piece)
         if progress is not None:

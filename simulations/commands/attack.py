@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared_models.console import JsonOption, output, print_json
 from shared_models.shown_epsilon import epsilon_shown
 from simulations.commands.attack_leave_one_out import leave_one_out
-from simulations.commands.console import JsonOption, output, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared_models import console
 from shared_models.shown_epsilon import epsilon_shown
-from simulations.commands import console
 
 if TYPE_CHECKING:
     from simulations.attacks.leave_one_out import LeaveOneOut
@@ -39,7 +39,7 @@ def leave_one_out(
 
         fedvoice attack leave-one-out --corpus my-corpus/ --utterances 16 --json
     """
-    from client.base_model import load_base, packaged_base
+    from shared_models.base_model import load_base, packaged_base
     from simulations.attacks.leave_one_out import leave_one_out as measure
     from simulations.attacks.leave_one_out import speakers_of
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
+from shared_models.console import JsonOption, current_work, output, print_json, whole_numbers
 from shared_models.errors import FedVoiceError
-from simulations.commands import bench_busy, bench_live, bench_speech
-from simulations.commands.console import JsonOption, current_work, output, print_json, whole_numbers
+from simulations.commands import bench_busy, bench_devices, bench_live, bench_speech, bench_watermark
 from simulations.environment import GIBIBYTE, describe_environment, machine_in_words
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def efficiency(
     json_output: JsonOption = False,
 ) -> None:
     """Time a federated run over the same training steps in a bare PyTorch loop in one process."""
+    from shared_models.recipes import find_recipe
     from simulations.benchmarks.efficiency import as_json, measure
-    from simulations.recipes import find_recipe
 
     with current_work(quiet=json_output) as tell:
         found = measure(find_recipe(recipe, override or []), rounds, repeats, tell)
@@ -154,6 +154,8 @@ def _efficiency_table(figures: dict[str, Any]) -> Table:
 
 app.command()(bench_speech.vocoders)
 app.command()(bench_speech.speaking)
+app.command()(bench_watermark.watermark)
+app.command()(bench_devices.devices)
 app.command()(bench_live.compression)
 app.command()(bench_live.live)
 app.command()(bench_busy.busy)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from simulations.commands.console import JsonOption, current_work, output, print_json, whole_numbers
+from shared_models.console import JsonOption, current_work, output, print_json, whole_numbers
 from simulations.environment import describe_environment, machine_in_words
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from simulations.commands.console import (
+from shared_models.console import (
     JsonOption,
     ProgressCallback,
     notices,
@@ -44,8 +44,8 @@ def compression(
 
     The first arm is what the others are compared with. Every arm starts from the packaged base.
     """
+    from shared_models.recipes import find_recipe
     from simulations.benchmarks.compression import as_json, measure_compression
-    from simulations.recipes import find_recipe
 
     chosen = find_recipe(recipe, override or [])
     if arms is not None:

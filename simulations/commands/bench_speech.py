@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from simulations.commands.console import JsonOption, ProgressCallback, output, print_json, steps_progress
+from shared_models.console import DeviceOption, JsonOption, output, print_json, stages
 from simulations.environment import describe_environment
 
 if TYPE_CHECKING:
-    from simulations.benchmarks.speaking import Speaker, SpeakingBench
+    from client.speaker import Speaker
+    from simulations.benchmarks.speaking import SpeakingBench
     from simulations.benchmarks.vocoders import VocoderBench
     from simulations.evaluation.bootstrap import Estimate
     from simulations.evaluation.intelligibility import Understanding
@@ -48,11 +47,17 @@ def vocoders(
     """
     from simulations.benchmarks.vocoders import as_json, measure_vocoders, unseen_recordings
 
-    with _stages(json_output) as stage:
+    with stages(quiet=json_output) as stage:
         recordings = unseen_recordings(corpus, speakers=speakers, utterances=utterances)
         found = measure_vocoders(names or ["griffin_lim"], recordings, audio=audio, stage=stage)
     if json_output:
-        print_json({**describe_environment(), "corpus": Path(corpus).name, **as_json(found)})
+        print_json(
+            {
+                **describe_environment(),
+                "corpus": Path(corpus).name,
+                **as_json(found),
+            }
+        )
         return
     output().print(_vocoder_table(found, corpus))
     output().print(
@@ -82,6 +87,7 @@ def speaking(
         int | None, typer.Option(min=1, help="At most so many of its real recordings, evenly spread.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads to speak on.")] = 2,
+    device: DeviceOption = "cpu",
     audio: AudioOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -102,46 +108,36 @@ def speaking(
 
     said, story = read_sentences(sentences or SENTENCES), read_text(long_text or LONG_TEXT)
     recordings = [u for own in unseen_recordings(corpus).values() for u in own]
-    speaker = _speaker(voice, base, arm, vocoder)
-    with _stages(json_output) as stage:
+    speaker = _speaker(voice, base, arm, vocoder, device)
+    with stages(quiet=json_output) as stage:
         found = measure_speaking(
             speaker, said, story, spread(recordings, limit), threads=threads, audio=audio, stage=stage
         )
     figures = as_json(found)
     if json_output:
-        print_json({**describe_environment(), "corpus": Path(corpus).name, **figures})
+        print_json(
+            {**describe_environment(), "device": str(speaker.device), "corpus": Path(corpus).name, **figures}
+        )
         return
     _show_speaking(found, figures)
 
 
-def _speaker(voice: str | None, base: Path | None, arm: str | None, vocoder: str | None) -> Speaker:
-    from client.base_model import find_base, load_base
+def _speaker(
+    voice: str | None, base: Path | None, arm: str | None, vocoder: str | None, device: str
+) -> Speaker:
     from client.cloning import voice_of_nobody
-    from client.profile import load_profile, profile_base
-    from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
+    from client.speaker import Speaker
+    from shared_models.accelerator import Accelerator
+    from shared_models.base_model import load_base
+    from shared_models.pretrained import DEFAULT_VOICE, default_vocoder
     from shared_models.vocoders import build_vocoder
-    from simulations.benchmarks.speaking import Speaker
 
-    chosen = build_vocoder(vocoder or default_vocoder())
     if voice is None and base is not None:
-        model = load_base(base, arm).model
-        return Speaker(model.model, voice_of_nobody(model), chosen)
-    name = voice or DEFAULT_VOICE
-    path = Path(name) if Path(name).exists() or Path(name).suffix else packaged_voice(name)
-    loaded = load_base(base, arm) if base is not None else find_base(profile_base(path))
-    return Speaker(loaded.model.model, load_profile(path, base=loaded.hash).condition, chosen)
-
-
-@contextlib.contextmanager
-def _stages(quiet: bool) -> Iterator[Callable[[str], ProgressCallback]]:
-    """One bar after another, each for a loop of its own."""
-    with contextlib.ExitStack() as bars:
-
-        def stage(title: str) -> ProgressCallback:
-            bars.close()
-            return bars.enter_context(steps_progress(title, quiet=quiet))
-
-        yield stage
+        where = Accelerator.resolve(device).device
+        model = load_base(base, arm).model.to(where)
+        sound = build_vocoder(vocoder or default_vocoder(), where)
+        return Speaker(model.model, voice_of_nobody(model), sound)
+    return Speaker.find(voice or DEFAULT_VOICE, base=base, arm=arm, vocoder=vocoder, device=device)
 
 
 def _vocoder_table(found: VocoderBench, corpus: str) -> Table:

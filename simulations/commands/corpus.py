@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from shared_models.console import JsonOption, output, print_json, steps_progress, styled
 from shared_models.errors import CorpusError
 from shared_models.shown_text import shown
-from simulations.commands.console import JsonOption, output, print_json, steps_progress, styled
 
 if TYPE_CHECKING:
     from shared_models.utterance import Utterance
@@ -130,8 +130,8 @@ def devices(
     json: JsonOption = False,
 ) -> None:
     """Give every train speaker a device's home, as Flower's own `flwr run .` needs them."""
+    from shared_models.recipes import find_recipe
     from simulations.preparation import make_devices, prepare
-    from simulations.recipes import find_recipe
 
     chosen = find_recipe(recipe)
     place = path if path == "embedded" else str(Path(path).resolve())
@@ -158,7 +158,7 @@ def devices(
 
 def _flower_command(clients: int, root: Path, recipe: str) -> str:
     """The line that federates the devices on Flower's own engine. It resolves no path, so all are absolute."""
-    from simulations import recipes
+    from shared_models import recipes
 
     named = Path(recipe) if recipe.endswith(".toml") else Path(recipes.__file__).parent / f"{recipe}.toml"
     config = (

@@ -9,20 +9,27 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import typer
 from rich.table import Table
 
-from simulations.commands.console import JsonOption, output, print_json, styled
+from shared_models.console import JsonOption, output, print_json, styled
 from simulations.environment import GIBIBYTE, machine_class, package_version
+
+if TYPE_CHECKING:
+    import torch
 
 OLDEST_PYTHON = (3, 11)
 NEEDED_DISK_GIB = 2.0
+WIDTH = 512
+TRIED_SECONDS = 1.0
 SHOWN = ("torch", "torchaudio", "flwr", "opacus", "dp-accounting", "numpy", "soundfile", "ray")
 EXTRAS = {
+    "simulations": (("ray", "tensorboard", "matplotlib", "PIL"), "pip install 'fedvoice[simulations]'"),
     "evaluation": (
         ("moonshine_voice", "jiwer", "speechmos", "onnxruntime"),
         "pip install 'fedvoice[evaluation]'",
@@ -79,6 +86,8 @@ def examine() -> list[Finding]:
         *(_extra(name) for name in EXTRAS),
         _tested("mel of a tone", _mel_of_a_tone),
         _tested("phonemes of a word", _phonemes_of_a_word),
+        _tested("mark in speech", _mark_in_speech),
+        *_devices(),
     ]
 
 
@@ -183,11 +192,52 @@ def _phonemes_of_a_word() -> str:
     return f"'voice' is {' '.join(symbols)}"
 
 
-def _gpus() -> list[str]:
+def _devices() -> list[Finding]:
+    from shared_models.accelerator import devices_here
+
+    return [_tested(f"device {device}", partial(_products_on, device)) for device in devices_here()]
+
+
+def _products_on(device: torch.device) -> str:
+    """A second of training a layer on ``device``, half in each precision; how fast, if the sums are right."""
     import torch
 
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return [*names, "Apple GPU"] if torch.backends.mps.is_available() else names
+    from shared_models.accelerator import Accelerator, on_host
+    from shared_models.device_name import Precision
+
+    def work(precision: Precision) -> str:
+        accelerator = Accelerator(device, precision)
+        layer = torch.nn.Linear(WIDTH, WIDTH, bias=False).to(device)
+        torch.nn.init.constant_(layer.weight, 1 / WIDTH)
+        x = torch.ones(WIDTH, WIDTH, device=device)
+        started, steps = time.perf_counter(), 0
+        while time.perf_counter() - started < TRIED_SECONDS / 2:
+            layer.weight.grad = None
+            with accelerator.autocast():
+                mean = layer(x).float().mean()
+            mean.backward()  # type: ignore[no-untyped-call]
+            found = on_host(mean.detach()).item()
+            if abs(found - 1) > 1e-2:
+                raise ArithmeticError(f"a mean of ones is {found} in {precision}")
+            steps += 1
+        # A product forward, and one backward for the weights.
+        operations = 2 * 2 * WIDTH**3 * steps / (time.perf_counter() - started)
+        return f"{precision} {operations / 1e9:.0f} GFLOP/s"
+
+    return f"{Accelerator(device).name}: {work('float32')}, {work('bfloat16')}"
+
+
+def _mark_in_speech() -> str:
+    from shared_models.watermark.perth import PACKAGE, load_watermark
+
+    load_watermark()
+    return f"the weights of {PACKAGE} are whole"
+
+
+def _gpus() -> list[str]:
+    from shared_models.accelerator import Accelerator, devices_here
+
+    return [Accelerator(device).name for device in devices_here()[:-1]]
 
 
 def _finding(name: str, state: Literal["ok", "hint", "problem"], detail: str) -> Finding:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simulations.commands import console
+from shared_models import console
 
 
 def evaluate(
@@ -24,9 +23,12 @@ def evaluate(
     ] = None,
     speakers: Annotated[int | None, typer.Option(min=1, help="At most so many unseen speakers.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where features are kept between runs.")] = None,
+    device: console.DeviceOption = "auto",
     as_json: console.JsonOption = False,
 ) -> None:
     """Clone and judge the unseen speakers of a corpus, the run's own by default, with an arm's weights.
+
+    Speech is judged as a person hears it, but before the mark. Sound files of clones are marked.
 
     Examples:
 
@@ -40,17 +42,16 @@ def evaluate(
 
     folder = RunFolder.open(run)
     chosen = choose_arm(folder, arm)
-    with contextlib.ExitStack() as bars:
-
-        def stage(title: str) -> console.ProgressCallback:
-            bars.close()
-            return bars.enter_context(console.steps_progress(title, quiet=as_json))
-
+    with console.stages(quiet=as_json) as stage:
         results = evaluate_arm(
-            folder, chosen, corpus=corpus, queries=queries, speakers=speakers, cache=cache, stage=stage
-        )
+            folder, chosen, corpus=corpus, queries=queries, speakers=speakers, device=device, cache=cache, stage=stage
+        )  # fmt: skip
     if as_json:
         console.print_json(results)
         return
     console.output().print(results_table(results))
-    console.output().print(f"figures and audio: {results['folder']}", soft_wrap=True, highlight=False)
+    console.output().print(
+        f"figures and audio: {results['folder']} (computed on {results['computed_on']})",
+        soft_wrap=True,
+        highlight=False,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from simulations.commands import console
+from shared_models import console
 
 if TYPE_CHECKING:
     from simulations.deployment.figures import Figures
@@ -71,6 +70,7 @@ def export(
     ] = None,
     sentences: Annotated[int, typer.Option(min=1, help="Sentences that each form speaks.")] = 10,
     cache: Annotated[Path | None, typer.Option(help="Where features are kept between runs.")] = None,
+    device: console.DeviceOption = "auto",
     as_json: console.JsonOption = False,
 ) -> None:
     """Export a model as ONNX, int8, pruned or distilled, and compare size, speed and sound with the original.
@@ -83,7 +83,7 @@ def export(
 
         fedvoice export --base runs/real --output deployed --form all --corpus embedded
     """
-    from client.base_model import load_base, packaged_base
+    from shared_models.base_model import load_base, packaged_base
     from shared_models.config import parse_override
     from shared_models.vocoders import load_vocoder, packaged_vocoder
     from simulations.deployment.forms import FORMS, Plan, Source, deploy
@@ -92,10 +92,10 @@ def export(
 
     loaded = load_base(base, arm) if base is not None else packaged_base()
     generator = load_vocoder(vocoder) if vocoder is not None else packaged_vocoder()
-    tuning = Tuning(steps, corpus, only, cache=cache)
+    tuning = Tuning(steps, corpus, only, cache=cache, device=device)
     if form in {"pruned", "distilled", "all"} and steps + vocoder_steps:
         tuning = limited(loaded.recipe, tuning, utterances)
-    with console.resumable(f"fedvoice {shlex.join(sys.argv[1:])}"), _Bars(as_json) as stage:
+    with console.resumable(f"fedvoice {shlex.join(sys.argv[1:])}"), console.stages(quiet=as_json) as stage:
         heard = _heard(recordings, loaded.recipe, stage)
         plan = Plan(
             forms=FORMS if form == "all" else (form,),
@@ -115,7 +115,7 @@ def export(
 
 
 def _profile(voice: str | None, base: Any, *, packaged: bool) -> Any:
-    """The condition of a profile of ``base``; the packaged base has a voice of its own."""
+    """The voice of a profile of ``base``; the packaged base has a voice of its own."""
     from client.profile import load_profile
     from shared_models.pretrained import DEFAULT_VOICE, packaged_voice, voice_names
 
@@ -123,7 +123,7 @@ def _profile(voice: str | None, base: Any, *, packaged: bool) -> Any:
     if named is None:
         return None
     path = packaged_voice(named) if named in voice_names() else Path(named)
-    return load_profile(path, base=base.hash).condition
+    return load_profile(path, base=base.hash).voice
 
 
 def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:
@@ -131,24 +131,6 @@ def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:
     from client.enrollment import enroll
 
     return [] if recordings is None else enroll(recordings, recipe, stage("listening"), _HEARD)[0]
-
-
-class _Bars:
-    """One bar a stage, each taking the place of the one before."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._open = contextlib.ExitStack()
-
-    def __enter__(self) -> Stage:
-        return self._begin
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
-
-    def _begin(self, title: str) -> console.ProgressCallback:
-        self._open.close()
-        return self._open.enter_context(console.steps_progress(title, quiet=self._quiet))
 
 
 def _table(rows: list[Figures]) -> Table:

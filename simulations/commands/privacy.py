@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulations.commands.console import JsonOption, output, print_json, styled
+from shared_models.console import JsonOption, output, print_json, styled
+from simulations.extra import require
 
 if TYPE_CHECKING:
     from server.privacy_plan import Plan
@@ -73,6 +74,7 @@ def plan(
 
 def draw(chosen: Plan, larger: list[Plan], path: Path) -> None:
     """Two panels: epsilon over the rounds, and signal to noise over the cohort."""
+    require("a plot", ("matplotlib",))
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from simulations.commands import console
+from shared_models import console
 
 
 def simulate(
@@ -39,20 +39,23 @@ def simulate(
 
         fedvoice simulate
 
-        fedvoice simulate --recipe real --corpus ../shared/speech
+        fedvoice simulate --recipe real --corpus speech/
 
         fedvoice simulate --set federation.rounds=3 --set corpus.speakers=8
 
         fedvoice simulate --resume runs/default-20261121-140000
     """
     from shared_models.errors import RecipeError
+    from shared_models.recipes import find_recipe
     from simulations.corpora import open_corpus
-    from simulations.recipes import find_recipe
+    from simulations.extra import require
     from simulations.run_folder import RunFolder, default_run_path
 
     if explain:
         _explain(as_json)
         return
+    # Before there is a run folder: what is not installed would end the run after its first minutes.
+    require("a simulation")
     changes = list(override or [])
     if corpus is not None:
         if corpus != "embedded":
@@ -89,7 +92,17 @@ def _run(run: Any, recipe: Any, ray_address: str | None, as_json: bool) -> None:
     for name, arm in results["arms"].items():
         if arm["epsilon"]:
             console.output().print(f"{name}: {_privacy_sentence(arm['epsilon'])}", highlight=False)
+    for line in _what_was_trained(results):
+        console.output().print(line, soft_wrap=True, highlight=False)
     console.output().print(f"report: {run.report_path}", soft_wrap=True, highlight=False)
+
+
+def _what_was_trained(results: dict[str, Any]) -> Iterator[str]:
+    """Of each arm's shared weights, by which two runs are compared, and where they were computed."""
+    hashes = {name: arm["weights"] for name, arm in results["arms"].items() if "weights" in arm}
+    if hashes:
+        yield "final weights: " + ", ".join(f"{name} {digest[:16]}" for name, digest in hashes.items())
+    yield "computed on " + ", ".join(sorted({arm["computed_on"] for arm in results["arms"].values()}))
 
 
 def _privacy_sentence(privacy: dict[str, Any]) -> str:

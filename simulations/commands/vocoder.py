@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from shared_models import console
 from shared_models.shown_text import shown
-from simulations.commands import console
 
 app = typer.Typer(no_args_is_help=True, help="Train a neural vocoder, listen to one, or import a public one.")
 
@@ -53,7 +53,7 @@ def train(
 
     Examples:
 
-        fedvoice vocoder train --corpus ../shared/speech
+        fedvoice vocoder train --corpus recordings/
 
         fedvoice vocoder train --recipe hifigan_v2 --corpus recordings/ --set vocoder.steps=50000
 
@@ -106,7 +106,7 @@ def federate(
 
     Examples:
 
-        fedvoice vocoder federate --corpus ../shared/speech
+        fedvoice vocoder federate --corpus speech/
 
         fedvoice vocoder federate --start runs/vocos_small/vocoder.safetensors --set federation.rounds=10
 
@@ -210,9 +210,9 @@ def _start(
     recipe: str, corpus: str | None, changes: list[str], output: Path | None, start: str | None
 ) -> tuple[Any, Any]:
     """The new run's folder and recipe."""
+    from shared_models.recipes.vocoders import find_vocoder_recipe
     from shared_models.vocoders.from_recipe import generator_of
     from simulations.corpora import open_corpus
-    from simulations.recipes.vocoders import find_vocoder_recipe
     from simulations.run_folder import RunFolder, default_run_path
     from simulations.vocoder_start import check_start
 
@@ -246,7 +246,7 @@ def _refuse_changes(
 def _shown_on(bars: console.RoundsProgress, lines: list[dict[str, Any]]) -> Callable[[int, int], None]:
     """The callback of every step: the bar moves, with the newest figures beside it."""
 
-    from client.vocoder_training import main_loss
+    from client.learning.vocoder_training import main_loss
 
     def show(done: int, _total: int) -> None:
         # The validation is older than the losses: it is in one of the last lines that have it.

@@ -27,7 +27,7 @@ from shared_models.config import Recipe, parse_override
 from shared_models.features import Batch, Features, collate
 from shared_models.file_names import file_name_of
 from shared_models.losses import alignment_loss
-from shared_models.optimization import descend
+from shared_models.optimization import adam, descend
 from shared_models.seeds import generator
 from shared_models.text.phonemes import words
 from shared_models.utterance import Utterance
@@ -51,7 +51,7 @@ def train_aligner(
     model = build_model(recipe)
     assert model.aligner is not None
     parameters = list(model.aligner.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+    optimizer = adam(parameters, LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     rng = generator(recipe.seed, "aligner")
     for step in range(STEPS):
@@ -102,7 +102,7 @@ def _stride(utterances: Mapping[str, Utterance]) -> int:
 
 
 def _batch(items: Sequence[Features]) -> Batch:
-    return collate(items, [item.mel[:0] for item in items])
+    return collate(items, references=None)
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
-from client.base_model import BaseModel
 from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import BaseModel
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically

@@ -1,6 +1,6 @@
 """Which speakers are held out, and which of their utterances a clone may hear.
 
-Where a corpus says it itself, it is taken at its word. Otherwise about a tenth of the speakers are held
+A corpus's own split is used where there is one. Otherwise about a tenth of the speakers are held
 out, by a hash of their ids: the choice needs no seed, and adding a speaker moves nobody else.
 """
 

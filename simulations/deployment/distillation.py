@@ -21,18 +21,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.base_model import BaseModel
+from shared_models.accelerator import accelerator_of, copied_to
 from shared_models.acoustic import build_model
 from shared_models.acoustic.dimensions import dimensions
 from shared_models.acoustic.fastspeech2 import AcousticOutput
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import BaseModel
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 from shared_models.export.depth import can_be_cut, cut
 from shared_models.features import Batch
 from shared_models.losses import acoustic_loss, alignment_loss
 from shared_models.partition import PartitionedModel
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from simulations.deployment.imitation import Imitation, voices_hash
 from simulations.deployment.teaching import Lesson, teach
 from simulations.deployment.tuning import Progress, Tuning, claim, finished, tuning_recipe
@@ -60,7 +61,7 @@ def distil(
     folder: Path,
     on_round: Callable[[int, float], None] | None = None,
     progress: Progress | None = None,
-    voices: Sequence[SpeakerCondition] = (),
+    voices: Sequence[Voice] = (),
 ) -> BaseModel:
     """Teach a model with the dotted changes ``model`` of the teacher's recipe; the student, as a base.
 
@@ -74,15 +75,18 @@ def distil(
     recipe = tuning_recipe(teacher.recipe, tuning, model)
     training = folder / "training"
     settings = {"base": teacher.hash, "recipe": recipe.digest, "data": data.recipe.corpus.model_dump()}
-    source = teacher.model.model.eval()
+    device = accelerator_of(recipe.engine).device
+    source = copied_to(teacher.model.model.eval(), device)
     if can_be_cut(source.dimensions, dimensions(recipe.model)):
         if voices:
             settings["voices"] = voices_hash(voices)
-        student = PartitionedModel(cut(source, teacher.recipe, recipe))
+        student = PartitionedModel(cut(source, teacher.recipe, recipe).to(device))
         trained = list(student.model.acoustic.parameters())
-        lesson: Lesson = Imitation(source, student.model, recipe.client.window_frames, voices)
+        lesson: Lesson = Imitation(
+            source, student.model, recipe.client.window_frames, [v.to(device) for v in voices]
+        )
     else:
-        student = PartitionedModel(build_model(recipe))
+        student = PartitionedModel(build_model(recipe).to(device))
         student.model.train()
         trained = student.shared_parameters()
 
@@ -125,6 +129,6 @@ def _forward(
     model: VoiceModel, batch: Batch, durations: Tensor, recipe: Recipe, rng: torch.Generator
 ) -> AcousticOutput:
     output: AcousticOutput = model.acoustic(
-        batch, durations, model.condition(batch), window=recipe.client.window_frames, generator=rng
+        batch, durations, model.voice(batch.heard), window=recipe.client.window_frames, generator=rng
     )
     return output

@@ -1,4 +1,7 @@
-"""What a deployed form costs and how it sounds, beside the model that it was made from."""
+"""What a deployed form costs and how it sounds, beside the model that it was made from.
+
+It is judged as a person hears it, but before the mark, which is the same in all forms.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from client.base_model import BaseModel
+from client.speaker import Speaker
 from shared_models.audio.mel import SAMPLE_RATE
+from shared_models.audio.similarity import centroid, load_d_vector, similarity
+from shared_models.base_model import BaseModel
 from shared_models.errors import AudioError, MissingExtraError
 from shared_models.export.onnx_voice import ACOUSTIC, VOCODER, OnnxVoice
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.vocoders import NeuralVocoder
 from simulations.benchmarks.threads import torch_threads
@@ -29,7 +33,6 @@ from simulations.evaluation.intelligibility import (
     listen,
     read_sentences,
 )
-from simulations.evaluation.similarity import centroid, load_d_vector, similarity
 from simulations.evaluation.time_warping import pairwise_distances, warp
 
 THREADS = 2
@@ -55,7 +58,7 @@ class Figures:
 
     form: str
     megabytes: float
-    """Acoustic model and vocoder."""
+    """Acoustic model and vocoder, without the mark's encoder, which an export holds too."""
     real_time_factor: float
     """On :data:`THREADS` threads."""
     mel_l1: float
@@ -75,15 +78,13 @@ def sentences(count: int) -> list[Sentence]:
     return read_sentences(SENTENCES)[:count]
 
 
-def original_synthesis(base: BaseModel, vocoder: NeuralVocoder, speaker: SpeakerCondition) -> Synthesis:
+def original_synthesis(base: BaseModel, vocoder: NeuralVocoder, speaker: Voice) -> Synthesis:
     """The networks themselves, by torch."""
-    model = base.model.model.eval()
+    voice = Speaker(base.model.model, speaker, vocoder)
 
-    @torch.no_grad()
     def speak(symbols: list[str]) -> tuple[Array, Array]:
-        phonemes = encode(symbols)[None]
-        mel, _ = model.synthesize(phonemes, torch.tensor([phonemes.shape[1]]), speaker)
-        return mel[0].numpy(), vocoder(mel[0]).numpy()
+        sound = voice.unmarked(encode(symbols))
+        return sound.mel.numpy(), sound.wave
 
     return speak
 
@@ -91,11 +92,7 @@ def original_synthesis(base: BaseModel, vocoder: NeuralVocoder, speaker: Speaker
 def exported_synthesis(voice: OnnxVoice) -> Synthesis:
     """An exported folder, by ONNX Runtime."""
 
-    def speak(symbols: list[str]) -> tuple[Array, Array]:
-        mel, _ = voice.mel(voice.encode(symbols)[None])
-        return mel[0], voice.vocode(mel)[0]
-
-    return speak
+    return voice.unmarked
 
 
 def speak_all(synthesis: Synthesis, said: Sequence[Sentence], progress: Progress | None = None) -> Spoken:

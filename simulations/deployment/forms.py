@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from client.base_model import BaseModel
 from client.cloning import voice_of_nobody, zero_shot
+from shared_models.base_model import BaseModel
 from shared_models.errors import RecipeError
 from shared_models.export.depth import can_be_cut, kept_sites
 from shared_models.export.onnx_voice import OnnxVoice
@@ -26,7 +26,8 @@ from shared_models.export.pruning import ConvNeXtVocoder
 from shared_models.export.voice_folder import quantize_voice, write_voice
 from shared_models.features import Features
 from shared_models.files import write_atomically
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.plain_json import finite
+from shared_models.speakers.voice import Voice
 from shared_models.vocoders import NeuralVocoder
 from simulations.deployment.distillation import distil, smaller_model
 from simulations.deployment.figures import (
@@ -45,7 +46,6 @@ from simulations.deployment.pruned_base import Pruning, prune_base
 from simulations.deployment.pruned_vocoder import Tune, prune_vocoder, spoken_mels, tune_by_original
 from simulations.deployment.tuning import Stage, Tuning, prepare_tuning
 from simulations.preparation import Prepared
-from simulations.run_folder import finite
 
 FORMS = ("onnx", "int8", "pruned", "distilled")
 ORIGINAL = "original"
@@ -61,16 +61,16 @@ class Source:
     vocoder: NeuralVocoder
     recordings: Sequence[Features] = ()
     """Of the person whose voice speaks by default, heard zero-shot; the voice of nobody without any."""
-    voice: SpeakerCondition | None = None
+    voice: Voice | None = None
     """A voice of the base, instead: forms that are cut from the base speak in it too."""
 
-    def speaker(self, base: BaseModel) -> SpeakerCondition:
+    def speaker(self, base: BaseModel) -> Voice:
         """That voice as ``base`` hears it: a student that was not cut from the base hears it in its own way."""
         if self.recordings:
             return zero_shot(base.model, self.recordings)
         before, after = self.base.model.model.dimensions, base.model.model.dimensions
         if self.voice is not None and can_be_cut(before, after):
-            return self.voice.at_sites(kept_sites(before, after))
+            return self.voice.at_sites(kept_sites(before, after), self.base.model.model.takes)
         return voice_of_nobody(base.model)
 
 

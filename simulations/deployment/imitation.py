@@ -16,16 +16,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from shared_models.accelerator import on_host
 from shared_models.acoustic.fastspeech2 import AcousticModel
 from shared_models.acoustic.harmonic_source import PredictedContours
-from shared_models.acoustic.sequences import valid_steps, window_starts
 from shared_models.acoustic.variance_adaptor import Variances
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.depth import kept_blocks, kept_sites
 from shared_models.features import Batch
+from shared_models.layers.sequences import Excerpt, valid_steps
 from shared_models.losses import contour_loss
 from shared_models.partition import weights_hash
-from shared_models.speakers.condition import SpeakerCondition, serving_vectors
+from shared_models.speakers.voice import Voice
 
 VARIANCE_WEIGHT = 0.5
 """Of the squared errors of log-duration, pitch and energy, beside the mel's absolute error."""
@@ -43,8 +44,8 @@ class Speech:
     """Predicted, ``(B, L)``."""
     durations: Tensor
     """``(B, L)`` int64 frames, as used."""
-    starts: Tensor
-    """``(B,)`` int64: the first frame decoded."""
+    excerpt: Excerpt
+    """The frames decoded."""
     mel: Tensor
     """``(B, W, n_mels)``."""
     phoneme_mask: Tensor
@@ -62,35 +63,34 @@ class Speech:
 def speak_freely(
     model: AcousticModel,
     batch: Batch,
-    condition: SpeakerCondition,
+    voice: Voice,
     window: int | None,
     rng: torch.Generator,
 ) -> Speech:
     """The texts of ``batch`` with the model's own durations; a random run of ``window`` frames is decoded."""
     mask = valid_steps(batch.phoneme_lengths, batch.phonemes.shape[1])
     with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
-        encoded = model.encode(batch.phonemes, mask, condition)
-        enriched, predicted = model.variance_adaptor(encoded, mask, condition.prosody)
+        encoded = model.encode(batch.phonemes, mask, voice)
+        enriched, predicted = model.variance_adaptor(encoded, mask, voice["prosody"])
         durations = model.spoken_frames(batch.phonemes, mask, predicted.log_duration)
         total = durations.sum(1)
-        starts = torch.zeros_like(total) if window is None else window_starts(total, window, rng)
-        lengths = total if window is None else total.clamp_max(window)
-        said = model.decode(enriched, durations, starts, lengths, condition)
-    return Speech(predicted, durations, starts, said.mel, mask, said.mask, encoder, decoder, said.contours)
+        excerpt = Excerpt.drawn(total, int(on_host(total).max()), window, rng)
+        said = model.decode(enriched, durations, excerpt, voice)
+    return Speech(predicted, durations, excerpt, said.mel, mask, said.mask, encoder, decoder, said.contours)
 
 
-def speak_along(model: AcousticModel, batch: Batch, condition: SpeakerCondition, led: Speech) -> Speech:
+def speak_along(model: AcousticModel, batch: Batch, voice: Voice, led: Speech) -> Speech:
     """The same texts and frames, with the durations, pitch and energy of ``led``."""
-    mask, lengths = led.phoneme_mask, led.frame_mask.sum(1)
+    mask = led.phoneme_mask
     with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
-        encoded = model.encode(batch.phonemes, mask, condition)
+        encoded = model.encode(batch.phonemes, mask, voice)
         enriched, predicted = model.variance_adaptor(
-            encoded, mask, condition.prosody, led.variances.pitch, led.variances.energy
+            encoded, mask, voice["prosody"], led.variances.pitch, led.variances.energy
         )
         contours = None if led.contours is None else led.contours.decided()
-        said = model.decode(enriched, led.durations, led.starts, lengths, condition, contours)
+        said = model.decode(enriched, led.durations, led.excerpt, voice, contours)
     return Speech(
-        predicted, led.durations, led.starts, said.mel, mask, said.mask, encoder, decoder, said.contours
+        predicted, led.durations, led.excerpt, said.mel, mask, said.mask, encoder, decoder, said.contours
     )
 
 
@@ -114,9 +114,10 @@ def imitation_loss(mine: Speech, theirs: Speech) -> Tensor:
     return mel + VARIANCE_WEIGHT * variances + BLOCK_WEIGHT * sum(blocks) / len(blocks)
 
 
-def voices_hash(voices: Sequence[SpeakerCondition]) -> str:
+def voices_hash(voices: Sequence[Voice]) -> str:
     """By which a training tells whether it had the same voices."""
-    return weights_hash(serving_vectors(SpeakerCondition.joined(voices)).flatten())
+    joined = Voice.joined(voices)
+    return weights_hash(torch.cat([joined[name].flatten() for name in sorted(joined)]))
 
 
 class Imitation:
@@ -127,7 +128,7 @@ class Imitation:
         teacher: VoiceModel,
         student: VoiceModel,
         window: int | None,
-        voices: Sequence[SpeakerCondition] = (),
+        voices: Sequence[Voice] = (),
     ) -> None:
         """``student`` is ``teacher`` with narrower layers, or fewer (:func:`shared_models.export.depth.cut`), and hears
         a speaker as it does; of ``voices``, which the teacher knows beside its references, each has one row."""
@@ -141,23 +142,25 @@ class Imitation:
     def __call__(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """The student's loss on the texts of ``batch``, in voices that ``rng`` draws."""
         with torch.no_grad():
-            condition = self._conditions(batch, rng)
-            shown = speak_freely(self._teacher.acoustic, batch, condition, self._window, rng)
+            voices = self._drawn_voices(batch, rng)
+            shown = speak_freely(self._teacher.acoustic, batch, voices, self._window, rng)
         theirs = replace(
             shown,
             encoder=[shown.encoder[block] for block in self._encoder],
             decoder=[shown.decoder[block] for block in self._decoder],
         )
-        mine = speak_along(self._student.acoustic, batch, condition.at_sites(self._sites), theirs)
+        mine = speak_along(
+            self._student.acoustic, batch, voices.at_sites(self._sites, self._teacher.takes), theirs
+        )
         return imitation_loss(mine, theirs)
 
-    def _conditions(self, batch: Batch, rng: torch.Generator) -> SpeakerCondition:
-        heard = self._teacher.condition(batch)
+    def _drawn_voices(self, batch: Batch, rng: torch.Generator) -> Voice:
+        heard = self._teacher.voice(batch.heard)
         if not self._voices:
             return heard
         known = torch.rand(len(heard), generator=rng) < KNOWN_VOICES
         chosen = len(heard) + torch.randint(len(self._voices), (len(heard),), generator=rng)
-        everybody = SpeakerCondition.joined([heard, *self._voices])
+        everybody = Voice.joined([heard, *self._voices])
         return everybody.rows(torch.where(known, chosen, torch.arange(len(heard))))
 
 

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.base_model import BaseModel, load_base
+from shared_models.accelerator import Accelerator, copied_to
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import BaseModel, load_base
 from shared_models.export.pruning import STEP, acoustic_width, prune_acoustic
 from shared_models.partition import PartitionedModel, weights_hash
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from simulations.deployment.imitation import Imitation, voices_hash
 from simulations.deployment.teaching import teach
 from simulations.deployment.tuning import Progress, Tuning, claim, finished, save_base, tuning_recipe
@@ -40,7 +41,7 @@ def prune_base(
     tuning: Tuning | None = None,
     data: Prepared | None = None,
     progress: Progress | None = None,
-    voices: Sequence[SpeakerCondition] = (),
+    voices: Sequence[Voice] = (),
 ) -> BaseModel:
     """``base`` with an acoustic model ``pruning.ratio`` times smaller, in ``folder/base.safetensors``.
 
@@ -60,16 +61,18 @@ def prune_base(
         settings["voices"] = voices_hash(voices)
     digest = tuning_recipe(base.recipe, replace(tuning, steps=share)).digest
     claim(folder / "training", settings | {"recipe": digest})
+    device = Accelerator.resolve(tuning.device).device
+    original, speaking = copied_to(base.model.model, device), [voice.to(device) for voice in voices]
     current = base
     for stage, width in enumerate(widths):
-        current = _pruned(current, width)
+        current = _pruned(current, width).to(device)
         recipe = tuning_recipe(current.recipe, replace(tuning, steps=share))
         student = current.model.model
         place = folder / "training" / f"stage-{stage + 1}"
         teach(
             current.model,
             list(student.acoustic.parameters()),
-            Imitation(base.model.model, student, recipe.client.window_frames, voices),
+            Imitation(original, student, recipe.client.window_frames, speaking),
             recipe,
             data,
             place,

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from client.app import CachedFeatures
-from client.base_model import BaseModel
+from client.learning.cached_features import CachedFeatures
+from shared_models.base_model import BaseModel
 from shared_models.errors import RecipeError
 from shared_models.export.pruning import ConvNeXtVocoder, convnext_width, prune_convnext
+from shared_models.optimization import adam, descend
 from shared_models.seeds import generator as random_generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.vocoders import NeuralVocoder, load_vocoder, save_vocoder
 from shared_models.vocoders.magnitude import CONVERGENCE_WEIGHT, FLOOR
 from shared_models.vocoders.vocos import Vocos
@@ -49,7 +50,7 @@ def prune_vocoder(
 
 
 def spoken_mels(
-    base: BaseModel, speaker: SpeakerCondition, data: Prepared, count: int, progress: Progress | None = None
+    base: BaseModel, speaker: Voice, data: Prepared, count: int, progress: Progress | None = None
 ) -> list[Tensor]:
     """Mels ``(T, n_mels)`` to learn on: recordings of ``data``, and as many of their texts spoken by ``base``."""
     recordings = [
@@ -86,16 +87,15 @@ def tune_by_original(
         )
 
     def tune(network: ConvNeXtVocoder) -> ConvNeXtVocoder:
-        optimizer = torch.optim.Adam(network.parameters(), lr=_LR, betas=(0.9, 0.99), fused=True)
+        parameters = list(network.parameters())
+        optimizer = adam(parameters, _LR)
         rng = random_generator(1, "vocoder imitation")
         for number in range(1, steps + 1):
             optimizer.param_groups[0]["lr"] = _learning_rate(number, steps)
             mel = _segments(long_enough, rng)
             with torch.no_grad():
                 theirs = _spectrum(original, mel)
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(_distance(_spectrum(network, mel), theirs))
-            optimizer.step()
+            descend(_distance(_spectrum(network, mel), theirs), parameters, optimizer, clip=None)
             if progress is not None:
                 progress(number, steps)
         return network

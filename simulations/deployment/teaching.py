@@ -9,12 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from client.app import CachedFeatures
-from client.training import VoicePartition, outer_learning_rate
+from client.learning.cached_features import CachedFeatures
+from client.learning.material import on_device
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from shared_models.accelerator import seeded
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.learning_rates import falling_outer_rate
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features
-from shared_models.optimization import descend, load_moments, moments
+from shared_models.optimization import adam, load_moments, moments, take_steps
 from shared_models.seeds import derive_seed, generator
 from simulations.benchmarks.threads import torch_threads
 from simulations.mixed_batch import mixed_batch
@@ -38,8 +41,11 @@ def teach(
     ``on_round(round, loss)`` is told of each, which is a checkpoint in ``folder`` to go on from: interrupted and
     called again, the outcome is the same.
     """
-    speakers = [CachedFeatures(u, data.cache, recipe.features) for u in data.train.values()]
-    optimizer = torch.optim.Adam(parameters, lr=recipe.client.outer_lr, betas=(0.9, 0.99), fused=True)
+    device = parameters[0].device
+    speakers = [
+        on_device(CachedFeatures(u, data.cache, recipe.features), device) for u in data.train.values()
+    ]
+    optimizer = adam(parameters, recipe.client.outer_lr)
     done = _restore(student, optimizer, folder)
     # As central training: more threads than the recipe's cores wait for each other.
     with torch_threads(recipe.engine.workers or os.cpu_count() or 1):
@@ -59,13 +65,15 @@ def _one_round(
     number: int,
 ) -> float:
     rng = generator(recipe.seed, "distillation", number)
-    optimizer.param_groups[0]["lr"] = outer_learning_rate(recipe, number)
-    losses = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "distillation dropout", number))
-        for _ in range(recipe.client.outer_steps):
-            loss = lesson(mixed_batch(speakers, recipe, rng, with_voices=False), rng)
-            losses.append(descend(loss, parameters, optimizer, recipe.client.gradient_clip))
+    optimizer.param_groups[0]["lr"] = falling_outer_rate(recipe, number)
+
+    def next_loss() -> Tensor:
+        return lesson(mixed_batch(speakers, recipe, rng, with_voices=False), rng)
+
+    with seeded(derive_seed(recipe.seed, "distillation dropout", number), parameters[0].device):
+        losses = take_steps(
+            next_loss, parameters, optimizer, recipe.client.gradient_clip, steps=recipe.client.outer_steps
+        )
     return sum(losses) / len(losses)
 
 

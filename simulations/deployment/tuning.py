@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from client.base_model import BaseModel, load_base, write_base
+from shared_models.base_model import BaseModel, load_base, write_base
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
@@ -42,6 +42,8 @@ class Tuning:
     """Utterances a step; the base recipe's if None."""
     cache: Path | None = None
     """Where features are kept; the user's cache folder if None."""
+    device: str = "auto"
+    """Where to train."""
 
 
 def tuning_recipe(recipe: Recipe, tuning: Tuning, model: Mapping[str, Any] | None = None) -> Recipe:
@@ -56,6 +58,7 @@ def tuning_recipe(recipe: Recipe, tuning: Tuning, model: Mapping[str, Any] | Non
         "federation.cohort": 1,
         "client.outer_steps": a_round,
         "client.outer_lr": tuning.lr,
+        "engine.device": tuning.device,
         "aligner.warmup_rounds": 0,
         "privacy": {},
         "personal_privacy": {},
@@ -119,5 +122,4 @@ def finished(folder: Path, recipe: Recipe, path: Path) -> BaseModel:
 
 def save_base(path: Path, base: BaseModel, recipe: Recipe) -> None:
     """Write ``base`` to ``path``, to be cloned and spoken with as any base. Raises StorageError."""
-    federated = "fedrep" if recipe.federation.algorithm == "full" else recipe.federation.algorithm
-    write_base(path, BaseModel(base.model, recipe.override({"federation.algorithm": federated}), base.hash))
+    write_base(path, BaseModel(base.model, recipe.keeping_voices(), base.hash))

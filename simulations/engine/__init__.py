@@ -52,6 +52,7 @@ def run_federation(
                 clients=clients,
                 workers=workers,
                 threads=engine.threads,
+                device=engine.device,
                 environment=environment,
                 progress=progress,
             )
@@ -64,6 +65,7 @@ def run_federation(
                 clients=clients,
                 workers=workers,
                 threads=engine.threads,
+                device=engine.device,
                 environment=environment,
                 address=ray_address,
             )

@@ -1,7 +1,7 @@
 """Flower's own simulation engine: one machine, or a Ray cluster.
 
-The slower way, kept because it is Flower's: the same apps give the same weights on it. Two of its traps
-are sprung here: a client takes one core and not two, and Ray is started by us, so that clients see the
+It is slower than the default engine, and kept as a reference: the same apps give the same weights on it. Two of its
+defaults are changed here. A client takes one core and not two. FedVoice starts Ray, so that clients see the
 environment that they need on every machine of a cluster.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,9 @@ from pathlib import Path
 from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
+from shared_models.accelerator import Accelerator
 from simulations.engine.worker import load_client_app
+from simulations.extra import require
 
 
 def run_on_flower(
@@ -27,13 +30,17 @@ def run_on_flower(
     clients: int,
     workers: int,
     threads: int = 1,
+    device: str = "cpu",
     environment: Mapping[str, str] | None = None,
     address: str | None = None,
 ) -> None:
     """Run a federation on Ray: on a new local one with ``workers`` cores, or on the cluster at ``address``.
 
-    Clients register one after another, so the server must wait until all are there before it samples.
+    ``device`` is where clients train; so many share a GPU as there are ``workers``. Clients register one after
+    another, so the server must wait until all are there before it samples. Raises :class:`MissingExtraError`
+    without Ray.
     """
+    require("the engine 'ray'", ("ray",))
     variables = _variables(threads, environment)
     with _quiet(), _set_in_this_process(variables):
         _start_ray(workers, variables, address)
@@ -42,10 +49,17 @@ def run_on_flower(
                 server_app,
                 load_client_app(client_app),
                 num_supernodes=clients,
-                backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
+                backend_config={"client_resources": {"num_cpus": 1, "num_gpus": gpu_share(device, workers)}},
             )
         finally:
             _stop_ray()
+
+
+def gpu_share(device: str, workers: int) -> float:
+    """The fraction of a GPU that Ray is to set aside for a client: 0 where clients train on something else."""
+    on_gpu = Accelerator.resolve(device).device.type == "cuda"
+    # Rounded down to what Ray counts in, so that all of them fit.
+    return math.floor(1e4 / workers) / 1e4 if on_gpu else 0.0
 
 
 def _variables(threads: int, environment: Mapping[str, str] | None) -> dict[str, str]:

@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 class InProcessGrid(Grid):
     """``clients`` clients on ``workers`` processes. Close it, or use it as a context manager.
 
-    A client's node id is its partition id plus a constant, in every run. ``context.state`` lasts as long as
+    A client's node id is its member number plus a constant, in every run. ``context.state`` lasts as long as
     the grid. A client whose worker dies, or whose code raises, answers with Flower's error message.
     """
 
@@ -45,6 +45,7 @@ class InProcessGrid(Grid):
         clients: int,
         workers: int,
         threads: int = 1,
+        device: str = "cpu",
         environment: Mapping[str, str] | None = None,
         node_config: Mapping[str, Scalar] | None = None,
         run_config: Mapping[str, Scalar] | None = None,
@@ -55,7 +56,8 @@ class InProcessGrid(Grid):
         """Start the workers.
 
         ``client_app`` is where they import the ClientApp from, ``module:attribute``; ``threads`` are torch's
-        in a worker; ``slots`` are the replies that a worker may have waiting for the server.
+        in a worker; ``device`` is where clients train, whose memory the workers share in equal parts; ``slots`` are
+        the replies that a worker may have waiting for the server.
         """
         self._run = empty_run(run_id)
         self._clients = clients
@@ -64,10 +66,18 @@ class InProcessGrid(Grid):
         self._arrived: dict[str, Message] = {}
         self._progress = progress
         identify(run_id, SERVER_NODE_ID)
+        count = min(workers, clients)
         settings = Settings(
-            client_app, run_id, clients, threads, dict(node_config or {}), dict(run_config or {})
+            client_app,
+            run_id,
+            clients,
+            threads,
+            device,
+            1 / count,
+            dict(node_config or {}),
+            dict(run_config or {}),
         )
-        self._workers = Workers(min(workers, clients), settings, environment, slots=slots)
+        self._workers = Workers(count, settings, environment, slots=slots)
 
     @property
     def process_ids(self) -> list[int]:
@@ -95,7 +105,7 @@ class InProcessGrid(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> list[int]:
-        """All clients, in the order of their partitions: they are there from the start."""
+        """All clients, in the order of their numbers: they are there from the start."""
         return list(range(FIRST_CLIENT_NODE_ID, FIRST_CLIENT_NODE_ID + self._clients))
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
@@ -138,12 +148,12 @@ class InProcessGrid(Grid):
     def _submit(self, messages: Iterable[Message]) -> list[int]:
         jobs = []
         for message in messages:
-            partition = message.metadata.dst_node_id - FIRST_CLIENT_NODE_ID
-            if not 0 <= partition < self._clients:
+            member = message.metadata.dst_node_id - FIRST_CLIENT_NODE_ID
+            if not 0 <= member < self._clients:
                 raise ValueError(f"no node {message.metadata.dst_node_id} among {self._clients} clients")
             number = next(self._numbers)
             number_message(message, str(number))
-            jobs.append(Job(number, partition, message))
+            jobs.append(Job(number, member, message))
         self._workers.submit(jobs)
         return [job.number for job in jobs]
 
@@ -195,6 +205,7 @@ def run_in_process(
     clients: int,
     workers: int,
     threads: int = 1,
+    device: str = "cpu",
     environment: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -204,6 +215,7 @@ def run_in_process(
         clients=clients,
         workers=workers,
         threads=threads,
+        device=device,
         environment=environment,
         progress=progress,
     ) as grid:

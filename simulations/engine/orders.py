@@ -17,6 +17,10 @@ class Settings:
     clients: int
     threads: int
     """Torch threads."""
+    device: str = "cpu"
+    """Where clients train."""
+    memory_share: float = 1.0
+    """The share of a GPU's memory that a worker may use."""
     node_config: dict[str, Scalar] = field(default_factory=dict)
     run_config: dict[str, Scalar] = field(default_factory=dict)
 
@@ -44,7 +48,7 @@ class Task:
     """One message for one client."""
 
     number: int
-    partition: int
+    member: int
     node_id: int
     message: bytes
     """Skeleton."""

@@ -21,6 +21,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from shared_models import wire
+from shared_models.accelerator import Accelerator, limit_memory
 from shared_models.errors import FedVoiceError
 from simulations.engine.memory import SharedBlock, aligned
 from simulations.engine.orders import Done, OpenBlock, Place, Settings, Task
@@ -35,6 +36,8 @@ def work(socket: int, lifeline: int, app: ClientApp, settings: Settings) -> NoRe
     torch.set_num_threads(settings.threads)
     code = 0
     try:
+        # Here, because a process that has used a GPU cannot be forked.
+        limit_memory(Accelerator.resolve(settings.device).device, settings.memory_share)
         _serve(Connection(socket), app, settings)
     except (EOFError, ConnectionError):
         pass
@@ -109,7 +112,7 @@ def _answer(app: ClientApp, message: Message, context: Context) -> Message:
 def _context(task: Task, settings: Settings) -> Context:
     node_config: dict[str, Any] = {
         **settings.node_config,
-        "partition-id": task.partition,
+        "partition-id": task.member,
         "num-partitions": settings.clients,
     }
     state = unpack(task.state) if task.state is not None else RecordDict()

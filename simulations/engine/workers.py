@@ -34,7 +34,7 @@ class Job:
     """One message that a client is to answer."""
 
     number: int
-    partition: int
+    member: int
     message: Message
 
 
@@ -199,12 +199,12 @@ class Workers:
         worker.connection.send(
             Task(
                 number=job.number,
-                partition=job.partition,
+                member=job.member,
                 node_id=job.message.metadata.dst_node_id,
                 message=skeleton,
                 block=sent.number if sent else None,
                 places=sent.places if sent else (),
-                state=self._states.get(job.partition),
+                state=self._states.get(job.member),
                 slot=worker.slot,
             )
         )
@@ -235,7 +235,7 @@ class Workers:
         job = self._take_job(worker)
         assert job is not None
         if done.state is not None:
-            self._states[job.partition] = done.state
+            self._states[job.member] = done.state
         slot = worker.slots[worker.slot]
         slot.adopt_size(done.slot_size)
         view = slot.view()

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from client.app import CachedFeatures
-from client.base_model import load_base
-from client.training import VoicePartition
+from client.learning.cached_features import CachedFeatures
+from shared_models.accelerator import accelerator_of, repeat_on
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.audio.similarity import similarity
+from shared_models.base_model import load_base
 from shared_models.config import Recipe
 from shared_models.file_names import file_name_of
 from shared_models.files import write_atomically
@@ -30,7 +32,6 @@ from shared_models.utterance import Utterance
 from shared_models.vocoders import build_vocoder
 from simulations.evaluation import unseen_speakers as unseen
 from simulations.evaluation.bootstrap import bootstrap_mean
-from simulations.evaluation.similarity import similarity
 from simulations.preparation import Prepared
 
 Figures = dict[str, Any]
@@ -124,7 +125,8 @@ def judge_real(work: Judgement) -> Figures:
     support = unseen.real_clips(work.support, work.recipe, work.cache)
     figures: Figures = {"speaker": work.speaker, "voice": voice.tolist()}
     figures["real"] = unseen.measure(real, real, targets, work.speaker, work.recipe)
-    copies = unseen.copies(real, build_vocoder(work.recipe.evaluation.vocoder))
+    device = accelerator_of(work.recipe.engine).device
+    copies = unseen.copies(real, build_vocoder(work.recipe.evaluation.vocoder, device))
     figures["copy"] = unseen.measure(copies, real, targets, work.speaker, work.recipe)
     # Against themselves the recordings would be too good a match: it is the support that is compared.
     own = [similarity(e, voice) for e in unseen.embeddings(support) if e is not None]
@@ -176,9 +178,11 @@ def _anchors(real: Sequence[Figures], targets: Mapping[str, Sequence[float]]) ->
 
 
 def _load(work: Judgement) -> VoicePartition:
+    device = accelerator_of(work.recipe.engine).device
+    repeat_on(device)
     if work.checkpoints is None:
-        return PartitionedModel(build_model(work.recipe))
-    return load_base(work.checkpoints).model
+        return PartitionedModel(build_model(work.recipe).to(device))
+    return load_base(work.checkpoints).model.to(device)
 
 
 def _stored(work: Judgement) -> Figures | None:

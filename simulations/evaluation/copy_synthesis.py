@@ -19,6 +19,7 @@ from shared_models.audio.alignment import read_alignment
 from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import HOP, SAMPLE_RATE, log_mel
 from shared_models.audio.reading import Wave
+from shared_models.audio.similarity import SpeakerVerifier, load_d_vector, similarity
 from shared_models.config import FeatureConfig
 from shared_models.errors import AudioError, CorpusError
 from shared_models.utterance import Utterance
@@ -28,7 +29,6 @@ from simulations.evaluation.cepstral_distortion import cepstral_distortion
 from simulations.evaluation.intelligibility import compare, listen
 from simulations.evaluation.naturalness import Listener, load_listeners
 from simulations.evaluation.recognition import Recogniser, load_moonshine
-from simulations.evaluation.similarity import SpeakerVerifier, load_d_vector, similarity
 
 Progress = Callable[[int, int], None]
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from client.base_model import load_base
 from server.checkpoints import latest_checkpoint
+from shared_models.accelerator import Accelerator
 from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.algorithms.algorithm import Sends
+from shared_models.base_model import load_base
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 from simulations.evaluation.comparison import compare_arms, unseen_material
@@ -38,10 +40,13 @@ def evaluate_arm(
     corpus: str | None = None,
     queries: int | None = None,
     speakers: int | None = None,
+    device: str = "auto",
     cache: Path | None = None,
     stage: Callable[[str], Callable[[int, int], None]] | None = None,
 ) -> dict[str, Any]:
     """Clone and judge unseen speakers with the weights of ``arm``; a results file of that arm alone.
+
+    ``device`` is where to compute, as :meth:`Accelerator.resolve` takes it.
 
     Everything is stored in a folder under ``RUN/evaluations``, named after what was judged: asked the same
     again, or after an interruption, only what is missing is computed. Raises :class:`CorpusError` without
@@ -55,7 +60,8 @@ def evaluate_arm(
         base = loaded.hash
         # A pretrained model's own recipe is not the one that its clones are adapted by.
         recipe = own.override({"aligner": loaded.recipe.aligner.model_dump()})
-    recipe = recipe.override(_changes(recipe, corpus, queries, speakers))
+    on = str(Accelerator.resolve(device, recipe.engine.precision))
+    recipe = recipe.override({**_changes(recipe, corpus, queries, speakers), "engine.device": device})
     data = prepare_unseen(recipe, cache, stage("features") if stage else None)
     recipe = _aligned(recipe, data, weights)
     folder = run.path / "evaluations" / _name(arm, base, recipe, data)
@@ -63,7 +69,7 @@ def evaluate_arm(
     judged = compare_arms({arm: (recipe, weights, folder)}, data, folder / "anchors", watched)
     judged["arms"][arm]["epsilon"] = _spent(recipe, weights)
     results = {
-        "recipe": recipe.name, **judged, "corpus": Path(recipe.corpus.path).name, "base": base,
+        "recipe": recipe.name, "computed_on": on, **judged, "corpus": Path(recipe.corpus.path).name, "base": base,
         "unseen_speakers": len(unseen_material(recipe, data)), "left_out": len(data.left_out),
     }  # fmt: skip
     RunFolder(folder).write_results(results)
@@ -72,7 +78,7 @@ def evaluate_arm(
 
 def _weights(run: RunFolder, arm: str, recipe: Recipe) -> Path | None:
     """Where the arm's shared weights are. A device that trains alone starts from the public ones, or from none."""
-    if recipe.federation.algorithm != "local":
+    if recipe.algorithm.sends is not Sends.NOTHING:
         arms = run.arm(arm).checkpoints
         # A live server's home has no arms.
         return arms if arms.is_dir() or not (run.path / "checkpoints").is_dir() else run.path / "checkpoints"

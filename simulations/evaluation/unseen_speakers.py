@@ -3,6 +3,9 @@
 Several ways of speaking the query texts are compared with the speaker's own recordings of them: ``before``
 (the voice of nobody), ``zero_shot`` (the reference encoder alone), ``after`` (adapted), and as anchors the
 real recordings, straight (``real``) and through the vocoder (``copy``).
+
+Speech is judged as a person hears it, postfilter and vocoder included, but before the mark. Files that are kept of it
+are marked.
 """
 
 from __future__ import annotations
@@ -19,26 +22,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
-from client.ledger import Ledger
-from client.local_only import train_alone
-from client.training import VoicePartition
+from client.home.ledger import Ledger
+from client.learning.local_only import train_alone
+from client.speaker import Speaker
+from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.algorithm import Sends
 from shared_models.audio.cache import FeatureCache
 from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import SAMPLE_RATE, log_mel
 from shared_models.audio.pitch import Pitch, track_pitch
 from shared_models.audio.reading import Wave, write_audio
+from shared_models.audio.similarity import Embedding, centroid, load_d_vector, similarity
 from shared_models.config import Recipe
 from shared_models.errors import AudioError
 from shared_models.features import Features
 from shared_models.file_names import file_name_of
 from shared_models.seeds import generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from shared_models.utterance import Utterance
 from shared_models.vocoders import Vocoder, build_vocoder
+from shared_models.watermark.perth import load_watermark
 from simulations.evaluation.cepstral_distortion import cepstral_distortion
 from simulations.evaluation.pitch_error import pitch_error
 from simulations.evaluation.recognition import error_rates, load_moonshine
-from simulations.evaluation.similarity import Embedding, centroid, load_d_vector, similarity
 
 WAYS = ("before", "zero_shot", "after")
 
@@ -65,40 +71,36 @@ def clone_and_speak(
     Under the recipe's personal privacy there is no ``zero_shot``: what the reference encoder hears is a release
     without noise.
     """
-    vocoder = build_vocoder(recipe.evaluation.vocoder)
-    if recipe.federation.algorithm == "local":
+    vocoder = build_vocoder(recipe.evaluation.vocoder, model.device)
+    if recipe.algorithm.sends is Sends.NOTHING:
         return {"after": speak(model, train_alone(model, support, recipe), queries, vocoder)}
-    conditions = {"before": voice_of_nobody(model)}
+    voices = {"before": voice_of_nobody(model)}
     if recipe.personal_privacy.enabled:
-        conditions["after"] = _adapted_privately(model, support, recipe, speaker)
+        voices["after"] = _adapted_privately(model, support, recipe, speaker)
     else:
-        conditions |= {"zero_shot": zero_shot(model, support), "after": adapt(model, support, recipe)}
-    return {way: speak(model, conditions[way], queries, vocoder) for way in WAYS if way in conditions}
+        voices |= {"zero_shot": zero_shot(model, support), "after": adapt(model, support, recipe)}
+    return {way: speak(model, voices[way], queries, vocoder) for way in WAYS if way in voices}
 
 
 def _adapted_privately(
     model: VoicePartition, support: Sequence[Features], recipe: Recipe, speaker: str
-) -> SpeakerCondition:
+) -> Voice:
     rng, personal = generator(recipe.seed, "private cloning", speaker), recipe.personal_privacy
     with TemporaryDirectory() as folder:  # a simulated newcomer, whose ledger begins here
         ledger = Ledger(Path(folder) / "ledger.sqlite", personal.epsilon, personal.delta)
-        return adapt_privately(model, support, recipe, ledger, rng=rng).condition
+        return adapt_privately(model, support, recipe, ledger, rng=rng).voice
 
 
-@torch.no_grad()
 def speak(
     model: VoicePartition,
-    condition: SpeakerCondition,
+    voice: Voice,
     queries: Sequence[tuple[str, Tensor]],
     vocoder: Vocoder,
 ) -> list[Clip]:
-    """Synthesise every query in one voice."""
-    model.model.eval()
-    clips = []
-    for text, phonemes in queries:
-        mel, _ = model.model.synthesize(phonemes[None], torch.tensor([len(phonemes)]), condition)
-        clips.append(Clip(text, vocoder(mel[0]).numpy(), mel[0]))
-    return clips
+    """Speak every query in one voice, as a person hears it but before the mark."""
+    speaker = Speaker(model.model, voice, vocoder)
+    sounds = [(text, speaker.unmarked(phonemes)) for text, phonemes in queries]
+    return [Clip(text, sound.wave, sound.mel) for text, sound in sounds]
 
 
 def real_clips(recordings: Sequence[Utterance], recipe: Recipe, cache: Path) -> list[Clip]:
@@ -183,11 +185,14 @@ def voice_of(clips: Sequence[Clip]) -> Embedding:
 
 
 def save_clips(clips: Mapping[str, Sequence[Clip]], folder: Path, speaker: str) -> dict[str, str]:
-    """Write the first clip of every way; file names by way."""
+    """Write the first clip of every way, what was cloned with the mark in it; file names by way."""
     names = {}
     for way, spoken in clips.items():
         names[way] = f"{file_name_of(speaker)}-{way}.wav"
-        write_audio(folder / names[way], spoken[0].wave, SAMPLE_RATE)
+        wave = spoken[0].wave
+        if way in WAYS:
+            wave = load_watermark().mark(wave, SAMPLE_RATE)
+        write_audio(folder / names[way], wave, SAMPLE_RATE)
     return names
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from client.policy import Policy, as_toml
+from client.home.policy import Policy, as_toml
 from server.live.home import ServerHome
 from server.live.journal import Standing, read_rounds, read_standing
 from server.live.setup import invite
@@ -154,7 +154,7 @@ class LiveFederation:
         self.devices.append(device)
         device.start()
         self._until(lambda: (home / "federation.json").exists(), f"device {number} joins", device)
-        place = json.loads((home / "federation.json").read_text())["partition"]
+        place = json.loads((home / "federation.json").read_text())["member"]
         if place != number:
             raise ServiceError(
                 f"device {number} got place {place}: the home {self.home.folder} was used before"

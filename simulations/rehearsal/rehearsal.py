@@ -9,12 +9,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from client.policy import Policy
+from client.home.policy import Policy
 from server.rounds import RoundReport
 from shared_models.config import Recipe
-from shared_models.errors import RecipeError
+from shared_models.recipes import find_recipe
 from simulations.preparation import Prepared
-from simulations.recipes import find_recipe
 from simulations.rehearsal.comparison import Difference, Simulated, compare, simulate_the_same
 from simulations.rehearsal.kills import RandomKills
 from simulations.rehearsal.live_federation import LiveFederation, Network, View
@@ -114,10 +113,7 @@ def plan_rehearsal(
     """Choose speakers and settle the recipe. Raises :class:`CorpusError`, :class:`RecipeError`."""
     changes = [*rehearsal_changes(devices, rounds, corpus), *(override or [])]
     chosen = find_recipe(recipe, changes)
-    if chosen.federation.algorithm in {"local", "centralised"}:
-        raise RecipeError(
-            f"federation.algorithm {chosen.federation.algorithm!r} sends nothing: choose fedrep, fedper or fedavg"
-        )
+    chosen.refuse_without_updates()
     prepared = choose_speakers(chosen, devices, cache, progress)
     changes += resolved_changes(chosen, prepared)
     # Few devices and, mostly, no privacy; and the weights that the simulation begins with.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from shared_models.console import print_error
 from shared_models.errors import FedVoiceError
-from simulations.commands.console import print_error
 from simulations.reports.report import write_report
 from simulations.run_folder import RunFolder
 

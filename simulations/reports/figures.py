@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared_models.config import UNPROTECTED
+from shared_models.errors import CheckpointError
 from shared_models.shown_epsilon import epsilon_shown
 from simulations.reports.charts import Interval
 
@@ -130,7 +131,7 @@ def write_epsilon(arm: Mapping[str, Any]) -> str:
     """``8.00``, rounded up, or in a word what there is instead: ``unprotected``, and never 0."""
     ledger = arm.get("epsilon")
     if not ledger:
-        return "nothing sent" if arm.get("algorithm") == "local" else UNPROTECTED
+        return str(arm.get("protection") or UNPROTECTED)
     value = _finite(ledger.get("epsilon"))
     return epsilon_shown(math.inf if value is None else value)
 
@@ -184,6 +185,24 @@ def results_table(results: Mapping[str, Any]) -> Table:
             _add_stage(table, row)
     table.add_row("time", *(write_duration(arm.get("seconds")) for arm in arms))
     return table
+
+
+def markdown_table(results: Mapping[str, Any]) -> str:
+    """An evaluation's figures as a Markdown table. Raises :class:`CheckpointError` if they are none."""
+    try:
+        rows = [
+            f"| {metric.label}{f' ({metric.unit})' if metric.unit else ''} | {row.label} | {row.cells[0].text} "
+            f"| {row.cells[0].interval} |"
+            for metric, group in grouped_rows(results)
+            for row in group
+        ]
+        speakers = int(results["unseen_speakers"])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        raise CheckpointError(
+            "the figures are not those of fedvoice evaluate: name its results.json"
+        ) from None
+    head = "| measured | | mean | 95% |\n| --- | --- | --- | --- |\n"
+    return f"Measured by `fedvoice evaluate` on {speakers} unseen speakers.\n\n" + head + "\n".join(rows)
 
 
 def _add_stage(table: Table, row: Row) -> None:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError
 from shared_models.files import write_atomically
+from simulations.extra import require
 from simulations.reports import charts, figures, words
 from simulations.reports.figures import results_table
 from simulations.reports.media import Clip, load_clip
@@ -77,8 +78,10 @@ class Voice:
 def write_report(run: RunFolder) -> Path:
     """Write ``report.html`` into the run folder from its recipe, metrics, results and audio.
 
-    Raises :class:`CheckpointError` where the run has no results yet, :class:`StorageError` for a full disk.
+    Raises :class:`CheckpointError` where the run has no results yet, :class:`StorageError` for a full disk, and
+    :class:`MissingExtraError`.
     """
+    require("a report", ("matplotlib", "PIL"))
     recipe, results, environment = run.recipe(), run.results(), run.environment()
     page = _render(
         recipe=recipe,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from shared_models.algorithms.algorithm import Algorithm, Sends
 from shared_models.config import Recipe
 from simulations.reports.figures import arm_estimate, write_delta, write_epsilon
 
@@ -24,9 +25,9 @@ class LedgerEntry:
     warning: str = ""
 
 
-def algorithm_of(recipe: Recipe, arm: str) -> str:
+def algorithm_of(recipe: Recipe, arm: str) -> Algorithm:
     """The algorithm that an arm ran, whether the arm or the recipe itself names it."""
-    return (recipe.arm(arm) if arm in recipe.arms else recipe).federation.algorithm
+    return (recipe.arm(arm) if arm in recipe.arms else recipe).algorithm
 
 
 def leading_arm(results: Mapping[str, Any], recipe: Recipe) -> str:
@@ -36,7 +37,7 @@ def leading_arm(results: Mapping[str, Any], recipe: Recipe) -> str:
         if arm.get("epsilon"):
             return str(name)
     for name in arms:
-        if algorithm_of(recipe, name) not in {"centralised", "local", "full"}:
+        if algorithm_of(recipe, name).sends is Sends.SHARED:
             return str(name)
     return str(next(iter(arms)))
 
@@ -57,13 +58,14 @@ def ledger_entry(name: str, arm: Mapping[str, Any], recipe: Recipe) -> LedgerEnt
     ledger = arm.get("epsilon")
     if ledger:
         return _private_entry(name, ledger, recipe)
-    if algorithm == "local":
+    if algorithm.sends is Sends.NOTHING:
         return LedgerEntry("nothing_sent", "Nothing is sent: every device trains alone.")
-    if algorithm == "centralised":
+    if algorithm.pools_recordings:
         return LedgerEntry(
             "none", "Unprotected. The recordings are pooled in one place, which is what FedVoice avoids."
         )
-    seen = "every weight of each client's model" if algorithm == "full" else "each client's update as it is"
+    everything = algorithm.shares_everything
+    seen = "every weight of each client's model" if everything else "each client's update as it is"
     return LedgerEntry(
         "none",
         f"Unprotected. The server sees {seen}, without noise: who spoke, and some of what was said, may be "
@@ -152,7 +154,7 @@ def _comparison_sentence(results: Mapping[str, Any], recipe: Recipe, arm: str) -
             "above" if after.low > wrong.mean else "not clearly above" if after.mean > wrong.mean else "below"
         )
         clauses.append(f"{where} the wrong-speaker baseline of {wrong.mean:.2f}")
-    pooled = next((name for name in results["arms"] if algorithm_of(recipe, name) == "centralised"), None)
+    pooled = next((name for name in results["arms"] if algorithm_of(recipe, name).pools_recordings), None)
     if pooled is not None and pooled != arm:
         bound = arm_estimate(results["arms"][pooled], "similarity_after")
         if bound is not None:

@@ -12,11 +12,11 @@ import pytest
 import torch
 from tiny_federation import personal_copy, random_speech, same, shaken, tiny_model, tiny_recipe
 
-from client import private_adaptation
 from client.cloning import adapt, adapt_privately, clone, voice_of_nobody, zero_shot
-from client.ledger import Ledger
-from client.training import VoicePartition
+from client.home.ledger import Ledger
+from client.learning import private_adaptation
 from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.errors import BudgetError, CorpusError
 from shared_models.features import Features, collate
@@ -57,7 +57,7 @@ class Heard(Sequence[Features]):
 @torch.no_grad()
 def loss_on(model: VoicePartition, utterances: Sequence[Features]) -> float:
     model.model.eval()
-    batch = collate(utterances, [u.mel for u in [*utterances[1:], utterances[0]]])
+    batch = collate(utterances, [u.reference for u in [*utterances[1:], utterances[0]]])
     return float(acoustic_loss(model.model(batch), batch).total)
 
 
@@ -65,8 +65,8 @@ def test_the_voice_of_nobody_has_no_personal_parameters_left() -> None:
     model = shaken(tiny_model(recipe_of()))
     nobody = voice_of_nobody(model)
     assert not any(tensor.any() for tensor in model.personal_state().values())
-    assert not nobody.embedding.any()
-    assert not nobody.prosody.any()
+    assert not nobody["embedding"].any()
+    assert not nobody["prosody"].any()
     assert len(nobody) == 1
 
 
@@ -75,17 +75,17 @@ def test_zero_shot_hears_the_support_and_trains_nothing() -> None:
     shared = model.shared_vector()
     first, second = zero_shot(model, random_speech(5, seed=1)), zero_shot(model, random_speech(5, seed=2))
     assert torch.equal(model.shared_vector(), shared)
-    assert not torch.equal(first.embedding, second.embedding)
-    assert not torch.equal(first.embedding, voice_of_nobody(model).embedding)
+    assert not torch.equal(first["embedding"], second["embedding"])
+    assert not torch.equal(first["embedding"], voice_of_nobody(model)["embedding"])
 
 
 def test_zero_shot_is_the_mean_over_utterances_in_any_order() -> None:
     model, speech = shaken(tiny_model(recipe_of())), random_speech(4)
     whole = zero_shot(model, speech)
     for part in ("embedding", "cln_scale", "cln_shift"):
-        alone = torch.stack([getattr(zero_shot(model, [u]), part) for u in speech]).mean(0)
-        assert torch.allclose(getattr(whole, part), alone, atol=1e-5)
-        assert torch.allclose(getattr(whole, part), getattr(zero_shot(model, speech[::-1]), part), atol=1e-5)
+        alone = torch.stack([zero_shot(model, [u])[part] for u in speech]).mean(0)
+        assert torch.allclose(whole[part], alone, atol=1e-5)
+        assert torch.allclose(whole[part], zero_shot(model, speech[::-1])[part], atol=1e-5)
 
 
 def test_adapting_lowers_the_loss_on_the_support_and_moves_nothing_shared() -> None:
@@ -98,7 +98,7 @@ def test_adapting_lowers_the_loss_on_the_support_and_moves_nothing_shared() -> N
     assert loss_on(model, speech) < 0.97 * before
     assert torch.equal(model.shared_vector(), shared)
     assert told == [(step, 60) for step in range(1, 61)]
-    assert not torch.equal(adapted.embedding, zero_shot(model, speech).embedding)
+    assert not torch.equal(adapted["embedding"], zero_shot(model, speech)["embedding"])
 
 
 def test_adapting_starts_from_nobody_and_repeats() -> None:
@@ -107,8 +107,8 @@ def test_adapting_starts_from_nobody_and_repeats() -> None:
     first = adapt(model, speech, recipe)
     torch.rand(3)
     second = adapt(model, speech, recipe)
-    assert torch.equal(first.embedding, second.embedding)
-    assert torch.equal(first.cln_scale, second.cln_scale)
+    assert torch.equal(first["embedding"], second["embedding"])
+    assert torch.equal(first["cln_scale"], second["cln_scale"])
 
 
 def test_one_utterance_is_too_few_to_adapt_to() -> None:
@@ -119,9 +119,9 @@ def test_one_utterance_is_too_few_to_adapt_to() -> None:
 def test_clone_does_what_the_recipe_says(tmp_path: Path) -> None:
     model, speech, ledger = shaken(tiny_model(recipe_of())), random_speech(5), ledger_in(tmp_path)
     listened = clone(model, speech, recipe_of(cloning__steps=0), ledger)
-    assert torch.equal(listened.condition.embedding, zero_shot(model, speech).embedding)
+    assert torch.equal(listened.voice["embedding"], zero_shot(model, speech)["embedding"])
     adapted = clone(model, speech, recipe_of(), ledger)
-    assert torch.equal(adapted.condition.embedding, adapt(model, speech, recipe_of()).embedding)
+    assert torch.equal(adapted.voice["embedding"], adapt(model, speech, recipe_of())["embedding"])
     assert listened.privacy is adapted.privacy is None
     private = clone(model, speech, private_recipe(), ledger)
     assert private.privacy is not None
@@ -211,18 +211,18 @@ def test_an_utterance_that_was_not_sampled_changes_nothing(tmp_path: Path) -> No
         rng = torch.Generator().manual_seed(11)
         torch.manual_seed(0)
         voice = adapt_privately(model, heard, recipe, ledger_in(tmp_path, name), rng=rng)
-        return personal_copy(model), heard.read, voice.condition
+        return personal_copy(model), heard.read, voice.voice
 
-    plain, read, condition = adapted(speech, "a")
+    plain, read, voice = adapted(speech, "a")
     assert read, "another seed is needed: nobody was sampled"
     unread = set(range(9)) - read
     assert unread, "another seed is needed: everybody was sampled"
     # References included: one that is heard without being sampled would be a release that nobody paid for.
     changed = [replace(u, mel=u.mel + 3) if i in unread else u for i, u in enumerate(speech)]
-    other, read_again, other_condition = adapted(changed, "b")
+    other, read_again, other_voice = adapted(changed, "b")
     assert read_again == read
     assert same(plain, other)
-    assert torch.equal(condition.embedding, other_condition.embedding)
+    assert torch.equal(voice["embedding"], other_voice["embedding"])
     sampled = [replace(u, mel=u.mel + 3) if i in read else u for i, u in enumerate(speech)]
     assert not same(plain, adapted(sampled, "c")[0]), "what was sampled does count"
 
@@ -230,18 +230,18 @@ def test_an_utterance_that_was_not_sampled_changes_nothing(tmp_path: Path) -> No
 def test_private_adaptation_hears_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = private_recipe(client__batch_size=4)
     model = shaken(tiny_model(recipe))
-    heard: list[int] = []
+    heard: list[Any] = []
 
-    def watched(items: Sequence[Features], references: Sequence[Any], *rest: Any) -> Any:
-        heard.extend(len(reference) for reference in references)
-        return collate(items, references, *rest)
+    def watched(items: Sequence[Features], references: Any) -> Any:
+        heard.append(references)
+        return collate(items, references)
 
     monkeypatch.setattr(private_adaptation, "collate", watched)
     voice = adapt_privately(model, random_speech(5), recipe, ledger_in(tmp_path))
     assert heard
-    assert set(heard) == {0}
+    assert set(heard) == {None}
     # The resulting voice is the trained table and nothing else.
-    assert torch.equal(voice.condition.embedding, model.personal_state()["voices.embedding.weight"])
+    assert torch.equal(voice.voice["embedding"], model.personal_state()["voices.embedding.weight"])
 
 
 def test_private_training_leaves_no_gradient_on_what_is_shared(tmp_path: Path) -> None:
@@ -279,5 +279,5 @@ def test_live_noise_is_drawn_anew_each_time(tmp_path: Path) -> None:
     voices = []
     for name in ("a", "b"):
         torch.manual_seed(0)
-        voices.append(adapt_privately(model, speech, recipe, ledger_in(tmp_path, name)).condition.embedding)
+        voices.append(adapt_privately(model, speech, recipe, ledger_in(tmp_path, name)).voice["embedding"])
     assert not torch.equal(*voices)

@@ -12,31 +12,32 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_federation import shaken, tiny_model, tiny_recipe
 
-from client.cloning import condition_alone
+from client.cloning import voice_alone
 from client.profile import VoiceProfile, load_profile, profile_base, save_profile
 from shared_models.acoustic.dimensions import NAMED, PERSONAL_LIMIT, dimensions
 from shared_models.config import ModelConfig
 from shared_models.errors import CheckpointError
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 
 BASE = "a1" * 32
 
 
-def condition(size: str = "tiny") -> SpeakerCondition:
+def a_voice(size: str = "tiny") -> Voice:
     d = dimensions(ModelConfig.model_validate({"size": size}))
     rng = torch.Generator().manual_seed(3)
-    return SpeakerCondition(
-        torch.randn(1, d.embedding, generator=rng),
-        torch.randn(1, d.sites, d.hidden, generator=rng),
-        torch.randn(1, d.sites, d.hidden, generator=rng),
-        torch.randn(1, d.prosody, generator=rng),
-    )
+    shapes = {
+        "embedding": (d.embedding,),
+        "cln_scale": (d.sites, d.hidden),
+        "cln_shift": (d.sites, d.hidden),
+        "prosody": (d.prosody,),
+    }
+    return Voice({name: torch.randn(1, *shape, generator=rng) for name, shape in shapes.items()})
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "ann.voice.safetensors"
-    save_profile(path, VoiceProfile(condition(), BASE, "Ann ü", {"epsilon": 2.0, "unit": "utterance"}))
+    save_profile(path, VoiceProfile(a_voice(), BASE, "Ann ü", {"epsilon": 2.0, "unit": "utterance"}))
     return path
 
 
@@ -48,12 +49,13 @@ def test_a_profile_is_loaded_as_it_was_saved(saved: Path) -> None:
         "Ann ü",
         {"epsilon": 2.0, "unit": "utterance"},
     )
-    for name in ("embedding", "cln_scale", "cln_shift", "prosody"):
-        assert torch.equal(getattr(loaded.condition, name), getattr(condition(), name))
+    assert set(loaded.voice) == set(a_voice()) == {"embedding", "cln_scale", "cln_shift", "prosody"}
+    for name in a_voice():
+        assert torch.equal(loaded.voice[name], a_voice()[name])
 
 
 def test_without_privacy_nothing_is_claimed(tmp_path: Path) -> None:
-    save_profile(tmp_path / "x", VoiceProfile(condition(), BASE, "x"))
+    save_profile(tmp_path / "x", VoiceProfile(a_voice(), BASE, "x"))
     assert load_profile(tmp_path / "x", base=BASE).privacy is None
 
 
@@ -62,7 +64,7 @@ def test_the_header_holds_nothing_that_depends_on_the_recordings(tmp_path: Path)
     told = {"unit": "utterance", "epsilon": 8.0, "delta": 1e-3, "mechanism": "DP-SGD"}
     more = {"noise_multiplier": 0.8815, "clipping_norm": 1.0, "sampling_probability": 0.4, "steps": 60}
     for name, privacy in (("a", told | more), ("b", told)):
-        save_profile(tmp_path / name, VoiceProfile(condition(), BASE, "x", privacy))
+        save_profile(tmp_path / name, VoiceProfile(a_voice(), BASE, "x", privacy))
     headers = []
     for name in ("a", "b"):
         with safe_open(tmp_path / name, framework="pt") as file:
@@ -89,7 +91,7 @@ def test_a_profile_of_an_older_version_is_loaded_as_it_is(saved: Path) -> None:
 @pytest.mark.parametrize("size", NAMED)
 def test_a_voice_of_any_size_is_at_most_5000_numbers_and_so_is_its_file(size: str, tmp_path: Path) -> None:
     path = tmp_path / "voice"
-    profile = VoiceProfile(condition(size), BASE, "x")
+    profile = VoiceProfile(a_voice(size), BASE, "x")
     save_profile(path, profile)
     with safe_open(path, framework="pt") as file:
         stored = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
@@ -97,12 +99,12 @@ def test_a_voice_of_any_size_is_at_most_5000_numbers_and_so_is_its_file(size: st
     assert path.stat().st_size <= 4 * profile.size + 2_000
 
 
-def test_the_condition_of_a_model_is_what_a_profile_holds(tmp_path: Path) -> None:
-    made = condition_alone(shaken(tiny_model(tiny_recipe())))
+def test_the_voice_of_a_model_is_what_a_profile_holds(tmp_path: Path) -> None:
+    made = voice_alone(shaken(tiny_model(tiny_recipe())))
     save_profile(tmp_path / "x", VoiceProfile(made, BASE, "x"))
-    loaded = load_profile(tmp_path / "x", base=BASE).condition
-    assert torch.equal(loaded.cln_scale, made.cln_scale)
-    assert loaded.embedding.any()
+    loaded = load_profile(tmp_path / "x", base=BASE).voice
+    assert torch.equal(loaded["cln_scale"], made["cln_scale"])
+    assert loaded["embedding"].any()
 
 
 def test_it_speaks_with_its_own_base_only(saved: Path) -> None:
@@ -145,13 +147,42 @@ def test_another_version_or_other_content_is_refused(saved: Path) -> None:
     variants = [
         (tensors, header | {"format": "fedvoice-profile-99"}),
         (tensors, None),
-        (tensors | {"audio": torch.zeros(100)}, header),
-        ({k: v for k, v in tensors.items() if k != "prosody"}, header),
+        ({}, header),
     ]
     for content, said in variants:
         save_file(content, saved, said)
         with pytest.raises(CheckpointError, match="not a voice profile of this version"):
             load_profile(saved, base=BASE)
+
+
+@pytest.mark.parametrize("fault", ["audio beside it", "no prosody", "of another size"])
+def test_a_profile_with_other_tensors_than_the_model_takes_is_not_spoken_in(
+    fault: str, tmp_path: Path
+) -> None:
+    model = tiny_model(tiny_recipe()).model.eval()
+    tensors = dict(voice_alone(tiny_model(tiny_recipe())).tensors)
+    match fault:
+        case "audio beside it":
+            tensors["audio"] = torch.zeros(1, 100)
+        case "no prosody":
+            del tensors["prosody"]
+        case _:
+            tensors["embedding"] = torch.zeros(1, 3)
+    save_profile(tmp_path / "x", VoiceProfile(Voice(tensors), BASE, "x"))
+    with pytest.raises(CheckpointError, match="does not fit a model that takes"):
+        model.synthesize(
+            torch.tensor([[5, 6]]), torch.tensor([2]), load_profile(tmp_path / "x", base=BASE).voice
+        )
+
+
+def test_a_profile_of_the_first_format_speaks_as_it_did(saved: Path) -> None:
+    with safe_open(saved, framework="pt") as file:
+        header = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert header["format"] == "fedvoice-profile-2"
+    save_file(tensors, saved, header | {"format": "fedvoice-profile-1"})
+    loaded = load_profile(saved, base=BASE)
+    assert all(torch.equal(loaded.voice[name], a_voice()[name]) for name in a_voice())
 
 
 def test_saving_replaces_a_profile_as_a_whole(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +192,6 @@ def test_saving_replaces_a_profile_as_a_whole(saved: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            save_profile(saved, VoiceProfile(condition(), "c3" * 32, "other"))
+            save_profile(saved, VoiceProfile(a_voice(), "c3" * 32, "other"))
     assert load_profile(saved, base=BASE).name == "Ann ü"
     assert list(saved.parent.iterdir()) == [saved]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import soundfile
 import torch
 
-from client.device import Device
-from client.training import VoicePartition
+from client.home.device import Device
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
 from shared_models.config import FeatureConfig
 from shared_models.features import Features
+from shared_models.speakers.sources.mel_style import MelStyleEncoder
 
 WINDOW = 8  # consecutive numbers
 _FORMS: dict[str, str] = {"raw": "<f4", "half": "<f2", "double": "<f8"}
@@ -98,9 +100,9 @@ def collect(secrets: Secrets, device: Device, config: FeatureConfig) -> None:
 def add_embeddings(secrets: Secrets, model: VoicePartition, utterances: Iterable[Features]) -> None:
     """Add what the reference encoder hears in each recording, with the weights that the model has now."""
     model.model.eval()
-    assert model.model.mel_style is not None
+    style = cast(MelStyleEncoder, model.model.sources["mel_style"])
     for features in utterances:
-        heard = model.model.mel_style(features.mel[None], torch.tensor([len(features.mel)]))
+        heard = style.style(features.mel[None], torch.tensor([len(features.mel)]))
         secrets.add_numbers("embedding", heard.numpy())
 
 

@@ -20,10 +20,10 @@ from tiny_federation import (
     tiny_recipe,
 )
 
-from client.base_model import load_base
 from client.cloning import voice_of_nobody
 from client.profile import VoiceProfile, save_profile
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from shared_models.base_model import load_base
 from shared_models.config import Recipe
 from simulations import cli
 from simulations.run_folder import RunFolder

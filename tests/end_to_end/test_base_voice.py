@@ -12,9 +12,9 @@ from click.testing import Result
 from tiny_federation import read_table, small_corpus, tiny_model, tiny_recipe, write_table
 from typer.testing import CliRunner
 
-from client.base_model import BaseModel, load_base, packaged_base, write_base
 from client.profile import load_profile
 from shared_models.audio.reading import read_audio
+from shared_models.base_model import BaseModel, load_base, packaged_base, write_base
 from shared_models.partition import weights_hash
 from shared_models.pretrained import ACOUSTIC, DEFAULT_VOICE, FOLDER, VOCODER, packaged_voice, voice_names
 from shared_models.vocoders import packaged_vocoder

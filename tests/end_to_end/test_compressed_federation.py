@@ -61,7 +61,7 @@ WAYS: list[dict[str, Any]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way["compression__up"])
 def test_no_update_is_dropped_at_the_clip(tmp_path: Path, way: dict[str, Any]) -> None:
-    """The clip is so low that every update is longer before."""
+    """The clipping norm is so low that every update exceeds it before."""
     _, reports = run(tmp_path, {**way, **PRIVATE})
     assert [(report.clients, report.dropped) for report in reports] == [(4, {})] * 3
 

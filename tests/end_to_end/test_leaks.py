@@ -19,7 +19,7 @@ from tiny_federation import features_of_tests, small_corpus, tiny_model, tiny_re
 
 from client.app import DEVICES_VARIABLE
 from client.app import app as client_app
-from client.device import Device
+from client.home.device import Device
 from server.app import plan_for
 from server.rounds import FederationPlan, federate
 from shared_models.config import Recipe
@@ -151,7 +151,7 @@ def test_a_reply_has_the_agreed_keys_and_no_room_for_more(honest: Watched) -> No
         assert not reply.has_error()
         if "hello" in reply.content:
             assert set(reply.content) == {"hello"}
-            assert set(reply.content["hello"]) == {"partition"}
+            assert set(reply.content["hello"]) == {"member"}
             continue
         assert set(reply.content) == {"header", "shared"}
         assert set(reply.content["header"]) == {"kind", "schema", "round", "size", "dtype"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "server" / "live"))
 from fake_device import FakeDevice, enrol, new_key, pem_of, running, update_of
 from flwr.app import Message
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
@@ -22,7 +19,7 @@ from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from live_rehearsals import PATIENCE, federation_of, tiny_plan
 
-from client.policy import Policy
+from client.home.policy import Policy
 from server.live.setup import invite
 from simulations.rehearsal.command_process import CommandProcess
 from simulations.rehearsal.comparison import compare, simulate_the_same
@@ -85,7 +82,7 @@ def _hostile(live: LiveFederation, way: Answer) -> Hostile:
     answer = enrol(code, key, ca)
     assert answer.status_code == 200, answer.text
     kind = type("Hostile", (Hostile,), {"way": staticmethod(way)})
-    found: Hostile = kind(code.address, ca, key, answer.json()["partition"])
+    found: Hostile = kind(code.address, ca, key, answer.json()["member"])
     return found
 
 

@@ -12,8 +12,8 @@ from live_rehearsals import PATIENCE, tiny_plan
 from secrets_of_a_device import Secrets, add_embeddings, add_personal, collect, features_on
 from tiny_federation import tiny_model
 
-from client.device import Device
-from client.outbox import Outbox
+from client.home.device import Device
+from client.rounds.outbox import Outbox
 from server.checkpoints import latest_checkpoint
 from server.live.federation import live_plan
 from simulations.rehearsal.live_federation import LiveFederation, Network, free_port
@@ -169,12 +169,14 @@ class Leak(importlib.abc.MetaPathFinder):
 
         def execute(module):
             plain(module)
+            from shared_models.audio.cache import FeatureCache
+
             train = module.encode_update
 
-            def leaky(model, update, recipe, device, *rest):
-                mel = module._features(device.feature_cache, device.recordings[0], recipe.features).mel.reshape(-1)
+            def leaky(model, update, device, task):
+                mel = FeatureCache(device.feature_cache).get(device.recordings[0], task.recipe.features).mel.reshape(-1)
                 update.vector[: len(mel[:4000])] = mel[:4000]
-                return train(model, update, recipe, device, *rest)
+                return train(model, update, device, task)
 
             module.encode_update = leaky
 

@@ -12,22 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "server" / "live"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "client" / "live"))
 from live_device import joined, status, until
 from live_home import invited
 from published_home import finished_home
 from tiny_federation import small_corpus
 
-from client.base_model import packaged_base
+from client.home.policy import Policy
 from client.live.enrolment import enrol
 from client.live.inspection import inspect, verdict
-from client.policy import Policy
 from server.live.home import ServerHome
 from server.live.published import published
 from server.live.registry import Registry
 from server.live.supervisor import Supervisor, healthy
+from shared_models.base_model import packaged_base
 from shared_models.errors import EnrolmentError
 from simulations.cli import run
 

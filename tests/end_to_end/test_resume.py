@@ -123,7 +123,7 @@ def test_ten_kills_change_no_weight(tmp_path: Path) -> None:
 
 
 def test_overrides_of_the_tests_are_the_recipe_of_the_tests() -> None:
-    from simulations.recipes import find_recipe
+    from shared_models.recipes import find_recipe
 
     overrides = [argument for argument in tiny_overrides() if argument != "--set"]
     assert find_recipe("default", overrides).model == tiny_recipe().model

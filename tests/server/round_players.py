@@ -79,7 +79,7 @@ def answers(
 
     def answer(client: int, message: Message) -> list[Message]:
         if message.metadata.message_type == "query.hello":
-            content = RecordDict({"hello": ConfigRecord({"partition": client})})
+            content = RecordDict({"hello": ConfigRecord({"member": client})})
             return [Message(content, reply_to=message)]
         number = int(dict(message.content["header"])["round"])
         behaviour = (behaviours or {}).get(client, honest)

@@ -47,7 +47,7 @@ def test_clipping_is_total_and_never_exceeds_the_norm(
 
 
 @pytest.mark.parametrize("times", [0.5, 1.0, 1.001, 1.9, 2.1, 1e6])
-def test_whatever_is_longer_than_the_norm_is_clipped_and_nothing_else(times: float) -> None:
+def test_an_update_above_the_norm_is_clipped_and_no_other(times: float) -> None:
     vector = torch.randn(5000, generator=torch.Generator().manual_seed(1))
     vector *= 0.5 * times / l2_norm(vector)
     clipped, before = clip(vector, 0.5)

@@ -9,14 +9,15 @@ import torch
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from torch import Tensor, nn
 
-import client.anchors
-from client.device import Device
-from client.received_weights import receive_weights
+import client.rounds.anchors
+from client.home.device import Device
+from client.rounds.received_weights import receive_weights
 from server.downlink import Downlink
 from shared_models.compression import anchors
 from shared_models.config import Recipe
-from shared_models.errors import LacksAnchorError, WireError
+from shared_models.errors import FedVoiceError, LacksAnchorError, WireError
 from shared_models.partition import Owner, PartitionedModel, weights_hash
+from shared_models.refusals import Refused
 from simulations.engine.task_identity import SERVER_NODE_ID, identify, number_message
 
 SIZE = 500
@@ -48,7 +49,7 @@ def content(downlink: Downlink, node: int, number: int, weights: Tensor) -> Reco
     return downlink.content(node, ConfigRecord(dict(header)), shared)
 
 
-def answer(downlink: Downlink, node: int, error: Exception | None = None) -> None:
+def answer(downlink: Downlink, node: int, error: FedVoiceError | None = None) -> None:
     identify(1, SERVER_NODE_ID)
     asked = Message(RecordDict(), dst_node_id=node, message_type="train")
     number_message(asked, "1")
@@ -56,7 +57,9 @@ def answer(downlink: Downlink, node: int, error: Exception | None = None) -> Non
     if error is None:
         downlink.heard(Message(RecordDict(), reply_to=asked))
     else:
-        downlink.heard(Message(Error(1, f"<class '...'>:<'{error}'>"), reply_to=asked))
+        downlink.heard(
+            Message(Error(1, f"<class '...'>:<'{Refused(error.refusal, str(error))}'>"), reply_to=asked)
+        )
 
 
 def near(weights: Tensor, wanted: Tensor) -> bool:
@@ -112,13 +115,13 @@ def test_another_failure_changes_nothing() -> None:
 
 def test_the_packaged_base_is_sent_to_nobody(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     first, later = draws(1), draws(1) + draws(2, 1e-3)
-    for module in (anchors, client.anchors):
+    for module in (anchors, client.rounds.anchors):
         monkeypatch.setattr(module, "packaged_anchor", lambda: (weights_hash(first), first))
     downlink = Downlink(RECIPE.compression, PARTITION, first)
     sent = content(downlink, 7, 1, later)
     assert "anchor" not in sent.array_records
     assert near(receive_weights(sent, PARTITION, RECIPE, device).vector, later)
-    answer(downlink, 7, LacksAnchorError("LacksAnchorError: another version"))
+    answer(downlink, 7, LacksAnchorError("another version"))
     assert downlink.brings_anchor(7)
     assert not downlink.brings_anchor(8)
 

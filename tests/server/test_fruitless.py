@@ -19,7 +19,7 @@ from server.checkpoints import latest_checkpoint
 from server.fruitless import brought_nothing
 from server.rounds import federate
 from shared_models.errors import FruitlessError, NotFiniteError, StaleCopyError
-from shared_models.refusals import SERVER_ROLLED_BACK
+from shared_models.refusals import Refusal, Refused
 
 
 def failing(message: Message, *_: object) -> list[Message]:
@@ -129,8 +129,8 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path: Path, live: bool) 
 
 
 def restored(message: Message, *_: object) -> list[Message]:
-    said = f"DeclinedError: {SERVER_ROLLED_BACK}: it asks for round 1 and this device answered round 4"
-    return [Message(Error(0, said), reply_to=message)]
+    said = "this server was restored from an older copy: it asks for round 1 and this device answered round 4"
+    return [Message(Error(0, str(Refused(Refusal.SERVER_ROLLED_BACK, said))), reply_to=message)]
 
 
 @pytest.mark.parametrize("make", [private_recipe, recipe_of])

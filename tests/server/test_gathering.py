@@ -14,10 +14,7 @@ from server.plan import RoundReport
 from server.rosters import RegisteredRoster
 from server.validation import Drop
 
-POLICY = (
-    "DeclinedError: policy maximum_clipping_norm: the recipe asks for clipping norm 20, this device allows at most "
-    "10"
-)
+POLICY = "policy maximum_clipping_norm: the recipe asks for clipping norm 20, this device allows at most 10"
 
 
 def says(reason: str) -> Callable[..., list[Message]]:
@@ -27,11 +24,13 @@ def says(reason: str) -> Callable[..., list[Message]]:
 def test_an_operator_reads_who_was_left_out_and_why(tmp_path: Path) -> None:
     """Before: a place that nobody took was called offline, and a full disk or a rolled back device a failure."""
     behaviours = {
-        0: says(POLICY),
-        1: says(POLICY),
-        2: says("StorageError: the device's disk is full or not writable: free some space there"),
-        3: says("DivergedError: the device's training diverged (see its own training.jsonl)"),
-        4: says("StaleCopyError: the device's files are an older copy than what was already counted"),
+        0: says(f"[declined] {POLICY}"),
+        1: says(f"[declined] {POLICY}"),
+        2: says("[disk] StorageError: the device's disk is full or not writable: free some space there"),
+        3: says("[diverged] DivergedError: the device's training diverged (see its own training.jsonl)"),
+        4: says(
+            "[device rolled back] StaleCopyError: the device's files are an older copy than what was counted"
+        ),
     }
     live = Live.of(recipe_of(federation__rounds=1, federation__cohort=9), tmp_path, behaviours, clients=9)
     live.grid.online -= {6, 7, 8}
@@ -60,7 +59,7 @@ def test_a_round_that_is_repeated_says_why_too(tmp_path: Path) -> None:
             from round_players import honest
 
             return honest(message, *rest)  # type: ignore[arg-type]
-        return says(POLICY)(message)
+        return says(f"[declined] {POLICY}")(message)
 
     live = Live.of(recipe_of(federation__rounds=1, federation__cohort=1), tmp_path, {0: at_first}, clients=1)
     live.run()

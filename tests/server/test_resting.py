@@ -40,7 +40,7 @@ def says(reason: str) -> Callable[..., list[Message]]:
     return lambda message, *_: [Message(Error(0, reason), reply_to=message)]
 
 
-DECLINES = "DeclinedError: policy modes: the recipe asks for privacy mode 'none', this device allows central"
+DECLINES = "[declined] policy modes: the recipe asks for privacy mode 'none', this device allows central"
 
 
 @pytest.fixture
@@ -67,7 +67,9 @@ def asked_at(live: Live, clock: Clock) -> list[float]:
     return moments
 
 
-@pytest.mark.parametrize("reason", [DECLINES, "StorageError: the device's disk is full", "AudioError: no"])
+@pytest.mark.parametrize(
+    "reason", [DECLINES, "[disk] StorageError: the device's disk is full", "AudioError: no"]
+)
 def test_a_device_that_always_refuses_costs_little_traffic(tmp_path: Path, clock: Clock, reason: str) -> None:
     """Before: seven times the weights in the first minute, and one each minute after it."""
     recipe = recipe_of(federation__rounds=1, federation__cohort=1, federation__patience=1000)
@@ -126,7 +128,7 @@ def test_pauses_double_to_a_ceiling_and_end_with_an_update_or_an_absence() -> No
         (Drop.NOT_NEEDED, "not needed", False),
         (Drop.REPLAYED, "another round", False),
         # Mended by the next question, which brings what is lacking.
-        (Drop.FAILED, "LacksAnchorError: it has not got the first weights", False),
+        (Drop.LACKS_ANCHOR, "it has not got the first weights", False),
     ],
 )
 def test_who_rests(kind: Drop, said: str, rests: bool) -> None:

@@ -34,7 +34,7 @@ from server import rounds
 from server.accounting import Accountant, accountant_for
 from server.mechanisms import CentralGaussian, audit_noise
 from server.rounds import FederationPlan, RoundReport, central_mechanism, federate
-from shared_models.errors import CheckpointError, FedVoiceError, PrivacyError
+from shared_models.errors import CheckpointError, FedVoiceError, PrivacyError, RecipeError
 
 
 def not_a_number(message: Message, update: Tensor, _: int) -> list[Message]:
@@ -265,6 +265,12 @@ def test_noise_for_a_cohort_that_is_not_there_is_refused_live(tmp_path: Path) ->
     recipe = private_recipe(privacy__noise_cohort=50, privacy__population=100)
     with pytest.raises(PrivacyError, match="is for simulations"):
         run(plan_of(recipe, tmp_path, seeded=False))
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_an_algorithm_without_updates_is_not_begun(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="'local' sends no updates"):
+        run(plan_of(recipe_of(federation__algorithm="local"), tmp_path))
     assert not list(tmp_path.rglob("*.safetensors"))
 
 

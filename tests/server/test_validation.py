@@ -83,7 +83,7 @@ WRONG: dict[str, tuple[Behaviour, str, str]] = {
     "no header": (bare, "malformed", "without 'header'"),
     "more than asked": (with_record("voice", ArrayRecord()), "malformed", "with 'voice'"),
     "metrics": (with_record("loss", MetricRecord({"loss": 1.0})), "malformed", "with 'loss'"),
-    "declined": (failing("DeclinedError: policy.minimum_noise_multiplier is 2, the recipe has 1"), "declined",
+    "declined": (failing("[declined] policy.minimum_noise_multiplier is 2, the recipe has 1"), "declined",
                  "minimum_noise_multiplier is 2"),
     "failed": (failing("AudioError: no"), "failed", "AudioError"),
     "silent": (lambda *_: [], "no reply", "no reply"),

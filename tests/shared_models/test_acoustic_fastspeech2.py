@@ -14,16 +14,17 @@ from synthetic_batches import (
     reference_of,
     shake,
     small_model,
+    voice_of_row,
 )
 from torch import Tensor
 
 from shared_models.acoustic import build_model
 from shared_models.acoustic.dimensions import dimensions
-from shared_models.acoustic.positions import TABLED, SinusoidalPositions, sinusoid
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import AlignerConfig, ModelConfig, Recipe, SpeakerConfig
 from shared_models.errors import RecipeError
 from shared_models.losses import acoustic_loss
+from shared_models.speakers.heard import MEL, Heard, Reference
 
 ITEMS = [random_features(9, 60, 1), random_features(5, 41, 2), random_features(12, 33, 3)]
 UNALIGNED = [
@@ -66,7 +67,8 @@ def test_what_lies_in_the_padding_is_never_read() -> None:
         dirty.log_f0[row, len(item.mel) :] = 77.0
         dirty.energy[row, len(item.mel) :] = 77.0
         dirty.phonemes[row, len(item.phonemes) :] = 7
-        dirty.reference[row, int(dirty.reference_lengths[row]) :] = 77.0
+        heard = dirty.heard.signals[MEL]
+        heard.values[row, int(heard.lengths[row]) :] = 77.0
     with torch.no_grad():
         expected, found = model(clean), model(dirty)
     assert torch.equal(expected.mel[expected.frame_mask], found.mel[found.frame_mask])
@@ -119,11 +121,11 @@ def test_synthesis_of_a_batch_is_synthesis_one_by_one() -> None:
     shake(model, 0.1)
     with torch.no_grad():
         batch = batch_of(ITEMS)
-        condition = model.condition(batch)
-        mel, lengths = model.synthesize(batch.phonemes, batch.phoneme_lengths, condition)
+        voice = model.voice(batch.heard)
+        mel, lengths = model.synthesize(batch.phonemes, batch.phoneme_lengths, voice)
         assert mel.shape == (3, int(lengths.max()), 80)
         for row, item in enumerate(ITEMS):
-            alone = model.condition(batch_of([item]))
+            alone = model.voice(batch_of([item]).heard)
             one, length = model.synthesize(item.phonemes[None], torch.tensor([len(item.phonemes)]), alone)
             assert length[0] == lengths[row]
             torch.testing.assert_close(one[0], mel[row, : length[0]], rtol=1e-5, atol=1e-4)
@@ -133,27 +135,27 @@ def test_synthesis_of_a_batch_is_synthesis_one_by_one() -> None:
 def test_one_voice_speaks_a_whole_batch() -> None:
     model = small_model().eval()
     batch = batch_of(ITEMS)
-    one = model.condition_of(torch.tensor([0]), reference_of(30, 1)[None], torch.tensor([30]))
+    one = model.voice(Heard.of([Reference({MEL: reference_of(30, 1)})]))
     mel, lengths = model.synthesize(batch.phonemes, batch.phoneme_lengths, one)
     assert len(mel) == len(lengths) == 3
     with pytest.raises(ValueError, match="cannot expand 3 speakers to 2"):
-        model.condition(batch).expand(2)
+        model.voice(batch.heard).expand(2)
 
 
 def test_sounds_last_at_least_a_frame_and_silences_may_last_none() -> None:
     model = small_model(speaker=SpeakerConfig(sources=("table",))).eval()
     with torch.no_grad():
         model.voices.prosody.weight[0, 3] = -50.0  # an impossibly fast speaker
-        condition = model.condition_of(torch.tensor([0]))
+        voice = voice_of_row(model)
         sounds = torch.tensor([[1, 5, 2, 6, 7, 1]])  # sil, sound, comma, sound, sound, sil
-        _, lengths = model.synthesize(sounds, torch.tensor([6]), condition)
+        _, lengths = model.synthesize(sounds, torch.tensor([6]), voice)
         assert lengths.tolist() == [3]
-        _, lengths = model.synthesize(torch.tensor([[1, 2]]), torch.tensor([2]), condition)
+        _, lengths = model.synthesize(torch.tensor([[1, 2]]), torch.tensor([2]), voice)
         assert lengths.tolist() == [1], "nothing but pauses still gives a mel"
         model.voices.prosody.weight[0, 3] = 50.0  # and an impossibly slow one stays finite
-        mel, lengths = model.synthesize(sounds, torch.tensor([6]), condition)
-        condition = model.condition_of(torch.tensor([0]))
-        mel, lengths = model.synthesize(sounds, torch.tensor([6]), condition)
+        mel, lengths = model.synthesize(sounds, torch.tensor([6]), voice)
+        voice = voice_of_row(model)
+        mel, lengths = model.synthesize(sounds, torch.tensor([6]), voice)
         assert lengths.tolist() == [6 * 172]
         assert mel.isfinite().all()
 
@@ -164,19 +166,19 @@ def test_controls_do_what_they_say() -> None:
         model.voices.prosody.weight[0, 3] = math.log(11.0)  # about ten frames a phoneme
         model.acoustic.variance_adaptor.duration.output.weight.zero_()
         model.acoustic.variance_adaptor.duration.output.bias.zero_()
-        condition = model.condition_of(torch.tensor([0]))
+        voice = voice_of_row(model)
         phonemes, length = torch.tensor([[4, 5, 6, 7]]), torch.tensor([4])
-        plain, frames = model.synthesize(phonemes, length, condition)
+        plain, frames = model.synthesize(phonemes, length, voice)
         assert frames.tolist() == [40]
-        assert model.synthesize(phonemes, length, condition, duration_scale=2.0)[1].tolist() == [80]
-        assert not torch.equal(plain, model.synthesize(phonemes, length, condition, pitch_shift=2.0)[0])
-        assert not torch.equal(plain, model.synthesize(phonemes, length, condition, energy_scale=2.0)[0])
+        assert model.synthesize(phonemes, length, voice, duration_scale=2.0)[1].tolist() == [80]
+        assert not torch.equal(plain, model.synthesize(phonemes, length, voice, pitch_shift=2.0)[0])
+        assert not torch.equal(plain, model.synthesize(phonemes, length, voice, energy_scale=2.0)[0])
         # A register one semitone higher is what a shift of one semitone gives: 0.4 of log-Hz is one unit.
         model.voices.prosody.weight[0, 0] = math.log(2.0) / 12 / 0.4
-        higher = model.condition_of(torch.tensor([0]))
+        higher = voice_of_row(model)
         torch.testing.assert_close(
             model.synthesize(phonemes, length, higher)[0],
-            model.synthesize(phonemes, length, condition, pitch_shift=1.0)[0],
+            model.synthesize(phonemes, length, voice, pitch_shift=1.0)[0],
         )
 
 
@@ -185,21 +187,10 @@ def test_long_text_goes_beyond_the_table_of_positions() -> None:
     phonemes = torch.randint(3, len(SYMBOLS), (1, 2500))
     with torch.no_grad():
         mel, lengths = model.synthesize(
-            phonemes, torch.tensor([2500]), model.condition_of(torch.tensor([0])), duration_scale=4.0
+            phonemes, torch.tensor([2500]), voice_of_row(model), duration_scale=4.0
         )
     assert int(lengths) >= 2500
     assert mel.isfinite().all()
-
-
-def test_positions_are_the_paper_s() -> None:
-    table = sinusoid(50, 8)
-    for position, column in ((0, 0), (7, 2), (49, 6)):
-        angle = position / 10_000 ** (column / 8)
-        assert table[position, column] == pytest.approx(math.sin(angle), abs=1e-6)
-        assert table[position, column + 1] == pytest.approx(math.cos(angle), abs=1e-6)
-    positions = SinusoidalPositions(8)
-    far = torch.tensor([[3, TABLED + 5]])
-    torch.testing.assert_close(positions(far)[0], sinusoid(TABLED + 6, 8)[far[0]])
 
 
 @pytest.mark.parametrize(
@@ -212,7 +203,7 @@ def test_sizes(size: str, least: float, most: float) -> None:
     total = sum(p.numel() for p in model.parameters())
     print(f"{size}: {total / 1e6:.2f} M parameters, personal set {personal}")
     assert least < total < most
-    assert personal == found.personal <= 5_000
+    assert personal == sum(math.prod(t.shape) for t in model.takes) <= 5_000
     assert found.sites == 9
 
 
@@ -229,7 +220,8 @@ def test_the_large_model_is_fastspeech2_s() -> None:
 def test_a_narrow_budget_conditions_fewer_norms() -> None:
     wide = dimensions(ModelConfig(hidden=512), SYMBOLS)
     assert wide.sites == 4
-    assert wide.personal <= 5_000
+    takes = VoiceModel(wide, SpeakerConfig(), AlignerConfig()).takes
+    assert sum(math.prod(declared.shape) for declared in takes) <= 5_000
     shallow = dimensions(ModelConfig(decoder_layers=2), SYMBOLS)
     assert shallow.sites == 5
 

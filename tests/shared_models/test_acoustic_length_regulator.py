@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared_models.acoustic.length_regulator import phoneme_means, phoneme_of_frame, regulate
-from shared_models.acoustic.sequences import masked_mean, take_window, valid_steps
 from shared_models.acoustic.variance_adaptor import predicted_frames
+from shared_models.layers.sequences import take_window
 
 ROWS = st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=7), min_size=1, max_size=4).filter(
     lambda rows: all(sum(row) > 0 for row in rows)
@@ -97,8 +97,3 @@ def test_durations_are_widened_about_their_mean_and_pauses_are_not() -> None:
     wide = predicted_frames(torch.log1p(wanted), least, 1.0, 99, carry=True, spread=1.5)
     assert wide.tolist() == [[2, 8, 30, 14, 0]]
     assert predicted_frames(torch.log1p(wanted), least, 1.0, 99, carry=True, spread=3.0)[0, 0] == 1
-
-
-def test_masked_mean_of_nothing_is_zero() -> None:
-    values, lengths = torch.ones(2, 3), torch.tensor([2, 0])
-    assert masked_mean(values, valid_steps(lengths, 3)).tolist() == [1.0, 0.0]

@@ -22,17 +22,18 @@ from shared_models.acoustic.aligner import (
     binarization_loss,
     forward_sum_loss,
 )
-from shared_models.acoustic.sequences import valid_steps
+from shared_models.layers.sequences import valid_steps
 from shared_models.losses import alignment_loss
 
 
 def test_the_prior_is_the_beta_binomial_distribution() -> None:
     sizes = [(1, 4), (5, 9), (17, 40), (3, 120)]
-    found = beta_binomial_log_prior(torch.tensor([s[0] for s in sizes]), torch.tensor([s[1] for s in sizes]))
-    for row, (phonemes, frames) in enumerate(sizes):
-        t = np.arange(1, frames + 1)[:, None]
-        expected = betabinom.logpmf(np.arange(phonemes)[None], phonemes - 1, t, frames + 1 - t)
-        np.testing.assert_allclose(found[row, :frames, :phonemes].numpy(), expected, rtol=1e-8, atol=1e-8)
+    phonemes, frames = torch.tensor(sizes).unbind(1)
+    found = beta_binomial_log_prior(phonemes, frames, 17, 120)
+    for row, (n_phonemes, n_frames) in enumerate(sizes):
+        t = np.arange(1, n_frames + 1)[:, None]
+        expected = betabinom.logpmf(np.arange(n_phonemes)[None], n_phonemes - 1, t, n_frames + 1 - t)
+        np.testing.assert_allclose(found[row, :n_frames, :n_phonemes].numpy(), expected, rtol=1e-8, atol=1e-8)
 
 
 def ctc_by_dynamic_programming(scores: np.ndarray) -> float:

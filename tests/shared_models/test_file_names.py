@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nasty_names import NASTY, PATHS
 
-from client.anchors import find_anchor
-from client.device import Device
-from client.recordings import find_recordings
+from client.home.device import Device
+from client.home.recordings import find_recordings
+from client.rounds.anchors import find_anchor
 from shared_models.errors import CheckpointError, CorpusError, FedVoiceError, LacksAnchorError, RecipeError
 from shared_models.file_names import file_name_of, is_harmless, path_within
 from shared_models.pretrained import packaged_voice
+from shared_models.recipes import find_recipe
+from shared_models.recipes.vocoders import find_vocoder_recipe
 from shared_models.utterance import Utterance
 from simulations.evaluation.unseen_speakers import save_clips
 from simulations.preparation import Prepared, make_devices
-from simulations.recipes import find_recipe
-from simulations.recipes.vocoders import find_vocoder_recipe
 from simulations.rehearsal.voices import write_voices
 from simulations.run_folder import RunFolder, default_run_path
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from synthetic_batches import batch_of, in_float64, random_features, shake, small_model
+from synthetic_batches import batch_of, in_float64, random_features, shake, small_model, voice_of_row
 
 from shared_models.acoustic.harmonic_source import (
     Contours,
@@ -16,11 +16,13 @@ from shared_models.acoustic.harmonic_source import (
     PredictedContours,
     recorded_contours,
 )
-from shared_models.acoustic.normalisation import PITCH_CENTRE, PITCH_SPREAD, SEMITONE
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.audio.mel import SAMPLE_RATE, log_mel
+from shared_models.audio.normalisation import PITCH_CENTRE, PITCH_SPREAD, SEMITONE
 from shared_models.config import SpeakerConfig
+from shared_models.layers.sequences import Excerpt
 from shared_models.losses import acoustic_loss, contour_loss
+from shared_models.speakers.heard import MEL
 
 ITEMS = [random_features(9, 60, 1), random_features(5, 41, 2), random_features(12, 33, 3)]
 
@@ -132,8 +134,7 @@ def test_controls_and_prosody_move_the_contours() -> None:
         only_table.acoustic.variance_adaptor.energy_embedding.weight.zero_()
 
         def contours(**controls: float) -> PredictedContours:
-            condition = only_table.condition_of(torch.tensor([0]))
-            only_table.synthesize(phonemes, length, condition, **controls)
+            only_table.synthesize(phonemes, length, voice_of_row(only_table), **controls)
             return told[-1]
 
         plain = contours()
@@ -149,7 +150,8 @@ def test_every_predictor_hears_the_speaker() -> None:
     model = model_with_source().eval()
     shake(model)
     batch = batch_of([ITEMS[0], ITEMS[0]])
-    batch.reference[1] = batch.reference[1].flip(1) - 3
+    heard_mels = batch.heard.signals[MEL].values
+    heard_mels[1] = heard_mels[1].flip(1) - 3
     with torch.no_grad():
         output = model(batch)
     assert output.predicted_contours is not None
@@ -175,7 +177,7 @@ def test_every_parameter_of_the_source_is_trained() -> None:
 
 def test_recorded_contours_beyond_the_end_are_masked_and_not_missing() -> None:
     batch = batch_of(ITEMS)
-    found = recorded_contours(batch, torch.tensor([50, 30, 20]), 20)
+    found = recorded_contours(batch, Excerpt(torch.tensor([50, 30, 20]), torch.tensor([10, 11, 13]), 20, 60))
     assert found.pitch.shape == found.voiced.shape == found.energy.shape == (3, 20)
 
 

@@ -148,6 +148,18 @@ def test_an_output_of_another_batch_is_refused() -> None:
         acoustic_loss(output, batch_of(ITEMS[:1]))
 
 
+def test_a_penalty_of_the_sources_is_each_utterance_s_own() -> None:
+    model = small_model().eval()
+    batch = batch_of(ITEMS)
+    output = model(batch)
+    penalised = replace(output, penalty=torch.tensor([1.0, 2.0, 6.0]))
+    each = acoustic_loss(penalised, batch, per_utterance=True)
+    plain = acoustic_loss(output, batch, per_utterance=True)
+    torch.testing.assert_close(each.total - plain.total, torch.tensor([1.0, 2.0, 6.0]))
+    assert acoustic_loss(penalised, batch).items()["penalty"] == pytest.approx(3.0)
+    assert acoustic_loss(output, batch).penalty is None
+
+
 def test_the_gamma_deviance_is_least_at_the_mean_and_the_squared_error_below_it() -> None:
     frames = torch.tensor([1.0, 2.0, 2.0, 3.0, 12.0])
     predictions = torch.linspace(1.0, 8.0, 701).log()

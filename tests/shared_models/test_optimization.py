@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
+from numbers_of_nothing import reading_gives
 from torch import nn
 
-from shared_models.optimization import descend, load_moments, moments
+from shared_models.optimization import adam, descend, load_moments, moments, take_steps
 
 
 @pytest.mark.parametrize(("clip", "length"), [(100.0, 5.0), (1.0, 1.0)])
@@ -16,7 +17,7 @@ def test_a_step_follows_the_gradient_clipped_to_its_norm(clip: float, length: fl
     optimizer = torch.optim.SGD([weights], lr=1.0)
     loss = (weights * torch.tensor([3.0, 4.0], dtype=torch.float64)).sum() + 7.0
 
-    assert descend(loss, [weights], optimizer, clip) == 7.0
+    assert float(descend(loss, [weights], optimizer, clip)) == 7.0
 
     expected = -torch.tensor([0.6, 0.8], dtype=torch.float64) * length
     torch.testing.assert_close(weights.detach(), expected, rtol=1e-5, atol=0)
@@ -63,3 +64,16 @@ def test_loaded_moments_are_copies_and_leave_the_learning_rate() -> None:
     _steps(layer, second, 3, 5)
     assert second.param_groups[0]["lr"] == 0.5
     torch.testing.assert_close(saved, kept, rtol=0, atol=0)
+
+
+def test_losses_are_read_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Linear(3, 2).to("meta")
+    parameters = list(layer.parameters())
+
+    def loss() -> torch.Tensor:
+        squares: torch.Tensor = layer(torch.ones(4, 3, device="meta")).square()
+        return squares.mean()
+
+    with reading_gives(2.5, monkeypatch) as read:
+        assert take_steps(loss, parameters, adam(parameters), 1.0, steps=3) == [2.5, 2.5, 2.5]
+    assert read == [(3,)]

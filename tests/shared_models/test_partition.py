@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 
 import pytest
@@ -15,7 +17,8 @@ from shared_models.config import AlignerConfig, SpeakerConfig
 from shared_models.errors import PartitionError
 from shared_models.partition import Owner, Partition, PartitionedModel
 
-SHARED_VALUE, PERSONAL_VALUE = 1.0, -12345.0
+SHARED_VALUE, PERSONAL_VALUE, FROZEN_VALUE = 1.0, -12345.0, 321.0
+START = 0.25
 
 
 class Declared(nn.Module):
@@ -28,6 +31,11 @@ class Declared(nn.Module):
         self.layer = nn.Linear(2, 2)
         self.register_buffer("table", torch.arange(3.0), persistent=False)
         self.parts = nn.ModuleList(children)
+
+    def reset(self) -> None:
+        """Begin at :data:`START`, with all that lies within."""
+        for parameter in self.parameters():
+            parameter.fill_(START)
 
 
 def trees(owners: st.SearchStrategy[Owner | None]) -> st.SearchStrategy[Declared]:
@@ -69,6 +77,89 @@ def test_no_personal_value_ever_reaches_the_shared_vector(tree: Declared) -> Non
     model.load_shared_vector(torch.full_like(vector, 7.0))
     for parameter, owner in owned:
         assert (parameter == (PERSONAL_VALUE if owner is Owner.PERSONAL else 7.0)).all()
+
+
+@settings(max_examples=100)
+@given(trees(st.sampled_from([Owner.SHARED, Owner.PERSONAL, Owner.FROZEN])))
+def test_what_is_frozen_neither_travels_nor_trains_nor_is_anybodys(tree: Declared) -> None:
+    owned = effective_owners(tree, None)
+    values = {Owner.SHARED: SHARED_VALUE, Owner.PERSONAL: PERSONAL_VALUE, Owner.FROZEN: FROZEN_VALUE}
+    with torch.no_grad():
+        for parameter, owner in owned:
+            assert owner is not None
+            parameter.fill_(values[owner])
+    if not legal(tree, None):
+        with pytest.raises(PartitionError):
+            Partition.of(tree)
+        return
+    model = PartitionedModel(tree)
+    assert (model.shared_vector() == SHARED_VALUE).all()
+    assert all((tensor == PERSONAL_VALUE).all() for tensor in model.personal_state().values())
+    assert all(parameter.requires_grad == (owner is not Owner.FROZEN) for parameter, owner in owned)
+    everything = PartitionedModel(tree, Partition.of(tree, share_everything=True)).shared_vector()
+    assert not (everything == FROZEN_VALUE).any()
+    assert len(everything) == sum(p.numel() for p, owner in owned if owner is not Owner.FROZEN)
+
+
+@settings(max_examples=100)
+@given(trees(st.sampled_from([Owner.SHARED, Owner.PERSONAL, Owner.FROZEN])))
+def test_starting_anew_touches_the_personal_set_and_nothing_else(tree: Declared) -> None:
+    if not legal(tree, None):
+        return
+    for parameter in tree.parameters():
+        nn.init.constant_(parameter, SHARED_VALUE)
+    model = PartitionedModel(tree)
+    model.reset_personal()
+    personal = {id(parameter) for parameter in model.personal_parameters()}
+    inside = {id(p) for module in model.personal_modules() for p in module.parameters()}
+    assert personal <= inside
+    for parameter in tree.parameters():
+        assert (parameter == (START if id(parameter) in inside else SHARED_VALUE)).all()
+    shared = PartitionedModel(tree, Partition.of(tree, share_everything=True))
+    assert shared.personal_modules() == []
+
+
+def test_a_personal_module_says_how_it_begins_or_is_refused() -> None:
+    class Silent(nn.Module):
+        belongs_to = Owner.PERSONAL
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(1, 3)
+
+    model = small_model()
+    model.silent = Silent()
+    with pytest.raises(PartitionError, match=r"'silent' \(Silent\).*reset\(\)"):
+        Partition.of(model)
+
+
+def test_two_bases_with_other_frozen_parts_never_pass_for_one() -> None:
+    def schema_with(frozen: nn.Module | None) -> str:
+        model = small_model()
+        if frozen is not None:
+            frozen.belongs_to = Owner.FROZEN
+            model.extractor = frozen
+        return Partition.of(model).schema
+
+    class Statistics(nn.Module):
+        def __init__(self, mean: float, dtype: torch.dtype = torch.float32) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.full((2,), mean, dtype=dtype))
+
+    torch.manual_seed(1)
+    first, second = nn.Linear(3, 2), nn.Linear(3, 2)
+    same = nn.Linear(3, 2)
+    same.load_state_dict(first.state_dict())
+    half = Statistics(1.0, torch.bfloat16)
+    found = [schema_with(part) for part in (None, first, second, Statistics(1.0), Statistics(2.0), half)]
+    assert len(set(found)) == len(found)
+    assert schema_with(same) == schema_with(first)
+
+
+def test_the_schema_of_a_model_without_frozen_parts_is_that_of_names_and_shapes() -> None:
+    partition = Partition.of(small_model())
+    described = json.dumps([[t.name, list(t.shape)] for t in partition.shared])
+    assert partition.schema == hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
 @settings(max_examples=50)

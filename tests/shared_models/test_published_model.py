@@ -5,20 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from published_home import finished_home
 from tiny_federation import tiny_recipe
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "server" / "live"))
-from published_home import finished_home
-
-from client.base_model import load_base
 from server.live.certificates import ensure_certificates
 from server.live.publishing import publish, sign
+from shared_models.base_model import load_base
 from shared_models.errors import CheckpointError
 from shared_models.published_model import (
     AUTHORITY,

@@ -104,6 +104,11 @@ def _arm(name: str, place: int) -> dict[str, Any]:
     }
     return {
         "description": DESCRIPTIONS[name],
+        "protection": "nothing sent"
+        if name == "local"
+        else "central"
+        if name == "federated-dp"
+        else "unprotected",
         "epsilon": dp if name == "federated-dp" else None,
         "metrics": {
             "similarity_before": interval(0.604 - 0.01 * place, 0.018),

@@ -9,10 +9,10 @@ import pytest
 import torch
 from tiny_federation import random_speech, shaken, tiny_model, tiny_recipe
 
-from client.base_model import BaseModel, load_base, write_base
 from client.cloning import adapt, adapt_privately, voice_of_nobody
-from client.ledger import Ledger
+from client.home.ledger import Ledger
 from shared_models.acoustic import build_model
+from shared_models.base_model import BaseModel, load_base, write_base
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.features import collate
 from shared_models.partition import weights_hash
@@ -60,7 +60,7 @@ def test_written_and_read_again_it_adapts_without_alignments(tmp_path: Path) -> 
     assert (read.hash, read.recipe) == (given.hash, given.recipe)
     shared = read.model.shared_vector()
     voice = adapt(read.model, speech, read.recipe)
-    assert voice.cln_scale.any()
+    assert voice["cln_scale"].any()
     assert torch.equal(read.model.shared_vector(), shared)
     private = read.recipe.override(
         {"personal_privacy": {"enabled": True, "epsilon": 8.0, "delta": 1e-3}, "cloning.steps": 2}
@@ -73,11 +73,11 @@ def test_written_and_read_again_it_adapts_without_alignments(tmp_path: Path) -> 
 def test_alignments_that_recordings_bring_are_believed(tmp_path: Path) -> None:
     given = with_aligner(base_of(), aligner_in(tmp_path))
     speech = random_speech(3)
-    batch = collate(speech, [u.mel for u in speech])
+    batch = collate(speech, [u.reference for u in speech])
     output = given.model.model(batch)
     assert output.alignment is None
     unaligned = random_speech(3, aligned=False)
-    assert given.model.model(collate(unaligned, [u.mel for u in unaligned])).alignment is not None
+    assert given.model.model(collate(unaligned, [u.reference for u in unaligned])).alignment is not None
 
 
 @pytest.mark.parametrize(

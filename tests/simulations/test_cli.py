@@ -17,9 +17,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from shared_models import console
 from shared_models.errors import BudgetError, CorpusError, StorageError
 from simulations import cli
-from simulations.commands import console, doctor
+from simulations.commands import doctor
 
 COMMAND = [sys.executable, "-m", "simulations.cli"]
 runner = CliRunner()

@@ -8,8 +8,8 @@ import pytest
 from tiny_federation import features_of_tests
 
 from shared_models.errors import RecipeError
+from shared_models.recipes import find_recipe
 from simulations.benchmarks.compression import START, as_json, measure_compression
-from simulations.recipes import find_recipe
 
 SMALL = (
     "federation.rounds=1", "federation.cohort=2", "corpus.speakers=6", "client.inner_steps=1",
@@ -43,7 +43,7 @@ def test_a_recipe_without_arms_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_packaged_arm_reaches_what_it_is_there_for() -> None:
-    from client.base_model import packaged_base
+    from shared_models.base_model import packaged_base
     from shared_models.compression import bytes_a_round
 
     recipe, partition = find_recipe("compression", ()), packaged_base().model.partition

@@ -12,6 +12,7 @@ from tiny_federation import small_corpus
 
 from shared_models.audio.mel import HOP
 from shared_models.audio.reading import Wave, read_audio
+from shared_models.audio.similarity import Embedding
 from shared_models.config import FeatureConfig
 from shared_models.errors import AudioError, CorpusError, RecipeError
 from shared_models.utterance import Utterance
@@ -28,7 +29,6 @@ from simulations.evaluation.copy_synthesis import (
     summarise,
     through,
 )
-from simulations.evaluation.similarity import Embedding
 
 needs_jiwer = pytest.mark.skipif(importlib.util.find_spec("jiwer") is None, reason="jiwer is not installed")
 needs_judges = pytest.mark.skipif(

@@ -65,7 +65,7 @@ def test_the_command_prints_the_ratio_with_machine_and_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FEDVOICE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("simulations.recipes.find_recipe", lambda _name, _overrides: small_recipe())
+    monkeypatch.setattr("shared_models.recipes.find_recipe", lambda _name, _overrides: small_recipe())
     done = runner.invoke(cli.app, ["bench", "efficiency", "--rounds", "1", "--repeats", "1", "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)

@@ -12,6 +12,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from typer.testing import CliRunner
 
+from shared_models import accelerator
 from shared_models.config import EngineConfig
 from shared_models.errors import CorpusError, RecipeError
 from simulations.benchmarks.engine import Measurement, compare
@@ -19,6 +20,7 @@ from simulations.benchmarks.idle_federation import CLIENT_APP, Measured, make_se
 from simulations.benchmarks.training_federation import repeated
 from simulations.commands import bench
 from simulations.engine import run_federation
+from simulations.engine.flower import gpu_share
 
 
 def run_idle(
@@ -118,3 +120,14 @@ def test_more_clients_than_speakers_share_recordings() -> None:
     shared = repeated({"a": ["one"], "b": ["two"]}, 5)  # type: ignore[dict-item, list-item]
     assert len(shared) == 5
     assert [recordings[0] for recordings in shared.values()] == ["one", "two", "one", "two", "one"]
+
+
+@pytest.mark.parametrize(("workers", "share"), [(1, 1.0), (3, 0.3333), (7, 0.1428)])
+def test_rays_clients_share_a_gpu_and_ask_for_none_without(
+    workers: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpu_share("cpu", workers) == 0.0
+    here = [torch.device("cuda", 0), torch.device("cpu")]
+    monkeypatch.setattr(accelerator, "devices_here", lambda: here)
+    assert gpu_share("auto", workers) == share
+    assert workers * share <= 1

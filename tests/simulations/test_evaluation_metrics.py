@@ -18,6 +18,7 @@ from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import log_mel
 from shared_models.audio.pitch import Pitch, track_pitch
 from shared_models.audio.reading import read_audio, resample
+from shared_models.audio.similarity import centroid, load_d_vector, similarity
 from shared_models.config import FeatureConfig
 from shared_models.errors import AudioError, MissingExtraError
 from simulations.evaluation import recognition
@@ -25,7 +26,6 @@ from simulations.evaluation.bootstrap import bootstrap_mean, mean_over_speakers
 from simulations.evaluation.cepstral_distortion import cepstral_distortion, mel_cepstra
 from simulations.evaluation.pitch_error import pitch_error, pitch_error_on_path
 from simulations.evaluation.recognition import error_rates, load_moonshine, normalise
-from simulations.evaluation.similarity import centroid, load_d_vector, similarity
 from simulations.evaluation.time_warping import pairwise_distances, warp
 
 

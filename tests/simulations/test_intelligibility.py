@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_federation import features_of_tests, shaken, small_corpus, tiny_model, tiny_recipe
 
-from client.base_model import load_base
 from client.cloning import voice_of_nobody
 from client.profile import VoiceProfile, save_profile
-from client.speaking import SENTENCE_PAUSE, split_text
 from server.checkpoints import Checkpoint, save_checkpoint
 from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.audio.reading import Wave, write_audio
+from shared_models.base_model import load_base
 from shared_models.errors import TextError
+from shared_models.text.pieces import SENTENCE_PAUSE, split_text
 from shared_models.utterance import Utterance
 from shared_models.vocoders import build_vocoder
 from simulations import cli

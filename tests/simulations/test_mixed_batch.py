@@ -6,6 +6,7 @@ import torch
 
 from shared_models.config import Recipe
 from shared_models.features import Features
+from shared_models.speakers.heard import MEL
 from simulations.mixed_batch import mixed_batch, mixed_batches
 
 
@@ -37,18 +38,18 @@ def recipe(**changes: object) -> Recipe:
 def test_a_share_of_the_rows_is_nobody_s_and_references_stay_the_speaker_s() -> None:
     chosen = recipe(speaker__row_dropout=0.5, client__batch_size=400, speaker__reference_dropout=0.0)
     batch = mixed_batch(SPEAKERS, chosen, torch.Generator().manual_seed(2), with_voices=True)
-    nobody = batch.speakers < 0
+    nobody = batch.heard.rows < 0
     # 400 coins: outside of these bounds once in a thousand million.
     assert 140 < int(nobody.sum()) < 260
-    assert set(batch.speakers[nobody].tolist()) == {-1}
-    assert torch.equal(batch.speakers[~nobody], batch.phonemes[~nobody, 0] - 2)
-    assert torch.equal(batch.reference[:, 0, 0], batch.phonemes[:, 0].float() - 2)
+    assert set(batch.heard.rows[nobody].tolist()) == {-1}
+    assert torch.equal(batch.heard.rows[~nobody], batch.phonemes[~nobody, 0] - 2)
+    assert torch.equal(batch.heard.signals[MEL].values[:, 0, 0], batch.phonemes[:, 0].float() - 2)
 
 
 def test_without_dropout_every_row_is_its_speaker_s_and_nothing_more_is_drawn() -> None:
     one, two = torch.Generator().manual_seed(2), torch.Generator().manual_seed(2)
     batch = mixed_batch(SPEAKERS, recipe(), one, with_voices=True)
-    assert torch.equal(batch.speakers, batch.phonemes[:, 0] - 2)
+    assert torch.equal(batch.heard.rows, batch.phonemes[:, 0] - 2)
     list(mixed_batches(SPEAKERS, recipe(), two, 1))
     assert torch.equal(one.get_state(), two.get_state())
 

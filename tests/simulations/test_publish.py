@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_federation import features_of_tests, read_table, small_corpus, tiny_recipe, write_table
 
-from client.base_model import load_base
 from client.profile import load_profile
 from shared_models.acoustic import build_model
+from shared_models.base_model import load_base
 from shared_models.errors import CheckpointError, CorpusError
 from simulations.centralised import train_centralised
 from simulations.corpora.aligner_file import save_aligner
@@ -49,7 +49,7 @@ def test_a_published_base_is_the_runs_and_tells_no_path(
     assert str(run.parent).encode() not in (tmp_path / "acoustic.safetensors").read_bytes()
     for path in written[1:]:
         profile = load_profile(path, base=base.hash)
-        assert torch.isfinite(profile.condition.embedding).all()
+        assert torch.isfinite(profile.voice["embedding"]).all()
 
 
 def test_a_base_is_published_with_an_aligner_or_not_at_all(
@@ -66,12 +66,12 @@ def test_a_base_is_published_with_an_aligner_or_not_at_all(
     bases = [load_base(folder / "acoustic.safetensors") for folder in (plain, full)]
     assert [base.model.model.aligner is not None for base in bases] == [False, True]
     voices = [
-        load_profile(next(folder.rglob("*.voice.*")), base=base.hash).condition
+        load_profile(next(folder.rglob("*.voice.*")), base=base.hash).voice
         for folder, base in zip((plain, full), bases, strict=True)
     ]
     said = [
-        base.model.model.synthesize(torch.tensor([[5, 9, 30, 12]]), torch.tensor([4]), condition)[0]
-        for base, condition in zip(bases, voices, strict=True)
+        base.model.model.synthesize(torch.tensor([[5, 9, 30, 12]]), torch.tensor([4]), voice)[0]
+        for base, voice in zip(bases, voices, strict=True)
     ]
     assert torch.equal(said[0], said[1])
 

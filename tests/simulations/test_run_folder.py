@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from shared_models.errors import CheckpointError, StorageError
 from shared_models.files import append_line, write_atomically
-from simulations.run_folder import RunFolder, ScalarLog, default_run_path, finite
+from shared_models.plain_json import finite
+from simulations.run_folder import RunFolder, ScalarLog, default_run_path
 
 
 @pytest.fixture

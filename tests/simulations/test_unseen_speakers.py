@@ -32,8 +32,8 @@ def test_private_clones_are_made_by_dp_sgd_alone(monkeypatch: pytest.MonkeyPatch
     def listened(*_: Any, **__: Any) -> None:
         heard.append("without noise")
 
-    monkeypatch.setattr(cloning, "personal_steps", listened)
-    monkeypatch.setattr(cloning, "condition_on", listened)
+    monkeypatch.setattr(cloning, "take_phase", listened)
+    monkeypatch.setattr(cloning, "voice_of", listened)
     clips = spoken(recipe_of(**PRIVATE))
     assert list(clips) == ["before", "after"]
     assert not heard

@@ -111,7 +111,7 @@ def test_mistakes_are_one_sentence(
 def test_resume_takes_no_changes(
     change: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from simulations.recipes.vocoders import find_vocoder_recipe
+    from shared_models.recipes.vocoders import find_vocoder_recipe
 
     RunFolder.create(tmp_path / "run", find_vocoder_recipe("vocos_small"))
     assert cli.run(["vocoder", "train", "--resume", str(tmp_path / "run"), *change]) == 2

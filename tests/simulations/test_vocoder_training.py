@@ -23,10 +23,10 @@ from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.audio.reading import write_audio
 from shared_models.config import Recipe, parse_recipe
 from shared_models.errors import CheckpointError, CorpusError, RecipeError
+from shared_models.recipes.vocoders import find_vocoder_recipe, vocoder_recipe_names
 from shared_models.vocoders import NeuralVocoder, load_vocoder
 from shared_models.vocoders.from_recipe import dimensions_of, generator_of
 from simulations.corpora import open_corpus
-from simulations.recipes.vocoders import find_vocoder_recipe, vocoder_recipe_names
 from simulations.run_folder import RunFolder
 from simulations.vocoder_training import train_vocoder
 from simulations.vocoder_waves import VocoderWaves, prepare_waves

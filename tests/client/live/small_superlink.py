@@ -277,7 +277,7 @@ class SmallSuperLink:
         key = public_key_to_bytes(serialization.load_pem_public_key(pem.encode()))  # type: ignore[arg-type]
         node = self.state.get_node_id_by_public_key(key) or self.state.create_node("", "", key, 30)
         return JSONResponse(
-            {"partition": 0, "federation": self.federation, "node_id": str(node), "run": "run", "protocol": 1}
+            {"member": 0, "federation": self.federation, "node_id": str(node), "run": "run", "protocol": 1}
         )
 
     async def _leave(self, request: Request) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import stat
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +12,6 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from small_superlink import SmallSuperLink, superlink
 
 from client.live.enrolment import clock_problem, enrol, leave
@@ -45,6 +42,14 @@ def test_a_device_enrols_once_and_asking_again_changes_nothing(link: SmallSuperL
     assert Membership.load(tmp_path) == first
     with pytest.raises(EnrolmentError, match="used by another device"):
         enrol(code, tmp_path / "other", "mallory")
+
+
+def test_a_home_that_joined_before_members_were_called_so_still_opens(tmp_path: Path) -> None:
+    joined = Membership("host:1", 3, 7, "federation", "run", "alice")
+    joined.save(tmp_path)
+    saved = tmp_path / "federation.json"
+    saved.write_text(saved.read_text().replace('"member"', '"partition"'))
+    assert Membership.load(tmp_path) == joined
 
 
 def test_a_server_with_another_authority_is_not_talked_to(link: SmallSuperLink, tmp_path: Path) -> None:

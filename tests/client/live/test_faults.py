@@ -8,19 +8,16 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from live_device import bytes_of, device_of, digest_of, enrolled, joined, pid_of, question, status, until
 from open_files import open_to_others
+from small_superlink import SmallSuperLink, superlink
 from tiny_federation import tiny_model
 
-sys.path.insert(0, str(Path(__file__).parent))
-from live_device import bytes_of, device_of, digest_of, enrolled, joined, pid_of, question, status, until
-from small_superlink import SmallSuperLink, superlink
-
-from client.outbox import Outbox
+from client.rounds.outbox import Outbox
 from shared_models.config import Recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

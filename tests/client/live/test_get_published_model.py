@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from published_home import finished_home
 from tiny_federation import tiny_recipe
 
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "server" / "live"))
-from published_home import finished_home
-
-from client.base_model import find_base
+from client.home.kept_bases import find_base
 from client.live import published_model
 from client.live.home import Membership
 from client.live.keys import DeviceKey

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import sys
 import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from flwr.app import Message
 from flwr.supercore.constant import TaskType
 from live_device import allow, bytes_of, device_of, enrolled, joined, question, status, until
 from small_superlink import superlink
 
-from client.policy import Policy, as_toml
+from client.home.policy import Policy, as_toml
 from shared_models import bundle as bundles
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -74,7 +71,7 @@ def test_a_device_runs_only_its_own_code_and_only_what_its_policy_allows(
         with joined(home, FLWR_HOME=str(tmp_path / "flwr")):
             node = link.wait_online()
             said = refused(link.reply(link.ask(node, question(recipe))))
-            assert said.startswith("DeclinedError: ")
+            assert said.startswith("[declined] ")
             assert "runs only what its owner installed" in said
             assert until(lambda: status(home).get("refusal"), what="the refusal in the status") in said
 
@@ -95,7 +92,7 @@ def test_a_device_runs_only_its_own_code_and_only_what_its_policy_allows(
                 # Else the device would decline in its last words, without looking.
                 (home / "policy.toml").touch()
                 said = refused(link.reply(link.ask(node, question(recipe.override(changes)))))
-                assert said.startswith("DeclinedError: policy "), said
+                assert said.startswith("[declined] policy "), said
                 assert word in said
                 assert not list(home.glob("personal/*/*")), "trained though declined"
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from live_device import allow, bytes_of, device_of, enrolled, joined, question, status, until
 from small_superlink import superlink
 
 from client.live.restraint import FIRST_SECONDS, IN_FULL, MOST_SECONDS, Restraint
 
 RUN = 7
-DECLINED = "DeclinedError: policy modes: the recipe asks for privacy mode 'none', this device allows central"
+DECLINED = "[declined] policy modes: the recipe asks for privacy mode 'none', this device allows central"
 
 
 class Clock:
@@ -63,7 +60,7 @@ def test_what_ends_restraint(tmp_path: Path) -> None:
     restraint.answered(RUN, None)
     assert restraint.words(RUN) is None
     for _ in range(2 * IN_FULL):
-        restraint.answered(RUN, "LacksAnchorError: send the first weights")
+        restraint.answered(RUN, "[lacks anchor] send the first weights")
     assert restraint.words(RUN) is None
 
 

@@ -10,6 +10,7 @@ from mutants import (
     admission,
     calls,
     clipping,
+    devices,
     floors,
     ledger,
     live_round,
@@ -35,4 +36,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *lying_server.MUTANTS,
     *calls.MUTANTS,
     *floors.MUTANTS,
+    *devices.MUTANTS,
 )

@@ -80,7 +80,7 @@ MUTANTS = (
         "markup read",
         "a name is shown as it is, and not read as markup",
         Edit(
-            "simulations/commands/literal_console.py",
+            "shared_models/literal_console.py",
             "super().__init__(markup=False, emoji=False, **options)",
             "super().__init__(markup=True, emoji=False, **options)",
         ),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mutants.mutant import Edit, mutant
 
 _CLIPPING = "shared_models/clipping.py"
-_UPDATE = "client/compressed_update.py"
-_OF_UPDATES = "client/test_compressed_update.py::"
+_UPDATE = "client/rounds/compressed_update.py"
+_OF_UPDATES = "client/rounds/test_compressed_update.py::"
 _OF_CLIPPING = "server/test_aggregation.py::"
 _CLIP = "    if limit is not None:\n        clip(update.vector, limit, in_place=True)\n"
 
@@ -25,7 +25,7 @@ MUTANTS = (
         "clip lets 2C through",
         "no update is longer than the clipping norm",
         Edit(_CLIPPING, "if before <= norm:", "if before <= 2 * norm:"),
-        _OF_CLIPPING + "test_whatever_is_longer_than_the_norm_is_clipped_and_nothing_else[1.9]",
+        _OF_CLIPPING + "test_an_update_above_the_norm_is_clipped_and_no_other[1.9]",
     ),
     mutant(
         "client does not clip",

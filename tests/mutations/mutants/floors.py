@@ -87,7 +87,7 @@ MUTANTS = (
     mutant(
         "devices that call the server an older copy not heard",
         "a server whose devices say that it was put back stops",
-        Edit(_FRUITLESS, "if len(witnesses) >= _LEAST_WITNESSES and ", "if False and "),
+        Edit(_FRUITLESS, "if witnesses >= _LEAST_WITNESSES and ", "if False and "),
         _OF_FRUITLESS + "test_devices_that_say_the_server_is_an_old_copy_end_the_run[private_recipe]",
     ),
     mutant(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, mutant
 
-_ADAPTATION = "client/private_adaptation.py"
-_APP = "client/app.py"
-_DEVICE = "client/device.py"
-_LEDGER = "client/ledger.py"
-_POLICY = "client/policy.py"
-_LEFT_OUT = "client/test_leave_one_out.py::"
-_OF_TERMS = "client/test_owners_terms.py::"
-_OF_LEDGER = "client/test_owner_ledger.py::"
-_OF_POLICY = "client/test_policy.py::"
+_ADAPTATION = "client/learning/private_adaptation.py"
+_TRAINING = "client/rounds/device_training.py"
+_DEVICE = "client/home/device.py"
+_LEDGER = "client/home/ledger.py"
+_POLICY = "client/home/policy.py"
+_LEFT_OUT = "client/learning/test_leave_one_out.py::"
+_OF_TERMS = "client/rounds/test_owners_terms.py::"
+_OF_LEDGER = "client/home/test_owner_ledger.py::"
+_OF_POLICY = "client/home/test_policy.py::"
 _FIELDS = _OF_POLICY + "test_a_recipe_outside_a_field_is_declined_with_both_values"
 
 MUTANTS = (
@@ -44,8 +44,8 @@ MUTANTS = (
         "an utterance without alignment takes the others' away from nobody",
         Edit(
             "shared_models/features.py",
-            "if bool(aligned.any()) else None",
-            "if bool(aligned.all()) else None",
+            "if any(aligned) else None",
+            "if all(aligned) else None",
         ),
         "shared_models/test_features.py::test_an_utterance_without_durations_leaves_the_others_theirs",
     ),
@@ -68,7 +68,7 @@ MUTANTS = (
     mutant(
         "fedper's voice taken for private",
         "only what DP-SGD trained is marked as paid for",
-        Edit(_APP, 'recipe.federation.algorithm not in ("fedavg", "fedrep")', "False"),
+        Edit(_TRAINING, "recipe.algorithm.trains_voice_without_noise", "False"),
         _OF_TERMS + "test_what_fedper_trains_is_not_taken_for_private",
     ),
     mutant(
@@ -87,7 +87,7 @@ MUTANTS = (
         "the recipe's budget taken, not the owner's",
         "the budget of an owner's utterances is the owner's",
         Edit(
-            _APP,
+            _TRAINING,
             "open_owner_ledger(policy.personal_epsilon, policy.personal_delta, home",
             "open_owner_ledger(personal.epsilon, personal.delta, home",
         ),
@@ -96,7 +96,7 @@ MUTANTS = (
     mutant(
         "fedper accepted where personal privacy is required",
         "what trains the voice without noise is declined where the owner requires noise",
-        Edit(_POLICY, 'if recipe.federation.algorithm == "fedper":', "if False:"),
+        Edit(_POLICY, "if recipe.algorithm.trains_voice_without_noise:", "if False:"),
         _FIELDS,
     ),
     mutant(
@@ -152,7 +152,7 @@ MUTANTS = (
         "owner's ledger without an anchor",
         "an older copy of the owner's ledger pays for nothing",
         Edit(
-            "client/owner_ledger.py",
+            "client/home/owner_ledger.py",
             'LedgerAnchor(f"ledger of utterances {path.resolve()}")',
             "None",
         ),

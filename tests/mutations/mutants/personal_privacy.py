@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, mutant
 
-_STEPS = "client/personal_privacy.py"
-_ADAPTATION = "client/private_adaptation.py"
-_APP = "client/app.py"
-_OF_STEPS = "client/test_personal_privacy.py::"
+_STEPS = "client/learning/dp_sgd.py"
+_ADAPTATION = "client/learning/private_adaptation.py"
+_TRAINING = "client/rounds/device_training.py"
+_OF_STEPS = "client/learning/test_dp_sgd.py::"
 _OF_CLONING = "client/test_cloning.py::"
-_OF_INNER_LOOP = "client/test_live_inner_loop.py::"
+_OF_INNER_LOOP = "client/rounds/test_live_inner_loop.py::"
 _STEP = "            private.step()\n"
 _COINS = "coins = uniform(settings.utterances, generator) < settings.sampling_probability"
 _SCALE = "self.noise_multiplier * self.max_grad_norm\n"
@@ -60,9 +60,7 @@ MUTANTS = (
     mutant(
         "DP-SGD no nan_to_num",
         "one utterance's NaN does not undo the noise",
-        Edit(
-            _STEPS, "if all(bool(torch.isfinite(found).all()) for found in (losses, *gradients)):", "if True:"
-        ),
+        Edit(_STEPS, "torch.where(finite, gradient, 0.0)", "gradient"),
         _OF_STEPS + "test_a_gradient_that_is_not_finite_counts_for_nothing",
     ),
     mutant(
@@ -74,7 +72,7 @@ MUTANTS = (
     mutant(
         "DP-SGD voice that is not finite accepted",
         "a private voice that diverged is not given out",
-        Edit(_STEPS, "            _require_finite(private)\n", ""),
+        Edit(_STEPS, "        _require_finite(private)\n", ""),
         _OF_STEPS + "test_a_voice_that_is_no_longer_finite_is_refused",
     ),
     mutant(
@@ -158,13 +156,13 @@ MUTANTS = (
     mutant(
         "federated inner loop seeded live",
         "noise and coins of a federated device are not the recipe's to foretell",
-        Edit(_APP, "generator=rng if simulated else None,", "generator=rng,"),
+        Edit(_TRAINING, "generator=task.private(rng),", "generator=rng,"),
         _OF_INNER_LOOP + "test_two_live_answers_to_one_question_differ_in_noise_and_coins",
     ),
     mutant(
         "private adaptation hears references",
         "nothing of a recording is heard but what is paid for",
-        Edit(_ADAPTATION, "[item.mel[:0] for item in items]", "[item.mel for item in items]"),
+        Edit(_ADAPTATION, "references=None", "references=[item.reference for item in items]"),
         _OF_CLONING + "test_private_adaptation_hears_no_reference",
     ),
     mutant(
@@ -172,8 +170,8 @@ MUTANTS = (
         "a private voice is its trained table and nothing else",
         Edit(
             "client/cloning.py",
-            "return ClonedVoice(condition_alone(model), guaranteed)",
-            "return ClonedVoice(condition_on(model, support), guaranteed)",
+            "return ClonedVoice(voice_alone(model), guaranteed)",
+            "return ClonedVoice(voice_of(model, support), guaranteed)",
         ),
         _OF_CLONING + "test_private_adaptation_hears_no_reference",
     ),
@@ -187,9 +185,9 @@ MUTANTS = (
         "noise for steps of one round only",
         "the recipe's epsilon holds over all rounds of a federation",
         Edit(
-            _APP,
-            "total_steps=recipe.client.inner_steps * recipe.federation.rounds",
-            "total_steps=recipe.client.inner_steps",
+            _TRAINING,
+            "times=task.recipe.federation.rounds",
+            "times=1",
         ),
         _OF_INNER_LOOP + "test_the_recipes_epsilon_holds_over_all_rounds",
     ),

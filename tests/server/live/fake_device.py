@@ -1,6 +1,6 @@
 """A device of the least kind: enrols, polls the Fleet API with its key, and answers without training.
 
-Its update follows from its partition and the round, so that what a federation ends with is known.
+Its update follows from its number and the round, so that what a federation ends with is known.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def enrol(
         return client.post(f"https://{code.address}/fedvoice/enrol", json=asked | changes)
 
 
-def update_of(partition: int, round_number: int, size: int) -> torch.Tensor:
-    """What a fake device sends: small, and different for each partition and round."""
-    rng = torch.Generator().manual_seed(1000 * round_number + partition)
+def update_of(member: int, round_number: int, size: int) -> torch.Tensor:
+    """What a fake device sends: small, and different for each member and round."""
+    rng = torch.Generator().manual_seed(1000 * round_number + member)
     return torch.randn(size, generator=rng) * 1e-3
 
 
@@ -94,13 +94,13 @@ class FakeDevice(threading.Thread):
         address: str,
         ca: Path,
         key: ec.EllipticCurvePrivateKey,
-        partition: int,
+        member: int,
         *,
         poll_seconds: float = 0.2,
         before_reply: Callable[[Message], None] | None = None,
     ) -> None:
-        super().__init__(name=f"device {partition}", daemon=True)
-        self.partition = partition
+        super().__init__(name=f"device {member}", daemon=True)
+        self.member = member
         self.trained: list[int] = []
         self.problems: list[str] = []
         self.over = threading.Event()
@@ -174,7 +174,7 @@ class FakeDevice(threading.Thread):
         header = dict(message.content.config_records["header"])
         size, number = int(str(header["size"])), int(str(header["round"]))
         self.trained.append(number)
-        update = update_of(self.partition, number, size) if vector is None else vector
+        update = update_of(self.member, number, size) if vector is None else vector
         told = {**header, "kind": "update"}
         for field in ("recipe", "seen"):
             told.pop(field, None)

@@ -72,11 +72,11 @@ def test_a_device_is_revoked_by_what_it_is_meant_by(tmp_path: Path) -> None:
     for asked in ("0", "1", "bob"):
         with pytest.raises(ServiceError, match=r"2 devices answer to .*number [02],"):
             registry.named(asked)
-    assert registry.named("0", "number").partition == 0
-    assert registry.named("0", "name").partition == 1
-    assert registry.named("2").partition == 2
-    assert registry.named(keys[3][:16].upper()).partition == 3
-    assert registry.named(keys[4], "key").partition == 4
+    assert registry.named("0", "number").member == 0
+    assert registry.named("0", "name").member == 1
+    assert registry.named("2").member == 2
+    assert registry.named(keys[3][:16].upper()).member == 3
+    assert registry.named(keys[4], "key").member == 4
     for asked, by in (
         ("9", None),
         ("9", "number"),

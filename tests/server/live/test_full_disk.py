@@ -49,8 +49,8 @@ def test_a_server_on_a_full_disk_says_so_and_goes_on_when_there_is_space(small_d
     try:
         _until(lambda: healthy(home))
         key = new_key()
-        partition = enrol(invited(home), key, home.path("ca.pem")).json()["partition"]
-        device = FakeDevice(home.settings().address, home.path("ca.pem"), key, partition, poll_seconds=1.0)
+        member = enrol(invited(home), key, home.path("ca.pem")).json()["member"]
+        device = FakeDevice(home.settings().address, home.path("ca.pem"), key, member, poll_seconds=1.0)
         with running([device]):
             _until(lambda: read_standing(home.folder).round >= 1)
             with (small_disk / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):

@@ -89,7 +89,7 @@ def _joined(home: ServerHome) -> tuple[ec.EllipticCurvePrivateKey, FakeDevice]:
     key = new_key()
     answer = enrol(invited(home), key, home.path("ca.pem"))
     assert answer.status_code == 200, answer.text
-    return key, FakeDevice(home.settings().address, home.path("ca.pem"), key, answer.json()["partition"])
+    return key, FakeDevice(home.settings().address, home.path("ca.pem"), key, answer.json()["member"])
 
 
 def test_a_device_enrols_once_and_a_lost_answer_is_given_again(home: ServerHome) -> None:
@@ -102,7 +102,7 @@ def test_a_device_enrols_once_and_a_lost_answer_is_given_again(home: ServerHome)
     assert stranger.status_code == 403
     assert "used already" in stranger.json()["error"]
     assert _last_refusal(home)["kind"] == "enrolment refused"
-    assert Registry(home.registry).roster()[first.json()["partition"]] == int(first.json()["node_id"])
+    assert Registry(home.registry).roster()[first.json()["member"]] == int(first.json()["node_id"])
 
 
 def test_enrolment_is_refused_with_the_reason(home: ServerHome) -> None:
@@ -306,7 +306,7 @@ class _Wire(httpx.BaseTransport):
 @contextlib.contextmanager
 def _captured(home: ServerHome, device: FakeDevice) -> Iterator[httpx.Request]:
     """A heartbeat of this device that was served, with all its headers."""
-    node = Registry(home.registry).roster()[device.partition]
+    node = Registry(home.registry).roster()[device.member]
     wire = _Wire(home.path("ca.pem"))
     with device.client() as client:
         client._client._transport = wire
@@ -332,7 +332,7 @@ def _sent_again(home: ServerHome, request: httpx.Request, **changes: Any) -> htt
 def test_a_captured_call_serves_no_other_and_not_twice(home: ServerHome) -> None:
     """Flower's signature covers a timestamp alone: with it, these headers made other calls for minutes."""
     _, device = _joined(home)
-    node = Node(node_id=Registry(home.registry).roster()[device.partition])
+    node = Node(node_id=Registry(home.registry).roster()[device.member])
     poll = PullMessagesRequest(node=node).SerializeToString()
     with _captured(home, device) as heard:
         for changes, kind in (
@@ -370,7 +370,7 @@ def _signed_headers(
 
 def test_a_body_that_was_not_signed_does_not_reach_flower(home: ServerHome) -> None:
     key, device = _joined(home)
-    node = Registry(home.registry).roster()[device.partition]
+    node = Registry(home.registry).roster()[device.member]
     for call, body in (
         ("push-object", b"x" * 300_000),
         ("send-node-heartbeat", SendNodeHeartbeatRequest(node=Node(node_id=node)).SerializeToString()),
@@ -418,8 +418,8 @@ def test_nobody_answers_for_another(home: ServerHome) -> None:
     _, device = _joined(home)
     _, other = _joined(home)
     nodes = Registry(home.registry).roster()
-    request = PushMessagesRequest(node=Node(node_id=nodes[device.partition]))
-    request.messages_list.add().metadata.src_node_id = nodes[other.partition]
+    request = PushMessagesRequest(node=Node(node_id=nodes[device.member]))
+    request.messages_list.add().metadata.src_node_id = nodes[other.member]
     with device.client() as client, pytest.raises(httpx.HTTPStatusError, match="403"):
         client.PushMessages(request)
     assert _last_refusal(home)["kind"] == "forged sender"
@@ -432,13 +432,13 @@ def test_a_revoked_device_is_told_and_stays_out(home: ServerHome) -> None:
         node = Node(node_id=client.ActivateNode(asked).node_id)
         with https(home.path("ca.pem")) as operator:
             answer = operator.post(
-                _url(home, "/fedvoice/revoke"), json={"device": str(device.partition)}, headers=_admin(home)
+                _url(home, "/fedvoice/revoke"), json={"device": str(device.member)}, headers=_admin(home)
             )
         assert answer.status_code == 200, answer.text
         with pytest.raises(httpx.HTTPStatusError, match="403") as refused:
             client.PullMessages(PullMessagesRequest(node=node))
     assert "revoked" in refused.value.response.text
-    assert device.partition not in Registry(home.registry).roster()
+    assert device.member not in Registry(home.registry).roster()
     assert "withdrawn" in enrol(invited(home), key, home.path("ca.pem")).json()["error"]
 
 
@@ -458,7 +458,7 @@ def test_leaving_takes_a_fresh_signature_and_ends_the_place(home: ServerHome) ->
     assert leave(str(time.time() - 4000), key).status_code == 403
     assert leave("nan", key).status_code == 403
     assert leave(str(time.time()), key).status_code == 200
-    assert device.partition not in Registry(home.registry).roster()
+    assert device.member not in Registry(home.registry).roster()
 
 
 def test_metrics_and_status_are_the_operators(home: ServerHome) -> None:

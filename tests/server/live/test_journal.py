@@ -14,7 +14,7 @@ from server.live.places import places
 from server.live.registry import Registered
 from server.validation import Drop
 
-SAID = 'DeclinedError: policy modes: the recipe asks for privacy mode "none", this device allows central'
+SAID = 'policy modes: the recipe asks for privacy mode "none", this device allows central'
 
 
 def report(number: int, **changes: Any) -> dict[str, Any]:

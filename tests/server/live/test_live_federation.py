@@ -79,8 +79,8 @@ def _join(home: ServerHome, before_reply: Callable[[Message], None] | None = Non
     key = new_key()
     answer = enrol(invited(home), key, home.path("ca.pem"))
     assert answer.status_code == 200, answer.text
-    address, partition = home.settings().address, answer.json()["partition"]
-    return FakeDevice(address, home.path("ca.pem"), key, partition, before_reply=before_reply)
+    address, member = home.settings().address, answer.json()["member"]
+    return FakeDevice(address, home.path("ca.pem"), key, member, before_reply=before_reply)
 
 
 def _expected(home: ServerHome) -> torch.Tensor:

@@ -11,14 +11,14 @@ from live_home import make_home
 from published_home import finished_home
 from tiny_federation import tiny_recipe
 
-from client.base_model import load_base
 from server.live.published import piece, published
 from server.live.publishing import publish
+from shared_models.base_model import load_base
 from shared_models.errors import CheckpointError
 from shared_models.published_model import LISTED, MANIFEST, SIGNATURE, WEIGHTS, verify_folder
 from shared_models.tensor_file import read_tensors
 from simulations.cli import run
-from simulations.commands.serve_publish import figures_of
+from simulations.reports.figures import markdown_table
 
 PRIVATE = {"privacy__mode": "central", "privacy__noise_multiplier": 1.0, "federation__sampling": "poisson"}
 
@@ -137,7 +137,7 @@ def test_figures_are_of_the_weights_that_are_published(
     assert run([*command[:4], "--output", str(tmp_path)]) == 2
     assert "exists already" in capsys.readouterr().err
     with pytest.raises(CheckpointError):
-        figures_of({"arms": 3})
+        markdown_table({"arms": 3})
 
 
 def test_pieces_are_of_the_listed_files_alone(tmp_path: Path) -> None:

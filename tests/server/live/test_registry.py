@@ -43,9 +43,9 @@ def test_places_are_numbered_never_given_twice_and_end(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "r.sqlite")
     for number in range(3):
         registry.invite(bytes([number]), FAR)
-    assert registry.enrol(b"\0", b"a", "n", "v", 2, _node).partition == 0
+    assert registry.enrol(b"\0", b"a", "n", "v", 2, _node).member == 0
     registry.withdraw(b"a", "left")
-    assert registry.enrol(b"\1", b"b", "n", "v", 2, _node).partition == 1
+    assert registry.enrol(b"\1", b"b", "n", "v", 2, _node).member == 1
     with pytest.raises(EnrolmentError, match="places taken"):
         registry.enrol(b"\2", b"c", "n", "v", 2, _node)
     # A refusal leaves the invitation open, and node ids beyond 2**63 come back whole.

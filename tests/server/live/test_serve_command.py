@@ -58,7 +58,7 @@ def test_an_operators_day(tmp_path: Path) -> None:
         for code in codes:
             key = new_key()
             answer = enrol(JoinCode.parse(code["code"]), key, home.path("ca.pem"))
-            address, place = home.settings().address, answer.json()["partition"]
+            address, place = home.settings().address, answer.json()["member"]
             devices.append(FakeDevice(address, home.path("ca.pem"), key, place))
         assert _fedvoice("serve", "revoke", "2", "--home", folder).returncode == 0
         listed = json.loads(_fedvoice("serve", "devices", "--home", folder, "--json").stdout)

@@ -68,7 +68,7 @@ def draws(seed: int, scale: float = 1.0) -> Tensor:
     heavy=st.booleans(),
     norm=st.floats(1e-9, 1e6),
 )
-def test_what_is_decoded_is_never_longer_than_the_clipping_norm(
+def test_the_decoded_norm_never_exceeds_the_clipping_norm(
     settings: dict[str, Any], seed: int, exponent: int, heavy: bool, norm: float
 ) -> None:
     codec = codec_of(settings)
@@ -98,7 +98,7 @@ def test_any_finite_vector_is_sent_in_the_length_that_is_known_beforehand(
 
 
 @kinds
-def test_the_server_adds_an_update_at_the_clip_and_nothing_longer(settings: dict[str, Any]) -> None:
+def test_the_server_adds_an_update_of_the_clipping_norm_and_none_above(settings: dict[str, Any]) -> None:
     codec = codec_of(settings)
     clipped, _ = clip(draws(3), 0.25)
     _, decoded = codec.compress(clipped, np.random.default_rng(3), limit=0.25)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 from tiny_federation import shaken, tiny_model, tiny_recipe
-from torch import nn
+from torch import Tensor, nn
 
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.voice_folder import write_voice
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice, VoiceTensor
 from shared_models.vocoders.magnitude import MagnitudeDimensions, MagnitudeNetwork
 from shared_models.vocoders.vocos import Vocos, VocosDimensions
 
@@ -50,15 +50,15 @@ def small_magnitude() -> MagnitudeNetwork:
     return network
 
 
-def speakers(model: VoiceModel, count: int, seed: int = 3) -> SpeakerCondition:
+def speakers(model: VoiceModel, count: int, seed: int = 3) -> Voice:
     """Speakers that are all different."""
-    d, rng = model.dimensions, torch.Generator().manual_seed(seed)
-    return SpeakerCondition(
-        torch.randn(count, d.embedding, generator=rng),
-        1 + 0.2 * torch.randn(count, d.sites, d.hidden, generator=rng),
-        0.2 * torch.randn(count, d.sites, d.hidden, generator=rng),
-        0.2 * torch.randn(count, d.prosody, generator=rng),
-    )
+    rng = torch.Generator().manual_seed(seed)
+
+    def drawn(declared: VoiceTensor) -> Tensor:
+        spread = 1.0 if declared.made_by == "sources" else 0.2
+        return spread * torch.randn(count, *declared.shape, generator=rng) + (declared.name == "cln_scale")
+
+    return Voice({declared.name: drawn(declared) for declared in model.takes})
 
 
 @lru_cache(maxsize=1)

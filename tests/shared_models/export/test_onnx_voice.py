@@ -18,18 +18,24 @@ from safetensors.torch import save_file
 pytest.importorskip("onnxruntime", reason="SKIPPED FOR LACK OF THE EXTRA: pip install 'fedvoice[export]'")
 pytest.importorskip("onnxscript", reason="SKIPPED FOR LACK OF THE EXTRA: pip install 'fedvoice[export]'")
 
+from embedded_speech import embedded_recordings
 from exported_voice import BASE, disturbed, exported, small_model, speakers
 
-from shared_models.errors import CheckpointError, RecipeError, TextError
+from shared_models.audio.postfilter import sharpen
+from shared_models.audio.reading import read_audio
+from shared_models.errors import CheckpointError, RecipeError, TextError, WatermarkError
 from shared_models.export.onnx_graph import export_vocoder
-from shared_models.export.onnx_voice import ACOUSTIC, CONDITION, VOCODER, OnnxVoice
+from shared_models.export.onnx_voice import ACOUSTIC, VOCODER, WATERMARK, OnnxVoice
 from shared_models.export.vocoder_graph import inverse_real_dft, overlap_add, vocoder_graph
-from shared_models.export.voice_folder import write_voice
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.export.voice_folder import quantize_voice, write_voice
+from shared_models.speakers.voice import Voice
 from shared_models.text.symbols import SYMBOL_IDS, VOCABULARY_SIZE
 from shared_models.vocoders.diffwave import DiffWave, DiffWaveDimensions
 from shared_models.vocoders.hifigan import HiFiGan, HiFiGanDimensions
 from shared_models.vocoders.inverse_stft import inverse_stft
+from shared_models.watermark import perth
+from shared_models.watermark.perth import THRESHOLD, load_watermark
+from shared_models.watermark.spectrum import mark
 
 pytestmark = pytest.mark.slow  # the exporter takes its time, once a session
 
@@ -39,8 +45,8 @@ def voice() -> OnnxVoice:
     return OnnxVoice(exported()[0])
 
 
-def as_arrays(condition: SpeakerCondition) -> dict[str, np.ndarray]:
-    return {name: getattr(condition, name).numpy() for name in CONDITION}
+def as_arrays(voice: Voice) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in voice.tensors.items()}
 
 
 def sentences(lengths: list[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,13 +69,13 @@ def test_mel_is_the_models_own_at_every_length(
 ) -> None:
     folder, model, _ = exported()
     phonemes, valid = sentences(lengths, seed)
-    condition = speakers(model, len(lengths), seed)
+    spoken_by = speakers(model, len(lengths), seed)
     with torch.no_grad():
         expected, frames = model.synthesize(
-            phonemes, valid, condition, duration_scale=duration_scale, pitch_shift=pitch_shift
+            phonemes, valid, spoken_by, duration_scale=duration_scale, pitch_shift=pitch_shift
         )
     mel, mel_lengths = VOICES.setdefault(folder, OnnxVoice(folder)).mel(
-        phonemes.numpy(), valid.numpy(), speaker=as_arrays(condition),
+        phonemes.numpy(), valid.numpy(), speaker=as_arrays(spoken_by),
         duration_scale=duration_scale, pitch_shift=pitch_shift,
     )  # fmt: skip
     assert mel_lengths.tolist() == frames.tolist()
@@ -85,11 +91,11 @@ def test_one_phoneme_and_a_padded_batch_of_three_and_a_long_text(voice: OnnxVoic
     _, model, _ = exported()
     for lengths in ([1], [9, 1, 4], [400]):
         phonemes, valid = sentences(lengths, 1)
-        condition = speakers(model, len(lengths))
+        spoken_by = speakers(model, len(lengths))
         with torch.no_grad():
             # Slowly, so that the long text needs more positions than the model's table holds.
-            expected, _ = model.synthesize(phonemes, valid, condition, duration_scale=6.0)
-        mel, _ = voice.mel(phonemes.numpy(), valid.numpy(), speaker=as_arrays(condition), duration_scale=6.0)
+            expected, _ = model.synthesize(phonemes, valid, spoken_by, duration_scale=6.0)
+        mel, _ = voice.mel(phonemes.numpy(), valid.numpy(), speaker=as_arrays(spoken_by), duration_scale=6.0)
         assert np.abs(mel - expected.numpy()).max() < 1e-4
     assert mel.shape[1] > 2048
 
@@ -162,6 +168,37 @@ def test_speaks_symbols_faster_and_slower(voice: OnnxVoice) -> None:
     assert np.isfinite(wave).all()
 
 
+def test_what_is_spoken_is_marked_as_speech_of_the_networks_themselves_is(voice: OnnxVoice) -> None:
+    symbols = ["sil", "h", "ɛ", "l", "ˈoʊ", "sil"]
+    mel, wave = voice.unmarked(symbols)
+    plain, _ = voice.mel(voice.encode(symbols)[None])
+    np.testing.assert_array_equal(mel, sharpen(plain[0]))
+    np.testing.assert_array_equal(wave, voice.vocode(mel[None])[0])
+    marked = load_watermark().mark(wave, voice.sample_rate)
+    np.testing.assert_allclose(voice.speak(symbols), marked, atol=1e-3 * float(np.abs(wave).max()))
+    assert np.abs(marked - wave).max() > 0.01 * np.abs(wave).max()
+
+
+def test_the_exported_mark_is_found_by_the_detector(voice: OnnxVoice, tmp_path: Path) -> None:
+    recording, rate = read_audio(embedded_recordings(1)[0])
+    watermark = load_watermark()
+    assert watermark.score(recording, rate) < THRESHOLD
+    quantize_voice(exported()[0], tmp_path)
+    for each in (voice, OnnxVoice(tmp_path)):
+        assert watermark.score(mark(recording, rate, each._residual), rate) > THRESHOLD
+
+
+def test_without_the_mark_nothing_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, model, generator = exported()
+    monkeypatch.setattr(perth, "find_spec", lambda _: None)
+    load_watermark.cache_clear()
+    with pytest.raises(WatermarkError, match="never made without its mark"):
+        write_voice(
+            tmp_path / "voice", model, generator, speakers(model, 1), form="onnx", base=BASE, vocoder="vocos"
+        )
+    assert not (tmp_path / "voice").exists()
+
+
 def test_runs_without_torch() -> None:
     code = (
         "import sys; from pathlib import Path; from shared_models.export.onnx_voice import OnnxVoice; "
@@ -174,14 +211,14 @@ def test_runs_without_torch() -> None:
 
 
 def test_files_name_no_machine_and_carry_no_sources() -> None:
-    for name in (ACOUSTIC, VOCODER):
+    for name in (ACOUSTIC, VOCODER, WATERMARK):
         content = (exported()[0] / name).read_bytes()
         assert all(word not in content for word in (b'.py"', b".py:", b"site-packages", str(HERE).encode()))
 
 
 def test_a_profile_of_the_same_base_speaks_and_another_does_not(voice: OnnxVoice, tmp_path: Path) -> None:
     _, model, _ = exported()
-    tensors = {name: getattr(speakers(model, 1, 8), name) for name in CONDITION}
+    tensors = dict(speakers(model, 1, 8).tensors)
     save_file(tensors, tmp_path / "me.safetensors", {"base": BASE})
     save_file(tensors, tmp_path / "other.safetensors", {"base": "f" * 64})
     mine = voice.voice(tmp_path / "me.safetensors")
@@ -199,7 +236,9 @@ def test_what_cannot_be_said_is_refused(voice: OnnxVoice, symbols: list[str], na
         voice.speak(symbols)
 
 
-@pytest.mark.parametrize("name", ["voice.json", "acoustic.onnx", "vocoder.onnx", "speaker.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["voice.json", "acoustic.onnx", "vocoder.onnx", "watermark.onnx", "speaker.safetensors"]
+)
 @pytest.mark.parametrize("fault", ["missing", "torn", "empty"])
 def test_a_damaged_folder_is_named(tmp_path: Path, name: str, fault: str) -> None:
     folder = shutil.copytree(exported()[0], tmp_path / "voice")

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tiny_federation import random_speech, shaken, tiny_model, tiny_recipe
 from torch import nn
 
-from shared_models.acoustic.transformer import ConvolutionalFeedForward
 from shared_models.errors import RecipeError
 from shared_models.export.pruning import (
     acoustic_width,
@@ -23,6 +22,7 @@ from shared_models.export.pruning import (
     prune_convnext,
 )
 from shared_models.features import collate
+from shared_models.layers.transformer import ConvolutionalFeedForward
 from shared_models.partition import Partition
 from shared_models.vocoders.magnitude import MagnitudeDimensions, MagnitudeNetwork
 from shared_models.vocoders.vocos import Vocos, VocosDimensions
@@ -48,7 +48,7 @@ def test_pruned_acoustic_model_is_the_masked_dense_one(width: int, seed: int) ->
     pruned, recipe = prune_acoustic(model, RECIPE, width)
     assert not pruned.training
     assert (pruned.dimensions.filter, recipe.model.filter) == (width, width)
-    batch = collate(random_speech(3, seed), [f.mel for f in random_speech(3, seed + 1)])
+    batch = collate(random_speech(3, seed), [f.reference for f in random_speech(3, seed + 1)])
     masked = silenced(model, width)
     with torch.no_grad():
         expected, found = masked(batch), pruned(batch)

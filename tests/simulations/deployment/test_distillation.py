@@ -10,11 +10,11 @@ import torch
 from tiny_federation import features_of_tests, random_speech, shaken, tiny_model, tiny_recipe
 from torch import Tensor
 
-from client.base_model import BaseModel, load_base
 from client.cloning import voice_of_nobody
 from server.checkpoints import load_checkpoint
 from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import BaseModel, load_base
 from shared_models.config import Recipe
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.export.depth import cut
@@ -75,7 +75,7 @@ def test_a_student_cut_from_its_teacher_comes_nearer_to_it_and_speaks_in_its_voi
     student = distil(teacher, changes, data, TUNING, tmp_path / "student", voices=[voice])
     begun = cut(teacher.model.model, RECIPE, RECIPE.override(changes))
     speech = random_speech(4)
-    batch = collate(speech, [f.mel for f in speech])
+    batch = collate(speech, [f.reference for f in speech])
 
     def distance(model: VoiceModel) -> float:
         with torch.no_grad():
@@ -87,7 +87,7 @@ def test_a_student_cut_from_its_teacher_comes_nearer_to_it_and_speaks_in_its_voi
     sources = [name for name in before if not name.startswith(("acoustic.", "voices."))]
     assert all(torch.equal(before[name], after[name]) for name in sources)
     spoken = Source(teacher, packaged_vocoder(), voice=voice).speaker(student)
-    assert torch.equal(spoken.cln_scale, voice.cln_scale[:, [2, 3, 4]])
+    assert torch.equal(spoken["cln_scale"], voice["cln_scale"][:, [2, 3, 4]])
     # Another choice of voices is another training.
     with pytest.raises(CheckpointError, match="holds a training of another base"):
         distil(teacher, changes, data, TUNING, tmp_path / "student")
@@ -133,7 +133,7 @@ def test_a_student_differs_in_its_model_alone(tmp_path: Path, data: Prepared) ->
 def test_a_teacher_without_an_aligner_needs_alignments(tmp_path: Path) -> None:
     teacher = teacher_in(tmp_path)
     speech = random_speech(2, aligned=False)
-    batch = collate(speech, [f.mel for f in speech])
+    batch = collate(speech, [f.reference for f in speech])
     with pytest.raises(RecipeError, match="come without alignments"):
         taught_loss(teacher.model.model, build_model(RECIPE), batch, RECIPE, generator(1, "x"))
 
@@ -142,7 +142,7 @@ def test_an_aligner_is_taught_where_the_teacher_has_one(tmp_path: Path) -> None:
     recipe = RECIPE.override({"aligner.learn": "always"})
     teacher, student = teacher_in(tmp_path, recipe).model.model, PartitionedModel(build_model(recipe))
     speech = random_speech(3, aligned=False)
-    batch = collate(speech, [f.mel for f in speech])
+    batch = collate(speech, [f.reference for f in speech])
     torch.autograd.backward(taught_loss(teacher, student.model, batch, recipe, generator(1, "x")))
     aligner = student.model.aligner
     assert aligner is not None
@@ -159,7 +159,7 @@ def test_loss_is_the_weighted_sum_of_two_written_out(
     teacher = teacher_in(tmp_path, recipe).model.model.eval()
     student = shaken(tiny_model(recipe), 0.02).model.eval()
     speech = random_speech(1)
-    batch = collate(speech, [speech[0].mel])
+    batch = collate(speech, [speech[0].reference])
     monkeypatch.setattr(distillation, "TAUGHT", share)
     found = taught_loss(teacher, student, batch, recipe, generator(1, "x"))
     with torch.no_grad():

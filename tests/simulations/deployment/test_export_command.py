@@ -11,7 +11,7 @@ import torch
 from tiny_federation import features_of_tests, shaken, tiny_model, tiny_recipe
 from typer.testing import CliRunner
 
-from client.base_model import BaseModel, load_base
+from shared_models.base_model import BaseModel, load_base
 from shared_models.errors import RecipeError
 from shared_models.export.onnx_voice import OnnxVoice
 from shared_models.vocoders import load_vocoder, save_vocoder
@@ -94,7 +94,7 @@ def test_what_ships_is_exported_where_nothing_is_named(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without weights in the package, one sentence says what to name."""
-    monkeypatch.setattr("client.base_model.ACOUSTIC", tmp_path / "none.safetensors")
+    monkeypatch.setattr("shared_models.base_model.ACOUSTIC", tmp_path / "none.safetensors")
     given = ["--vocoder", str(source / "vocoder.safetensors"), "--output", str(tmp_path / "out")]
     assert cli.run(["export", *given]) == 2
     assert "name a run, as in --base" in capsys.readouterr().err

@@ -9,12 +9,12 @@ import torch
 from tiny_federation import features_of_tests, random_speech, shaken, tiny_model, tiny_recipe
 from torch import Tensor
 
-from client.base_model import BaseModel, load_base
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import BaseModel, load_base
 from shared_models.export.pruning import prune_acoustic
 from shared_models.features import collate
 from shared_models.seeds import generator
-from shared_models.speakers.condition import SpeakerCondition
+from shared_models.speakers.voice import Voice
 from simulations.deployment.imitation import Imitation, imitation_loss, speak_along, speak_freely
 from simulations.deployment.pruned_base import Pruning, prune_base
 from simulations.deployment.tuning import Tuning, prepare_tuning, save_base
@@ -28,16 +28,16 @@ def whole() -> VoiceModel:
 
 def speech_batch(count: int = 3):  # type: ignore[no-untyped-def]
     speech = random_speech(count)
-    return collate(speech, [f.mel for f in speech])
+    return collate(speech, [f.reference for f in speech])
 
 
 def test_free_speech_is_what_synthesis_gives_and_any_window_is_a_part_of_it() -> None:
     model, batch = whole(), speech_batch()
     with torch.no_grad():
-        condition = model.condition(batch)
-        mel, lengths = model.synthesize(batch.phonemes, batch.phoneme_lengths, condition)
-        free = speak_freely(model.acoustic, batch, condition, None, generator(1, "x"))
-        part = speak_freely(model.acoustic, batch, condition, 20, generator(1, "x"))
+        voice = model.voice(batch.heard)
+        mel, lengths = model.synthesize(batch.phonemes, batch.phoneme_lengths, voice)
+        free = speak_freely(model.acoustic, batch, voice, None, generator(1, "x"))
+        part = speak_freely(model.acoustic, batch, voice, 20, generator(1, "x"))
     assert torch.equal(free.durations.sum(1), lengths)
     assert torch.allclose(free.mel * free.frame_mask[..., None], mel, atol=1e-5)
     assert part.mel.shape[1] == min(20, int(lengths.max()))
@@ -48,9 +48,9 @@ def test_free_speech_is_what_synthesis_gives_and_any_window_is_a_part_of_it() ->
 def test_who_speaks_along_with_itself_says_the_same() -> None:
     model, batch = whole(), speech_batch()
     with torch.no_grad():
-        condition = model.condition(batch)
-        led = speak_freely(model.acoustic, batch, condition, 24, generator(2, "x"))
-        along = speak_along(model.acoustic, batch, condition, led)
+        voice = model.voice(batch.heard)
+        led = speak_freely(model.acoustic, batch, voice, 24, generator(2, "x"))
+        along = speak_along(model.acoustic, batch, voice, led)
     assert torch.allclose(along.mel, led.mel, atol=1e-6)
     assert len(along.encoder) == len(led.encoder) == RECIPE.model.encoder_layers
     assert imitation_loss(along, led).item() == pytest.approx(0, abs=1e-6)
@@ -60,9 +60,9 @@ def test_the_loss_is_its_parts_written_out_one_utterance_at_a_time() -> None:
     model, batch = whole(), speech_batch(1)
     other, _ = prune_acoustic(model, RECIPE, 64)
     with torch.no_grad():
-        condition = model.condition(batch)
-        led = speak_freely(model.acoustic, batch, condition, None, generator(3, "x"))
-        mine = speak_along(other.eval().acoustic, batch, condition, led)
+        voice = model.voice(batch.heard)
+        led = speak_freely(model.acoustic, batch, voice, None, generator(3, "x"))
+        mine = speak_along(other.eval().acoustic, batch, voice, led)
 
     def squared(name: str) -> Tensor:
         return (getattr(mine.variances, name) - getattr(led.variances, name)).double().square().mean()
@@ -81,10 +81,10 @@ def test_padding_changes_nothing() -> None:
     alone = []
     with torch.no_grad():
         for count in (1, 2):
-            batch = collate(speech[:count], [f.mel for f in speech[:count]])
-            condition = model.condition(batch)
-            led = speak_freely(model.acoustic, batch, condition, None, generator(3, "x"))
-            mine = speak_along(other.acoustic, batch, condition, led)
+            batch = collate(speech[:count], [f.reference for f in speech[:count]])
+            voice = model.voice(batch.heard)
+            led = speak_freely(model.acoustic, batch, voice, None, generator(3, "x"))
+            mine = speak_along(other.acoustic, batch, voice, led)
             frames = int(led.durations[0].sum())
             alone.append((led.mel[0, :frames], mine.mel[0, :frames]))
     assert torch.allclose(alone[0][0], alone[1][0], atol=1e-5)
@@ -94,21 +94,16 @@ def test_padding_changes_nothing() -> None:
 def test_known_voices_speak_half_of_the_time_and_nothing_reaches_the_teacher() -> None:
     model, batch = whole(), speech_batch(4)
     student, _ = prune_acoustic(model, RECIPE, 64)
-    known = SpeakerCondition(
-        torch.full((1, model.dimensions.embedding), 3.0),
-        torch.full((1, model.dimensions.sites, model.dimensions.hidden), 2.0),
-        torch.zeros(1, model.dimensions.sites, model.dimensions.hidden),
-        torch.zeros(1, 4),
-    )
+    known = Voice({declared.name: torch.full((1, *declared.shape), 3.0) for declared in model.takes})
     lesson = Imitation(model, student, 16, [known])
     rng = generator(5, "x")
     with torch.no_grad():
-        heard = model.condition(batch)
-        drawn = [lesson._conditions(batch, rng).embedding for _ in range(100)]
+        heard = model.voice(batch.heard)
+        drawn = [lesson._drawn_voices(batch, rng)["embedding"] for _ in range(100)]
     is_known = torch.stack(drawn)[..., 0] == 3.0
     assert 0.4 < is_known.float().mean() < 0.6
     for embedding, mask in zip(drawn, is_known, strict=True):
-        assert torch.equal(embedding[~mask], heard.embedding[~mask])
+        assert torch.equal(embedding[~mask], heard["embedding"][~mask])
     torch.autograd.backward(lesson(batch, rng))
     assert all(p.grad is None for p in model.parameters())
     assert all(p.grad is not None for p in student.acoustic.decoder.parameters())

@@ -17,8 +17,8 @@ from tiny_federation import (
     write_table,
 )
 
-from client.base_model import BaseModel, load_base
 from shared_models.acoustic import build_model
+from shared_models.base_model import BaseModel, load_base
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.export.pruning import ConvNeXtVocoder, prune_acoustic, prune_convnext
 from shared_models.seeds import generator

@@ -1,0 +1,110 @@
+"""The local steps of one phase of an algorithm, by an optimizer that begins with it.
+
+Source of the pull towards the round's weights: FedProx, Li 2020 (arXiv 1812.06127, eq. 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from client.learning.material import draw_batch, on_device
+from shared_models.accelerator import Accelerator
+from shared_models.acoustic.voice_model import VoiceModel, VoicePartition
+from shared_models.algorithms.algorithm import Moves, Phase
+from shared_models.config import Recipe
+from shared_models.features import Batch, Features
+from shared_models.losses import acoustic_loss, alignment_loss
+from shared_models.optimization import adam, can_fuse, take_steps
+
+LossOf = Callable[[VoiceModel, Batch, Recipe, torch.Generator], Tensor]
+"""The mean loss of a batch; the generator draws whatever is random in it but dropout."""
+
+
+def training_loss(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
+    """The mean loss of a batch under teacher forcing; aligner terms weighted by the recipe."""
+    with Accelerator(batch.mel.device, recipe.engine.precision).autocast():
+        output = model(batch, window=recipe.client.window_frames, generator=rng)
+    return acoustic_loss(output, batch, weights=recipe.aligner).total
+
+
+def aligner_loss(model: VoiceModel, batch: Batch, recipe: Recipe, _: torch.Generator) -> Tensor:
+    """The aligner's mean loss alone, which needs neither encoder nor decoder and is several times cheaper."""
+    return alignment_loss(model.align(batch), weights=recipe.aligner)
+
+
+def take_phase(
+    phase: Phase,
+    model: VoicePartition,
+    utterances: Sequence[Features],
+    recipe: Recipe,
+    rng: torch.Generator,
+    *,
+    round_number: int = 0,
+    loss_of: LossOf = training_loss,
+    round_weights: Tensor | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[float]:
+    """Take the phase's steps on batches of ``utterances``; the losses. ``round_number`` is 0 outside of rounds.
+
+    With the weights ``(D,)`` that a round began from, and the recipe's ``proximal_mu``, the shared set is pulled
+    towards them. What the phase does not move is frozen.
+    """
+    moved = parameters_of(phase.moves, model)
+    freeze_all_but(moved, model)
+    utterances = on_device(utterances, model.device)
+
+    def next_loss() -> Tensor:
+        return loss_of(model.model, draw_batch(utterances, recipe, rng), recipe, rng)
+
+    return take_steps(
+        next_loss, moved, optimizer_of(phase, model, recipe, round_number), recipe.client.gradient_clip,
+        steps=phase.steps(recipe), pull=proximal_pull(model, recipe, round_weights), on_step=on_step,
+    )  # fmt: skip
+
+
+def parameters_of(moves: Moves, model: VoicePartition) -> list[nn.Parameter]:
+    """The parameters that a phase moves, shared ones first."""
+    shared = model.shared_parameters() if moves.shared else []
+    return shared + (model.personal_parameters() if moves.personal else [])
+
+
+def freeze_all_but(moved: Sequence[nn.Parameter], model: VoicePartition) -> None:
+    """Let gradients be made for the ``moved`` parameters alone."""
+    chosen = {id(parameter) for parameter in moved}
+    for parameter in [*model.shared_parameters(), *model.personal_parameters()]:
+        parameter.requires_grad_(id(parameter) in chosen)
+
+
+def optimizer_of(
+    phase: Phase, model: VoicePartition, recipe: Recipe, round_number: int
+) -> torch.optim.Optimizer:
+    """A new optimizer of what the phase moves, shared and personal each at a learning rate of their own."""
+    groups = []
+    if phase.moves.shared:
+        groups.append({"params": model.shared_parameters(), "lr": phase.shared_rate(recipe, round_number)})
+    # Where everything is shared there is nothing personal.
+    if phase.moves.personal and (personal := model.personal_parameters()):
+        groups.append({"params": personal, "lr": phase.personal_rate(recipe, round_number)})
+    if phase.optimizer(recipe) == "sgd":
+        return torch.optim.SGD(groups, fused=can_fuse(parameters_of(phase.moves, model)))
+    return adam(groups)
+
+
+def proximal_pull(
+    model: VoicePartition, recipe: Recipe, round_weights: Tensor | None
+) -> Callable[[], None] | None:
+    """What adds the gradient of mu/2 * ||w - w_round||^2 to the shared set's; None where nothing pulls."""
+    mu = recipe.federation.proximal_mu
+    if round_weights is None or not mu:
+        return None
+    starts = [round_weights[t.start : t.stop].view(t.shape).to(model.device) for t in model.partition.shared]
+
+    def pull() -> None:
+        for parameter, start in zip(model.shared_parameters(), starts, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach() - start, alpha=mu)
+
+    return pull

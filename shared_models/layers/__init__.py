@@ -1,0 +1,1 @@
+"""Layers and operations on padded sequences that several models share."""

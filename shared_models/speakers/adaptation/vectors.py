@@ -1,0 +1,24 @@
+"""A voice is vectors: its own offsets of what the maps make, and its prosody, trained directly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared_models.speakers.adaptation.adaptation import AdaptableModel
+from shared_models.speakers.sizes import Sizes
+from shared_models.speakers.voice import VoiceTensor
+
+
+class Vectors:
+    """AdaSpeech's serving form (arXiv 2103.00993), trained as it is: a few thousand numbers to noise."""
+
+    def adds(self, sizes: Sizes) -> Sequence[VoiceTensor]:  # noqa: ARG002
+        """Nothing."""
+        return ()
+
+    def offsets(self, takes: Sequence[VoiceTensor]) -> Sequence[VoiceTensor]:
+        """All but what the sources make."""
+        return [declared for declared in takes if declared.made_by != "sources"]
+
+    def install(self, model: AdaptableModel) -> None:
+        """The maps stay everybody's."""

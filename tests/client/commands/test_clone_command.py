@@ -1,0 +1,122 @@
+"""``fedvoice clone``: what it enters in the owner's ledger, what it says of it, and what the profile does not hold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from safetensors import safe_open
+from tiny_federation import small_corpus, tiny_model, tiny_recipe
+from typer.testing import CliRunner
+
+from client import before_and_after
+from client.home.owner_ledger import open_owner_ledger, owner_ledger_path
+from shared_models.base_model import BaseModel, write_base
+from shared_models.errors import BudgetError, PrivacyError, StaleCopyError
+from shared_models.partition import weights_hash
+from simulations import cli
+
+SAID_OF_ALL = "composed over all cloning and joining"
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_corpus(tmp_path_factory.mktemp("recordings") / "me", train=1, utterances=2)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(before_and_after, "_similarity", lambda *_: 0.5)  # a verifier and a vocoder to load
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    recipe, path = tiny_recipe(aligner__learn="never"), tmp_path / "base.safetensors"
+    model = tiny_model(recipe)
+    write_base(path, BaseModel(model, recipe, weights_hash(model.shared_vector())))
+    return path
+
+
+def clone(recordings: Path, base: Path, *more: str) -> Result:
+    voice = base.with_name("me.voice.safetensors")
+    return CliRunner().invoke(
+        cli.app, ["clone", str(recordings), "--base", str(base), "--output", str(voice), *more]
+    )
+
+
+def figures(recordings: Path, base: Path, *more: str) -> dict[str, Any]:
+    done = clone(recordings, base, "--json", *more)
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def words(done: Result) -> str:
+    assert done.exit_code == 0, done.output
+    return " ".join(done.stdout.split())
+
+
+def test_a_private_profile_says_what_this_release_costs_and_nothing_else(
+    recordings: Path, base: Path
+) -> None:
+    found = figures(recordings, base, "--epsilon", "4")
+    assert found["privacy"]["epsilon"] == 4.0
+    assert 0 < found["ledger"]["epsilon"] <= 4.0
+    with safe_open(found["profile"], framework="pt") as file:
+        header = file.metadata()
+    assert json.loads(header["privacy"]) == found["privacy"]
+    assert set(header) == {"format", "base", "name", "privacy"}
+    # Whatever is computed from the recordings without noise is named as such.
+    assert set(found) - set(found["for_your_eyes"]) == {
+        "name", "profile", "numbers", "bytes", "privacy", "for_your_eyes",
+    }  # fmt: skip
+
+
+def test_the_shown_figures_are_for_the_owner_and_say_so(recordings: Path, base: Path) -> None:
+    said = words(clone(recordings, base, "--epsilon", "4"))
+    assert "this profile costs epsilon 4 at most" in said
+    assert SAID_OF_ALL in said
+    assert "for your eyes" in said
+    assert "the profile does not hold them" in said
+    assert "eyes" in words(CliRunner().invoke(cli.app, ["clone", "--help"]))
+
+
+@pytest.mark.parametrize("how", [["--zero-shot"], ["--steps", "1"]])
+def test_beside_an_unprotected_release_nothing_is_said_of_everything(
+    recordings: Path, base: Path, how: list[str]
+) -> None:
+    said = words(clone(recordings, base, *how))
+    assert "privacy: none" in said
+    assert "1 release without protection" in said
+    assert open_owner_ledger(None, 1e-3).unprotected() == 1
+    said = words(clone(recordings, base, "--epsilon", "4"))
+    assert SAID_OF_ALL not in said
+    assert "no epsilon covers" in said
+    assert figures(recordings, base, "--zero-shot")["ledger"]["unprotected_releases"] == 2
+
+
+def test_the_budget_is_over_all_and_may_be_named(recordings: Path, base: Path) -> None:
+    figures(recordings, base, "--epsilon", "4")
+    assert isinstance(clone(recordings, base, "--epsilon", "4").exception, BudgetError)
+    found = figures(recordings, base, "--epsilon", "4", "--budget", "9")
+    assert found["privacy"]["epsilon"] == 4.0
+    assert 4.0 < found["ledger"]["epsilon"] <= 9.0
+    assert isinstance(clone(recordings, base, "--budget", "9").exception, PrivacyError)
+
+
+def test_a_restored_older_ledger_is_refused_and_no_profile_is_written(recordings: Path, base: Path) -> None:
+    path, backup = owner_ledger_path(), base.with_name("backup")
+    figures(recordings, base, "--epsilon", "2", "--budget", "20")
+    shutil.copy(path, backup)
+    figures(recordings, base, "--epsilon", "2", "--budget", "20")
+    for gone in path.parent.glob("ledger.sqlite*"):
+        gone.unlink()
+    shutil.copy(backup, path)
+    voice = base.with_name("me.voice.safetensors")
+    voice.unlink()
+    assert isinstance(clone(recordings, base, "--epsilon", "2", "--budget", "20").exception, StaleCopyError)
+    assert not voice.exists()
