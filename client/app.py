@@ -21,13 +21,13 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from client.compressed_update import encode_update
-from client.device import Device
-from client.live_round import LiveRound
-from client.received_weights import receive_weights
+from client.home.device import Device
+from client.rounds.compressed_update import encode_update
 from client.rounds.device_training import train_device
-from client.rounds.task import Task
-from client.vocoder_round import train_vocoder_on_device
+from client.rounds.live_round import LiveRound
+from client.rounds.received_weights import receive_weights
+from client.rounds.vocoder_round import train_vocoder_on_device
+from client.task import Task
 from shared_models import wire
 from shared_models.accelerator import accelerator_of, repeat_on
 from shared_models.config import Recipe, recipe_from_json

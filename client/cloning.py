@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from client.home.ledger import Ledger
 from client.learning.phases import take_phase
-from client.ledger import Ledger
-from client.private_adaptation import private_steps
-from client.rounds.task import Task
+from client.learning.private_adaptation import private_steps
+from client.task import Task
 from shared_models.accelerator import seeded
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.cloning import CLONING

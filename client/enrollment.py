@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from client.recordings import read_recordings
+from client.home.recordings import read_recordings
 from shared_models.audio.extraction import extract
 from shared_models.config import Recipe
 from shared_models.errors import AudioError, CorpusError, TextError

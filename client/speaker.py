@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.kept_bases import find_base
+from client.home.kept_bases import find_base
 from client.profile import load_profile, profile_base
 from shared_models.accelerator import Accelerator, on_host
 from shared_models.acoustic.voice_model import VoiceModel
@@ -181,7 +181,7 @@ class Speaker:
             duration_scale=1.0 / speed,
             pitch_shift=pitch_shift,
         )
-        sharp = torch.from_numpy(sharpen(on_host(mel[0]).numpy()))
+        sharp = torch.from_numpy(sharpen(on_host(mel[0]).numpy(), self.model.dimensions.contrast))
         return Sound(sharp, self.vocoder(sharp).numpy())
 
     def warm_up(self, language: str = "en") -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from client.policy import Policy
-from client.spending import claim_of
+from client.home.policy import Policy
+from client.home.spending import claim_of
 from shared_models.accounting import epsilon_of
 from shared_models.config import Recipe
 from shared_models.errors import DeclinedError

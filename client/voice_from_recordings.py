@@ -18,9 +18,9 @@ from client.before_and_after import compare_voices
 from client.cloning import ClonedVoice
 from client.cloning import clone as clone_from_features
 from client.enrollment import enroll
-from client.kept_bases import keep_base
-from client.ledger import Ledger
-from client.owner_ledger import open_owner_ledger
+from client.home.kept_bases import keep_base
+from client.home.ledger import Ledger
+from client.home.owner_ledger import open_owner_ledger
 from client.profile import VoiceProfile, save_profile
 from client.speaker import Speaker
 from shared_models.accelerator import Accelerator, repeat_on

@@ -90,6 +90,18 @@ class ModelConfig(Section):
         description="What is learnt of durations: 'log' has a squared error of log(d + 1), whose best answer is too "
         "short on average; 'mean' has the gamma deviance, whose best answer is the mean.",
     )
+    pitch_spread: float = Field(
+        1.0,
+        ge=0,
+        description="How many times wider than predicted the phonemes' pitch is spoken: predictions are means, which "
+        "vary less than speech does.",
+    )
+    duration_spread: float = Field(1.0, ge=0, description="The same for the durations of sounds.")
+    contrast: float = Field(
+        0.3,
+        ge=0,
+        description="How much the postfilter raises formants in what is spoken; 0 leaves the spectra as they are.",
+    )
 
 
 class SpeakerConfig(Section):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from client.device import Device
+from client.home.device import Device
 from shared_models.audio.cache import FeatureCache, extract_all
 from shared_models.config import Recipe
 from shared_models.errors import CorpusError

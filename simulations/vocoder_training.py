@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from client.vocoder_training import VocoderTrainer
+from client.learning.vocoder_training import VocoderTrainer
 from shared_models.accelerator import accelerator_of, repeat_on
 from shared_models.audio.mel import HOP, log_mel
 from shared_models.audio.wave_segments import (

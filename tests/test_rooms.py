@@ -110,7 +110,7 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
 @pytest.mark.parametrize(
     ("room", "source", "found"),
     [
-        ("server", "from client.training import train", {"client"}),
+        ("server", "from client.learning.local_round import train", {"client"}),
         ("server", "import simulations.cli as cli", {"simulations"}),
         ("server", "from shared_models.errors import FedVoiceError\nimport flwr", set()),
         ("client", "def later():\n    import server", {"server"}),
@@ -146,7 +146,7 @@ def test_models_and_their_layers_do_not_import_one_another_in_circles(shelf: str
         ("from shared_models.acoustic.dimensions import Dimensions", {"acoustic"}),
         ("def later():\n    import shared_models.speakers.voices as v", {"speakers"}),
         ("from shared_models import acoustic, text", {"acoustic", "text"}),
-        ("from client.training import train\nimport shared_modelsx.acoustic", set()),
+        ("from client.learning.local_round import train\nimport shared_modelsx.acoustic", set()),
     ],
 )
 def test_an_import_within_shared_models_is_found(source: str, found: set[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.rounds.task import Task
+from client.task import Task
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features

@@ -115,14 +115,14 @@ def _enrol(
     code: str, voice: Path | None, home: Path, name: str | None, policy: Path | None, yes: bool
 ) -> None:
     from client.commands.join_model import look_at
-    from client.device import Device
+    from client.home.device import Device
+    from client.home.policy import load_policy
     from client.live.disclosure import what_is_sent
     from client.live.enrolment import enrol, refuse_name
     from client.live.holding import only_one
     from client.live.home import superexec_secret
     from client.live.inspection import sentences
     from client.live.voice import prepare_voice
-    from client.policy import load_policy
     from shared_models.errors import CorpusError, RecipeError
     from shared_models.join_code import JoinCode
 
@@ -155,7 +155,7 @@ def _enrol(
 
 
 def _install_policy(chosen: Path | None, home: Path) -> None:
-    from client.policy import as_toml, load_policy
+    from client.home.policy import as_toml, load_policy
     from shared_models.errors import RecipeError
     from shared_models.files import write_atomically
 

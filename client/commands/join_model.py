@@ -12,8 +12,8 @@ from shared_models.shown_text import shown
 
 def look_at(code: str, home: Path, policy: Path | None) -> tuple[Any, Any]:
     """The offer behind a join code, which is not used up, and the policy that it is judged by."""
+    from client.home.policy import load_policy
     from client.live.inspection import inspect
-    from client.policy import load_policy
     from shared_models.errors import RecipeError
     from shared_models.join_code import JoinCode
 

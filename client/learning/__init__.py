@@ -1,1 +1,1 @@
-"""How a device learns: its utterances, the steps of an algorithm's phases, and meta-learning through them."""
+"""How a device learns: its utterances, the phases of an algorithm, meta-learning through them, DP-SGD."""

@@ -10,7 +10,7 @@ from datetime import time as clock_time
 
 import psutil
 
-from client.policy import Policy
+from client.home.policy import Policy
 
 _BUSY_SHARE = 0.5
 """A computer is idle while less than this share of its cores is in use (the last minute's load)."""

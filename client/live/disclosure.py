@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client.policy import Policy
+from client.home.policy import Policy
 
 
 def what_is_sent(federation: str, server: str, name: str, policy: Policy) -> list[str]:

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
+from client.home.policy import Policy
+from client.home.spending import claim_of
 from client.live.enrolment import SECONDS, another_version, ask, fetch_certificate
 from client.live.keys import DeviceKey
-from client.policy import Policy
-from client.spending import claim_of
 from client.verdict import verdict as verdict_of
 from shared_models.accounting import epsilon_of
 from shared_models.bundle import PROTOCOL

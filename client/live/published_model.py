@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
-from client.kept_bases import keep_base
+from client.home.kept_bases import keep_base
 from client.live.call_signer import CallSigner
 from client.live.enrolment import clock_problem
 from client.live.home import Membership

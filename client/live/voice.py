@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from client.device import Device
-from client.recordings import find_recordings
+from client.home.device import Device
+from client.home.recordings import find_recordings
 from shared_models.audio.cache import FeatureCache
 from shared_models.audio.mel import FRAME_RATE
 from shared_models.config import CorpusConfig, FeatureConfig

@@ -24,16 +24,16 @@ from typing import Any
 import httpx
 from flwr.app import Context, Message
 
-from client.answers import Answers
-from client.ledger import Ledger
-from client.ledger_anchor import state_folder
+from client.home.ledger import Ledger
+from client.home.ledger_anchor import state_folder
+from client.home.policy import Policy, load_policy
+from client.home.spending import spent_without_sampling
 from client.live.conditions import not_now
 from client.live.flower_tasks import CLIENT_APP, ClaimedTask, TaskDesk
 from client.live.home import superexec_secret
 from client.live.pace import Pace
 from client.live.status import Noticeboard
-from client.policy import Policy, load_policy
-from client.spending import spent_without_sampling
+from client.rounds.answers import Answers
 from shared_models.bundle import refusal
 from shared_models.config import UNPROTECTED
 from shared_models.disk import room
@@ -205,6 +205,17 @@ def _unprotected(answers: Answers) -> bool:
     return any(recipe.get("privacy", {}).get("mode") == "none" for recipe in answered)
 
 
+def _told(error: Exception) -> Refused:
+    """What the server learns of an error: the words that were made for it, or no more than what kind of error it is."""
+    name = type(error).__name__
+    refusal = error.refusal if isinstance(error, FedVoiceError) else Refusal.FAILED
+    if not isinstance(error, _TOLD_IN_FULL):
+        return Refused(refusal, f"{name}: the device could not answer")
+    said = Refused.parse(str(error)).said
+    named = isinstance(error, RefusedError) or refusal is not Refusal.FAILED
+    return Refused(refusal, said if named else f"{name}: {said}")
+
+
 def _what_was_sent(reply: Message) -> dict[str, Any]:
     header = reply.content.config_records["header"]
     array = reply.content.array_records["shared"]["shared"]
@@ -241,14 +252,3 @@ if __name__ == "__main__":
         main(Path(sys.argv[1]), int(sys.argv[2]))
     except StorageError as storage:
         sys.exit(str(storage))
-
-
-def _told(error: Exception) -> Refused:
-    """What the server learns of an error: the words that were made for it, or no more than what kind of error it is."""
-    name = type(error).__name__
-    refusal = error.refusal if isinstance(error, FedVoiceError) else Refusal.FAILED
-    if not isinstance(error, _TOLD_IN_FULL):
-        return Refused(refusal, f"{name}: the device could not answer")
-    said = Refused.parse(str(error)).said
-    named = isinstance(error, RefusedError) or refusal is not Refusal.FAILED
-    return Refused(refusal, said if named else f"{name}: {said}")

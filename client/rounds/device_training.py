@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from client.device import Device
+from client.home.device import Device
+from client.home.ledger import Ledger
+from client.home.owner_ledger import open_owner_ledger
+from client.home.policy import Policy
 from client.learning.cached_features import CachedFeatures
+from client.learning.local_round import PrivateLoop, local_round
 from client.learning.material import Material, on_device
-from client.ledger import Ledger
-from client.owner_ledger import open_owner_ledger
-from client.personal_terms import PersonalTerms
-from client.policy import Policy
-from client.private_adaptation import private_steps
-from client.rounds.task import Task
-from client.training import PrivateLoop, local_round
+from client.learning.personal_terms import PersonalTerms
+from client.learning.private_adaptation import private_steps
+from client.task import Task
 from shared_models import wire
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Phase

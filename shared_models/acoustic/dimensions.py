@@ -23,7 +23,7 @@ MOST_SITES = 9
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """Every size that determines the tensors of a model."""
+    """Every size that determines the tensors of a model, and what is fixed of how it speaks."""
 
     vocabulary: int
     hidden: int
@@ -45,6 +45,12 @@ class Dimensions:
     """Whether the decoder is told contours and shown harmonics (:mod:`shared_models.acoustic.harmonic_source`)."""
     mean_durations: bool = False
     """Whether the duration predictor says means, and synthesis carries what rounding leaves."""
+    pitch_spread: float = 1.0
+    """How many times wider than predicted the phonemes' pitch is spoken."""
+    duration_spread: float = 1.0
+    """The same for the durations of sounds."""
+    contrast: float = 0.3
+    """Of the postfilter, when the model speaks (:mod:`shared_models.audio.postfilter`)."""
     silences: tuple[int, ...] = (0,)
     """Symbols that may last no frame at all: padding, pauses, punctuation."""
 
@@ -100,6 +106,9 @@ def dimensions(config: ModelConfig, symbols: Sequence[str] = SYMBOLS) -> Dimensi
         dropout=config.dropout,
         harmonics=config.source == "harmonics",
         mean_durations=config.durations == "mean",
+        pitch_spread=config.pitch_spread,
+        duration_spread=config.duration_spread,
+        contrast=config.contrast,
         silences=silences,
         **sizes,
     )

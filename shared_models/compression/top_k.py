@@ -1,6 +1,6 @@
 """The largest coordinates alone: which they are, and their values in another codec.
 
-What is left out must be kept and added to the next update (error feedback, ``client/compressed_update.py``),
+What is left out must be kept and added to the next update (error feedback, ``client/rounds/compressed_update.py``),
 or it would never arrive.
 
 Source: Deep gradient compression, Lin 2018 (arXiv 1712.01887, section 3); error feedback for biased

@@ -73,4 +73,5 @@ def cut(model: VoiceModel, recipe: Recipe, smaller: Recipe) -> VoiceModel:
 
 
 def _rest(d: Dimensions) -> tuple[object, ...]:
-    return (d.vocabulary, d.hidden, d.heads, d.kernel, d.postnet, d.style_channels, d.n_mels)
+    sizes = (d.vocabulary, d.hidden, d.heads, d.kernel, d.postnet, d.style_channels, d.n_mels)
+    return (*sizes, d.harmonics, d.mean_durations)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from shared_models.audio.postfilter import sharpen
+from shared_models.audio.postfilter import CONTRAST, sharpen
 from shared_models.errors import CheckpointError, MissingExtraError, TextError
 from shared_models.export.phase_search import find_wave
 from shared_models.watermark.spectrum import mark
@@ -52,6 +52,8 @@ class Description:
     hop: int
     iterations: int = 0
     """Of the phase search that follows the vocoder's graph; 0 where the graph makes the wave itself."""
+    contrast: float = CONTRAST
+    """Of the postfilter between the graphs."""
 
     def to_json(self) -> str:
         """The file's content."""
@@ -128,7 +130,7 @@ class OnnxVoice:
         mel, _ = self.mel(
             self.encode(symbols)[None], speaker=speaker, duration_scale=1 / speed, pitch_shift=pitch_shift
         )
-        sharp = sharpen(mel[0])
+        sharp = sharpen(mel[0], self.description.contrast)
         return sharp, np.asarray(self.vocode(sharp[None])[0])
 
     def encode(self, symbols: Sequence[str]) -> NDArray[np.int64]:

@@ -53,7 +53,9 @@ def write_voice(
     export_watermark(watermark.encoder, folder / WATERMARK)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in speaker.tensors.items()}
     write_atomically(folder / SPEAKER, save(tensors, {"base": base}))
-    description = Description(form, base, vocoder, SYMBOLS, SAMPLE_RATE, HOP, phase_iterations(generator))
+    description = Description(
+        form, base, vocoder, SYMBOLS, SAMPLE_RATE, HOP, phase_iterations(generator), model.dimensions.contrast
+    )
     write_atomically(folder / DESCRIPTION, description.to_json() + "\n")
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from client.claimed_coin import unnoticed
-from client.policy import Policy
+from client.home.policy import Policy
+from client.rounds.claimed_coin import unnoticed
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.config import Recipe
 from simulations.attacks.lied_to import LIFTED, LiedTo, fresh_weights, lied_to

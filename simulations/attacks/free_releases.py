@@ -14,8 +14,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from client.policy import Policy
-from client.spending import claim_of
+from client.home.policy import Policy
+from client.home.spending import claim_of
 from shared_models.accounting import epsilon_of
 from shared_models.config import Recipe
 from simulations.attacks.lied_to import LIFTED, LiedTo, fresh_weights, lied_to

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from client.cloning import adapt_privately
-from client.ledger import Ledger
-from client.personal_privacy import PrivateOptimizer, make_private
-from client.private_adaptation import only_personal_trains
+from client.home.ledger import Ledger
+from client.learning.dp_sgd import PrivateOptimizer, make_private
+from client.learning.private_adaptation import only_personal_trains
 from shared_models.accounting import SampledGaussian, epsilon_of, noise_multiplier_for
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache

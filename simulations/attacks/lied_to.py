@@ -15,11 +15,11 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from torch import Tensor
 
 from client import app as device_app
-from client.answers import Answers
-from client.device import Device
-from client.ledger import Ledger
-from client.policy import Policy, as_toml
-from client.spending import spent_without_sampling
+from client.home.device import Device
+from client.home.ledger import Ledger
+from client.home.policy import Policy, as_toml
+from client.home.spending import spent_without_sampling
+from client.rounds.answers import Answers
 from shared_models import wire
 from shared_models.acoustic import build_model
 from shared_models.config import Recipe

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from client.home.policy import Policy
 from client.learning.material import Material, draw_batch
-from client.policy import Policy
 from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache

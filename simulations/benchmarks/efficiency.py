@@ -22,9 +22,9 @@ from torch import Tensor
 
 from client.app import DEVICES_VARIABLE
 from client.learning.cached_features import CachedFeatures
+from client.learning.local_round import local_round
 from client.learning.material import Material
-from client.rounds.task import Task
-from client.training import local_round
+from client.task import Task
 from server.app import make_app, plan_for
 from server.mechanisms import sample_cohort
 from server.rounds import RoundReport

@@ -6,6 +6,7 @@ with the versions of ``constraints.txt``. In each, a voice speaks and another is
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -18,11 +19,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from shared_models.errors import ServiceError
+from simulations.corpora.embedded import ROOT as EMBEDDED
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = ("simulations", "evaluation", "espeak", "export")
 _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "server", "client", "shared_models", "simulations")
-_RECORDINGS = ROOT / "simulations" / "corpora" / "embedded" / "k_af_alloy"
+_VOICE, _UTTERANCES = "k_af_alloy", 5
+"""The packaged voice that is cloned, and from how many of its utterances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,32 @@ def _try(folder: Path) -> tuple[str, ...]:
         commands = {
             "speak": ["speak", "Good morning.", "--output", "said.wav"],
             "detect": ["detect", "said.wav"],
-            "clone": ["clone", str(_RECORDINGS), "--steps", "2", "--output", "me.voice.safetensors"],
+            "clone": [
+                "clone",
+                str(_recordings(Path(home))),
+                "--steps",
+                "2",
+                "--output",
+                "me.voice.safetensors",
+            ],
             "join": ["join", "--help"],
             "serve": ["serve", "--help"],
         }
         for arguments in commands.values():
             _run([fedvoice, *arguments], cwd=home, env=surroundings)
     return tuple(commands)
+
+
+def _recordings(folder: Path) -> Path:
+    """A table of a few utterances of one voice."""
+    with (EMBEDDED / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        own = [row for row in csv.DictReader(file) if row["speaker_id"] == _VOICE][:_UTTERANCES]
+    table = folder / "me.csv"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(("path", "text"))
+        lines.writerows((EMBEDDED / row["path"], row["text"]) for row in own)
+    return table
 
 
 def _bytes_of(folder: Path) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from client.policy import Policy
+from client.home.policy import Policy
 from server.live.setup import invite
 from shared_models.errors import ServiceError
 from shared_models.files import write_atomically

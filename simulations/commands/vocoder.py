@@ -106,7 +106,7 @@ def federate(
 
     Examples:
 
-        fedvoice vocoder federate --corpus ../shared/speech
+        fedvoice vocoder federate --corpus speech/
 
         fedvoice vocoder federate --start runs/vocos_small/vocoder.safetensors --set federation.rounds=10
 
@@ -246,7 +246,7 @@ def _refuse_changes(
 def _shown_on(bars: console.RoundsProgress, lines: list[dict[str, Any]]) -> Callable[[int, int], None]:
     """The callback of every step: the bar moves, with the newest figures beside it."""
 
-    from client.vocoder_training import main_loss
+    from client.learning.vocoder_training import main_loss
 
     def show(done: int, _total: int) -> None:
         # The validation is older than the losses: it is in one of the last lines that have it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from client.recordings import Problem, Recordings, find_recordings
+from client.home.recordings import Problem, Recordings, find_recordings
 from shared_models.config import CorpusConfig
 from shared_models.errors import CorpusError
 from simulations.corpora import aishell3, embedded, libritts, vctk
@@ -59,7 +59,7 @@ def find_corpus(config: CorpusConfig) -> tuple[Path, Recordings]:
 
 def recognise(root: Path) -> Layout:
     """The layout at ``root``, by the files that only it has; a plain folder where nothing tells."""
-    from client.recordings import TABLE_NAME, has_no_header
+    from client.home.recordings import TABLE_NAME, has_no_header
 
     table = root if root.is_file() else root / TABLE_NAME
     if table.is_file():

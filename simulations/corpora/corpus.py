@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.recordings import Problem
+from client.home.recordings import Problem
 from shared_models.utterance import Split, Utterance
 
 

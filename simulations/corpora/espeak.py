@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from client.recordings import TABLE_NAME
+from client.home.recordings import TABLE_NAME
 from shared_models.audio.alignment import Phone, write_phones
 from shared_models.audio.reading import write_audio
 from shared_models.errors import CorpusError

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from client.recordings import Problem
+from client.home.recordings import Problem
 from shared_models.audio.reading import SILENCE_PEAK
 from shared_models.config import CorpusConfig
 from shared_models.errors import TextError

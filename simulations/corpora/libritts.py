@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from client.recordings import Problem, Recordings
+from client.home.recordings import Problem, Recordings
 from shared_models.utterance import Split, Utterance
 
 _SUBSET = re.compile(r"(train|dev|test)-(clean|other)")

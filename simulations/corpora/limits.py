@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import soundfile
 
-from client.recordings import Problem
+from client.home.recordings import Problem
 from shared_models.config import CorpusConfig
 from shared_models.utterance import Split, Utterance
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from client.recordings import TABLE_NAME
+from client.home.recordings import TABLE_NAME
 from shared_models.config import CorpusConfig
 from shared_models.errors import CorpusError
 from shared_models.file_names import file_name_of

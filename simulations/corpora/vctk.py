@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from client.recordings import Problem, Recordings
+from client.home.recordings import Problem, Recordings
 from shared_models.utterance import Utterance
 
 AUDIO = "wav48_silence_trimmed"

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
-from client.ledger import Ledger
-from client.local_only import train_alone
+from client.home.ledger import Ledger
+from client.learning.local_only import train_alone
 from client.speaker import Speaker
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Sends

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from client.app import DEVICES_VARIABLE
-from client.device import Device
+from client.home.device import Device
 from server.app import make_app, plan_for
 from server.checkpoints import load_checkpoint
 from server.rounds import RoundReport

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from client.policy import Policy, as_toml
+from client.home.policy import Policy, as_toml
 from server.live.home import ServerHome
 from server.live.journal import Standing, read_rounds, read_standing
 from server.live.setup import invite

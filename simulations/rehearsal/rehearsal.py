@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from client.policy import Policy
+from client.home.policy import Policy
 from server.rounds import RoundReport
 from shared_models.config import Recipe
 from shared_models.recipes import find_recipe

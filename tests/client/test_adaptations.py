@@ -9,7 +9,7 @@ import torch
 from tiny_federation import personal_copy, random_speech, same, shaken, tiny_model, tiny_recipe
 
 from client.cloning import adapt, adapt_privately, voice_of_nobody
-from client.ledger import Ledger
+from client.home.ledger import Ledger
 from shared_models.config import Recipe
 from shared_models.layers.sequences import valid_steps
 from shared_models.speakers.adaptation import ADAPTATIONS

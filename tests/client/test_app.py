@@ -13,7 +13,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from tiny_federation import features_of_tests, small_corpus, tiny_model, tiny_recipe
 
 from client import app as device_app
-from client.device import Device
+from client.home.device import Device
 from shared_models import wire
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe

@@ -12,9 +12,9 @@ import pytest
 import torch
 from tiny_federation import personal_copy, random_speech, same, shaken, tiny_model, tiny_recipe
 
-from client import private_adaptation
 from client.cloning import adapt, adapt_privately, clone, voice_of_nobody, zero_shot
-from client.ledger import Ledger
+from client.home.ledger import Ledger
+from client.learning import private_adaptation
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe

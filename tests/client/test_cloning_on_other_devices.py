@@ -10,8 +10,8 @@ from numbers_of_nothing import reading_gives
 from tiny_federation import random_speech, tiny_model, tiny_recipe
 
 from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
+from client.home.ledger import Ledger
 from client.learning.material import Resident
-from client.ledger import Ledger
 from client.speaker import Speaker
 from shared_models.speakers.voice import Voice
 from shared_models.vocoders import build_vocoder

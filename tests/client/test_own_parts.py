@@ -14,9 +14,9 @@ import torch
 from tiny_federation import features_of_tests, personal_copy, shaken, task_of, tiny_model, tiny_recipe
 
 from client.cloning import adapt, adapt_privately, voice_alone, voice_of
-from client.ledger import Ledger
+from client.home.ledger import Ledger
+from client.learning.local_round import Material, VoicePartition, local_round
 from client.profile import VoiceProfile, load_profile, save_profile
-from client.training import Material, VoicePartition, local_round
 from shared_models.audio.cache import FeatureCache
 from shared_models.audio.signals import SIGNALS
 from shared_models.config import CorpusConfig, Recipe

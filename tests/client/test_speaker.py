@@ -128,7 +128,7 @@ def test_nothing_is_left_to_load_after_warming_up() -> None:
 def test_a_voice_is_found_by_name_by_file_and_on_the_base_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "build_vocoder", lambda name: name)
+    monkeypatch.setattr(door, "build_vocoder", lambda name, _: name)
     by_name = Speaker.find("bm_george")
     assert by_name.vocoder == "packaged"  # type: ignore[comparison-overlap]
     base = packaged_base()
@@ -169,3 +169,16 @@ def test_nothing_that_people_run_goes_past_the_mark() -> None:
             if call in path.read_text(encoding="utf-8")
         }
         assert found == places, call
+
+
+@pytest.mark.parametrize("contrast", [0.0, 0.3])
+def test_formants_are_raised_as_much_as_the_base_asks_for(contrast: float) -> None:
+    model = shaken(tiny_model(tiny_recipe(aligner__learn="never", model__contrast=contrast)))
+    speaker = Speaker(model.model, voice_of_nobody(model), Ramp())
+    phonemes = encode(phonemize("Good morning."))
+    heard = speaker.unmarked(phonemes).mel
+    with torch.no_grad():
+        mel, _ = speaker.model.synthesize(phonemes[None], torch.tensor([len(phonemes)]), speaker.voice)
+    smooth = torch.nn.functional.avg_pool1d(torch.nn.functional.avg_pool1d(mel[0], 3, 1), 3, 1)
+    raised = mel[0][:, 2:-2] + contrast * (mel[0][:, 2:-2] - smooth)
+    torch.testing.assert_close(heard[:, 2:-2], raised, rtol=1e-4, atol=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import torch
 
-from client.device import Device
+from client.home.device import Device
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
 from shared_models.config import FeatureConfig

@@ -19,7 +19,7 @@ from tiny_federation import features_of_tests, small_corpus, tiny_model, tiny_re
 
 from client.app import DEVICES_VARIABLE
 from client.app import app as client_app
-from client.device import Device
+from client.home.device import Device
 from server.app import plan_for
 from server.rounds import FederationPlan, federate
 from shared_models.config import Recipe

@@ -19,7 +19,7 @@ from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from live_rehearsals import PATIENCE, federation_of, tiny_plan
 
-from client.policy import Policy
+from client.home.policy import Policy
 from server.live.setup import invite
 from simulations.rehearsal.command_process import CommandProcess
 from simulations.rehearsal.comparison import compare, simulate_the_same

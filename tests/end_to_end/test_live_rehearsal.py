@@ -9,7 +9,7 @@ import pytest
 from live_rehearsals import Told, federation_of, tiny_changes, tiny_plan
 from tiny_federation import features_of_tests
 
-from client.outbox import Outbox
+from client.rounds.outbox import Outbox
 from shared_models.errors import StorageError
 from simulations.cli import run
 from simulations.rehearsal.comparison import compare, simulate_the_same

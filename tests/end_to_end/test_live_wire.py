@@ -12,8 +12,8 @@ from live_rehearsals import PATIENCE, tiny_plan
 from secrets_of_a_device import Secrets, add_embeddings, add_personal, collect, features_on
 from tiny_federation import tiny_model
 
-from client.device import Device
-from client.outbox import Outbox
+from client.home.device import Device
+from client.rounds.outbox import Outbox
 from server.checkpoints import latest_checkpoint
 from server.live.federation import live_plan
 from simulations.rehearsal.live_federation import LiveFederation, Network, free_port

@@ -17,9 +17,9 @@ from live_home import invited
 from published_home import finished_home
 from tiny_federation import small_corpus
 
+from client.home.policy import Policy
 from client.live.enrolment import enrol
 from client.live.inspection import inspect, verdict
-from client.policy import Policy
 from server.live.home import ServerHome
 from server.live.published import published
 from server.live.registry import Registry

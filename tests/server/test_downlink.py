@@ -9,9 +9,9 @@ import torch
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from torch import Tensor, nn
 
-import client.anchors
-from client.device import Device
-from client.received_weights import receive_weights
+import client.rounds.anchors
+from client.home.device import Device
+from client.rounds.received_weights import receive_weights
 from server.downlink import Downlink
 from shared_models.compression import anchors
 from shared_models.config import Recipe
@@ -115,7 +115,7 @@ def test_another_failure_changes_nothing() -> None:
 
 def test_the_packaged_base_is_sent_to_nobody(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     first, later = draws(1), draws(1) + draws(2, 1e-3)
-    for module in (anchors, client.anchors):
+    for module in (anchors, client.rounds.anchors):
         monkeypatch.setattr(module, "packaged_anchor", lambda: (weights_hash(first), first))
     downlink = Downlink(RECIPE.compression, PARTITION, first)
     sent = content(downlink, 7, 1, later)

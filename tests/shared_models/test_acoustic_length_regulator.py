@@ -73,3 +73,27 @@ def test_predicted_frames_are_rounded_bounded_and_never_none_at_all() -> None:
     least = torch.tensor([[1, 1, 0, 1], [0, 0, 0, 0]])
     assert predicted_frames(log_duration, least, 1.0, 99).tolist() == [[1, 3, 4, 99], [1, 0, 0, 0]]
     assert predicted_frames(log_duration, least, 2.0, 99)[0].tolist() == [1, 7, 7, 99]
+
+
+def test_carried_remainders_keep_the_total() -> None:
+    g = torch.Generator().manual_seed(2)
+    wanted = 9 * torch.rand(3, 400, generator=g)
+    none = torch.zeros(3, 400, dtype=torch.int64)
+    # At half the frames: each is rounded to a whole frame, and all of them together as well.
+    carried = predicted_frames(torch.log1p(wanted), none, 0.5, 99, carry=True)
+    torch.testing.assert_close(carried.sum(1).float(), 0.5 * wanted.sum(1), rtol=0, atol=0.51)
+    assert (carried - 0.5 * wanted).abs().max() < 1
+    assert carried.min() == 0
+    small = torch.log1p(torch.full((1, 50), 0.4))
+    assert predicted_frames(small, none[:1, :50], 1.0, 99).sum() == 1
+    assert predicted_frames(small, none[:1, :50], 1.0, 99, carry=True).sum() == 20
+    bounded = torch.log1p(torch.tensor([[500.0, 2.0, 0.2]]))
+    assert predicted_frames(bounded, torch.ones(1, 3).long(), 1.0, 99, carry=True).tolist() == [[99, 2, 1]]
+
+
+def test_durations_are_widened_about_their_mean_and_pauses_are_not() -> None:
+    wanted = torch.tensor([[4.0, 8.0, 30.0, 12.0, 0.0]])
+    least = torch.tensor([[1, 1, 0, 1, 0]])
+    wide = predicted_frames(torch.log1p(wanted), least, 1.0, 99, carry=True, spread=1.5)
+    assert wide.tolist() == [[2, 8, 30, 14, 0]]
+    assert predicted_frames(torch.log1p(wanted), least, 1.0, 99, carry=True, spread=3.0)[0, 0] == 1

@@ -56,6 +56,8 @@ def test_sites_go_with_their_blocks() -> None:
         ({"encoder_layers": 4}, False),
         ({"hidden": 32}, False),
         ({"heads": 2}, False),
+        ({"harmonics": True}, False),
+        ({"mean_durations": True}, False),
     ],
 )
 def test_what_can_be_cut(change: dict[str, int], fits: bool) -> None:

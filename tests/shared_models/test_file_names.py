@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nasty_names import NASTY, PATHS
 
-from client.anchors import find_anchor
-from client.device import Device
-from client.recordings import find_recordings
+from client.home.device import Device
+from client.home.recordings import find_recordings
+from client.rounds.anchors import find_anchor
 from shared_models.errors import CheckpointError, CorpusError, FedVoiceError, LacksAnchorError, RecipeError
 from shared_models.file_names import file_name_of, is_harmless, path_within
 from shared_models.pretrained import packaged_voice

@@ -12,7 +12,7 @@ from torch import Tensor
 from shared_models.config import AlignerConfig
 from shared_models.errors import RecipeError
 from shared_models.features import Features
-from shared_models.losses import acoustic_loss, alignment_loss
+from shared_models.losses import acoustic_loss, alignment_loss, gamma_deviance
 
 ITEMS = [random_features(9, 60, 1), random_features(5, 41, 2), random_features(12, 33, 3)]
 
@@ -158,3 +158,32 @@ def test_a_penalty_of_the_sources_is_each_utterance_s_own() -> None:
     torch.testing.assert_close(each.total - plain.total, torch.tensor([1.0, 2.0, 6.0]))
     assert acoustic_loss(penalised, batch).items()["penalty"] == pytest.approx(3.0)
     assert acoustic_loss(output, batch).penalty is None
+
+
+def test_the_gamma_deviance_is_least_at_the_mean_and_the_squared_error_below_it() -> None:
+    frames = torch.tensor([1.0, 2.0, 2.0, 3.0, 12.0])
+    predictions = torch.linspace(1.0, 8.0, 701).log()
+    difference = frames.log() - predictions[:, None]
+    deviance, square = gamma_deviance(difference).mean(1), difference.square().mean(1)
+    assert predictions[deviance.argmin()].exp().item() == pytest.approx(frames.mean().item(), abs=0.011)
+    assert predictions[square.argmin()].exp().item() == pytest.approx(
+        frames.log().mean().exp().item(), abs=0.011
+    )
+    small = torch.tensor([-0.01, 0.01])
+    torch.testing.assert_close(gamma_deviance(small), small.square(), rtol=0.01, atol=0)
+
+
+def test_durations_that_are_means_are_judged_by_the_deviance() -> None:
+    batch = batch_of(ITEMS)
+    logs, means = small_model().eval(), small_model(durations="mean").eval()
+    for one, other in zip(logs.parameters(), means.parameters(), strict=True):
+        assert torch.equal(one, other), "the choice changes no weights"
+    output = means(batch)
+    found = acoustic_loss(output, batch, per_utterance=True).duration
+    for row, item in enumerate(ITEMS):
+        assert item.durations is not None
+        ratio = (item.durations + 1).double() / output.predicted.log_duration[
+            row, : len(item.phonemes)
+        ].double().exp()
+        expected = (2 * (ratio - ratio.log() - 1)).mean()
+        assert found[row].item() == pytest.approx(expected.item(), rel=1e-4)

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_files import open_to_others, umask
 
-from client.device import Device
-from client.ledger import Ledger
-from client.ledger_anchor import LedgerAnchor
+from client.home.device import Device
+from client.home.ledger import Ledger
+from client.home.ledger_anchor import LedgerAnchor
 from client.live.holding import only_one
 from client.live.home import Membership, superexec_secret
 from client.live.inbox import Inbox
 from client.live.keys import DeviceKey
 from client.live.status import Noticeboard
-from client.outbox import Letter, Outbox
+from client.rounds.outbox import Letter, Outbox
 from server.checkpoints import Checkpoint, save_checkpoint
 from server.live.home import ServerHome, Settings
 from server.live.journal import Journal

@@ -7,7 +7,7 @@ import pytest
 from shared_models.errors import TextError
 from shared_models.text.normalisation import normalise_english
 from shared_models.text.numbers import cardinal, ordinal, year
-from shared_models.text.phonemes import encode, phonemize
+from shared_models.text.phonemes import encode, phonemize, words
 from shared_models.text.symbols import SYMBOL_IDS, SYMBOLS, VOCABULARY_SIZE
 
 
@@ -114,3 +114,15 @@ def test_symbols_are_distinct_and_padding_is_zero() -> None:
     assert encode(["sil", "ˈoʊ", "sil"]).tolist() == [SYMBOL_IDS["sil"], SYMBOL_IDS["ˈoʊ"], SYMBOL_IDS["sil"]]
     with pytest.raises(TextError, match="not a phoneme"):
         encode(["sil", "nonsense"])
+
+
+def test_words_are_the_phones_of_a_text_divided() -> None:
+    text = "The old man, who read the apples' names, left."
+    divided = words(text)
+    assert [phone for word in divided for phone in word] == phonemize(text)[1:-1]
+    assert divided[0] == ("ð", "i"), "before a vowel"
+    assert divided[3] == (",",)
+    assert divided[-1] == (".",)
+    assert len(divided) == 12
+    with pytest.raises(TextError, match="can be said"):
+        words("...")

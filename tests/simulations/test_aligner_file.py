@@ -10,7 +10,7 @@ import torch
 from tiny_federation import random_speech, shaken, tiny_model, tiny_recipe
 
 from client.cloning import adapt, adapt_privately, voice_of_nobody
-from client.ledger import Ledger
+from client.home.ledger import Ledger
 from shared_models.acoustic import build_model
 from shared_models.base_model import BaseModel, load_base, write_base
 from shared_models.errors import CheckpointError, RecipeError

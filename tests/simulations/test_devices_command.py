@@ -10,7 +10,7 @@ from flwr.app import Context, RecordDict
 from typer.testing import CliRunner
 
 from client.app import _device
-from client.device import Device
+from client.home.device import Device
 from simulations import cli
 from simulations.corpora.embedded import ROOT
 

@@ -16,7 +16,7 @@ from tiny_federation import (
     write_table,
 )
 
-from client.device import Device
+from client.home.device import Device
 from shared_models.audio.cache import FeatureCache
 from shared_models.errors import CorpusError
 from shared_models.utterance import Utterance

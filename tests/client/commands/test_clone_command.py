@@ -14,7 +14,7 @@ from tiny_federation import small_corpus, tiny_model, tiny_recipe
 from typer.testing import CliRunner
 
 from client import before_and_after
-from client.owner_ledger import open_owner_ledger, owner_ledger_path
+from client.home.owner_ledger import open_owner_ledger, owner_ledger_path
 from shared_models.base_model import BaseModel, write_base
 from shared_models.errors import BudgetError, PrivacyError, StaleCopyError
 from shared_models.partition import weights_hash

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from client.answers import Answers
 from client.commands import device_status
-from client.ledger import Ledger
+from client.home.ledger import Ledger
+from client.home.policy import Policy, as_toml
+from client.home.spending import claim_of, reserve_round, spent_without_sampling
 from client.live.status import merged
 from client.live.worker import Worker
-from client.policy import Policy, as_toml
-from client.spending import claim_of, reserve_round, spent_without_sampling
+from client.rounds.answers import Answers
 from shared_models.config import UNPROTECTED, Recipe
 from shared_models.shown_epsilon import epsilon_shown
 

@@ -12,12 +12,12 @@ from live_device import joined
 from small_superlink import SmallSuperLink, superlink
 from tiny_federation import small_corpus
 
-from client.device import Device
+from client.home.device import Device
+from client.home.policy import load_policy
 from client.live.enrolment import enrol
 from client.live.holding import is_held
 from client.live.home import Membership
 from client.live.inspection import inspect
-from client.policy import load_policy
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.join_code import JoinCode
 from simulations.cli import run

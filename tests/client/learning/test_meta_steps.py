@@ -24,9 +24,9 @@ from tiny_federation import (
 from torch import Tensor
 
 from client.app import DEVICES_VARIABLE
+from client.learning.local_round import local_round
 from client.learning.material import Material
 from client.learning.meta_steps import Tensors, adapt, loss_on, meta_steps
-from client.training import local_round
 from server.app import make_app, plan_for
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Algorithm, Moves

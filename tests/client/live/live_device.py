@@ -18,9 +18,9 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from tiny_federation import features_of_tests, small_corpus, tiny_model, tiny_recipe
 
+from client.home.policy import Policy, as_toml
 from client.live.enrolment import enrol
-from client.policy import Policy, as_toml
-from client.question import Question
+from client.rounds.question import Question
 from shared_models import wire
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.join_code import JoinCode

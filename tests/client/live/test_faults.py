@@ -17,7 +17,7 @@ from open_files import open_to_others
 from small_superlink import SmallSuperLink, superlink
 from tiny_federation import tiny_model
 
-from client.outbox import Outbox
+from client.rounds.outbox import Outbox
 from shared_models.config import Recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

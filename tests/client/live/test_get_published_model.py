@@ -13,7 +13,7 @@ import pytest
 from published_home import finished_home
 from tiny_federation import tiny_recipe
 
-from client.kept_bases import find_base
+from client.home.kept_bases import find_base
 from client.live import published_model
 from client.live.home import Membership
 from client.live.keys import DeviceKey

@@ -14,7 +14,7 @@ from flwr.supercore.constant import TaskType
 from live_device import allow, bytes_of, device_of, enrolled, joined, question, status, until
 from small_superlink import superlink
 
-from client.policy import Policy, as_toml
+from client.home.policy import Policy, as_toml
 from shared_models import bundle as bundles
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mutants.mutant import Edit, mutant
 
 _CLIPPING = "shared_models/clipping.py"
-_UPDATE = "client/compressed_update.py"
-_OF_UPDATES = "client/test_compressed_update.py::"
+_UPDATE = "client/rounds/compressed_update.py"
+_OF_UPDATES = "client/rounds/test_compressed_update.py::"
 _OF_CLIPPING = "server/test_aggregation.py::"
 _CLIP = "    if limit is not None:\n        clip(update.vector, limit, in_place=True)\n"
 

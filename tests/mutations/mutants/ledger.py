@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, mutant
 
-_LEDGER = "client/ledger.py"
-_POLICY = "client/policy.py"
-_SPENDING = "client/spending.py"
-_OF_LEDGER = "client/test_ledger.py::"
-_OF_POLICY = "client/test_policy.py::"
+_LEDGER = "client/home/ledger.py"
+_POLICY = "client/home/policy.py"
+_SPENDING = "client/home/spending.py"
+_OF_LEDGER = "client/home/test_ledger.py::"
+_OF_POLICY = "client/home/test_policy.py::"
 _FIELDS = _OF_POLICY + "test_a_recipe_outside_a_field_is_declined_with_both_values"
-_OF_SPENDING = "client/test_spending.py::"
+_OF_SPENDING = "client/home/test_spending.py::"
 
 MUTANTS = (
     mutant(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, mutant
 
-_ROUND = "client/live_round.py"
+_ROUND = "client/rounds/live_round.py"
 _APP = "client/app.py"
-_TESTS = "client/test_live_round.py::"
+_TESTS = "client/rounds/test_live_round.py::"
 _PAY = "        if self.claim is not None:\n            self._reserve(ledger, self.claim, question)\n"
 _KEEP = '        array = content.array_records["shared"]["shared"]\n        header = dict'
 _KEPT = "        kept = self._outbox.find(question.run, question.round, question.digest)\n"
@@ -92,26 +92,30 @@ MUTANTS = (
     mutant(
         "another device's ledger accepted",
         "the anchor knows its own device's ledger from any other",
-        Edit("client/ledger_anchor.py", "if chained(entries[:count]) != digest:", "if False:"),
-        "client/test_spending.py::test_another_devices_ledger_is_refused",
+        Edit("client/home/ledger_anchor.py", "if chained(entries[:count]) != digest:", "if False:"),
+        "client/home/test_spending.py::test_another_devices_ledger_is_refused",
     ),
     mutant(
         "outbox not keyed by weights",
         "another question of the same round does not get the reply to the first",
-        Edit("client/outbox.py", "-{hashed(question)}", "-{hashed('')}"),
-        "client/test_outbox.py::test_the_same_question_gets_the_same_bytes_and_another_none",
+        Edit("client/rounds/outbox.py", "-{hashed(question)}", "-{hashed('')}"),
+        "client/rounds/test_outbox.py::test_the_same_question_gets_the_same_bytes_and_another_none",
     ),
     mutant(
         "outbox folder named by the run",
         "a run's name, which the server chooses, names no place on the device's disk",
-        Edit("client/outbox.py", "name = hashlib.sha256(run.encode()).hexdigest()[:32]", "name = run"),
-        "client/test_outbox.py::test_a_runs_name_names_no_place_on_the_disk",
+        Edit("client/rounds/outbox.py", "name = hashlib.sha256(run.encode()).hexdigest()[:32]", "name = run"),
+        "client/rounds/test_outbox.py::test_a_runs_name_names_no_place_on_the_disk",
     ),
     mutant(
         "damaged reply sent again",
         "what is sent again is what was sent",
-        Edit("client/outbox.py", 'if hashlib.sha256(body).hexdigest() != described["sha256"]:', "if False:"),
-        "client/test_outbox.py::test_a_damaged_reply_counts_as_none",
+        Edit(
+            "client/rounds/outbox.py",
+            'if hashlib.sha256(body).hexdigest() != described["sha256"]:',
+            "if False:",
+        ),
+        "client/rounds/test_outbox.py::test_a_damaged_reply_counts_as_none",
     ),
     mutant(
         "count of recordings in reply header",

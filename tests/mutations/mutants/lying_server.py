@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, mutant
 
-_ROUND = "client/live_round.py"
-_QUESTION = "client/question.py"
-_POLICY = "client/policy.py"
-_WEIGHTS = "client/weights_check.py"
-_WITNESSES = "client/ledger_witnesses.py"
-_LIES = "client/test_live_round_lies.py::"
-_OF_WEIGHTS = "client/test_weights_check.py::"
-_FIELDS = "client/test_policy.py::test_a_recipe_outside_a_field_is_declined_with_both_values"
+_ROUND = "client/rounds/live_round.py"
+_QUESTION = "client/rounds/question.py"
+_POLICY = "client/home/policy.py"
+_WEIGHTS = "client/rounds/weights_check.py"
+_WITNESSES = "client/home/ledger_witnesses.py"
+_LIES = "client/rounds/test_live_round_lies.py::"
+_OF_WEIGHTS = "client/rounds/test_weights_check.py::"
+_FIELDS = "client/home/test_policy.py::test_a_recipe_outside_a_field_is_declined_with_both_values"
 _LOST = _LIES + "test_a_ledger_that_was_deleted_with_its_memory_is_noticed_and_refused"
 
 MUTANTS = (
@@ -19,30 +19,30 @@ MUTANTS = (
         "digest without recipe",
         "the same round under another recipe is another question",
         Edit(_QUESTION, '{"recipe": recipe.model_dump_json(), ', '{"recipe": "", '),
-        "client/test_question.py::test_every_number_of_the_recipe_is_in_the_digest",
+        "client/rounds/test_question.py::test_every_number_of_the_recipe_is_in_the_digest",
     ),
     mutant(
         "digest without population",
         "the same round out of another population is another question",
         Edit(_QUESTION, 'frozenset({"attempt", "seen"})', 'frozenset({"attempt", "seen", "population"})'),
-        "client/test_question.py::test_any_other_field_of_the_header_is_another_question[fields2]",
+        "client/rounds/test_question.py::test_any_other_field_of_the_header_is_another_question[fields2]",
     ),
     mutant(
         "digest without weights",
         "the same round on other weights is another question",
         Edit(_QUESTION, '.model_dump_json(), "weights": start}', '.model_dump_json(), "weights": ""}'),
-        "client/test_question.py::test_other_weights_are_another_question",
+        "client/rounds/test_question.py::test_other_weights_are_another_question",
     ),
     mutant(
         "outbox evicts another run's letter",
         "no run pushes another's letters out",
         Edit(
-            "client/outbox.py",
+            "client/rounds/outbox.py",
             "        self._let_go(path)\n",
             "        [other.unlink() for other in self._letters() if other.parent != path.parent]\n"
             "        self._let_go(path)\n",
         ),
-        "client/test_outbox.py::test_no_run_pushes_out_another_and_no_round_an_earlier_one",
+        "client/rounds/test_outbox.py::test_no_run_pushes_out_another_and_no_round_an_earlier_one",
     ),
     mutant(
         "answered question trained again for free",
@@ -57,8 +57,8 @@ MUTANTS = (
     mutant(
         "changed recipe answered",
         "a run keeps the recipe that this device agreed to",
-        Edit("client/pinned_recipe.py", "    if record.recipe is None:\n", "    if True:\n"),
-        "client/test_pinned_recipe.py::test_the_population_is_kept_too",
+        Edit("client/rounds/pinned_recipe.py", "    if record.recipe is None:\n", "    if True:\n"),
+        "client/rounds/test_pinned_recipe.py::test_the_population_is_kept_too",
         _LIES
         + "test_another_form_of_a_round_that_was_paid_for_is_declined_with_both_values[privacy.clipping_norm]",
     ),
@@ -67,12 +67,12 @@ MUTANTS = (
         "the rate that a round is counted with is the one that cohorts are drawn with",
         (
             Edit(
-                "client/spending.py",
+                "client/home/spending.py",
                 "if privacy.population is not None and privacy.population != population:",
                 "if False:",
             ),
             Edit(
-                "client/spending.py",
+                "client/home/spending.py",
                 "    people = population\n",
                 "    people = privacy.population or population\n",
             ),
@@ -94,7 +94,7 @@ MUTANTS = (
     mutant(
         "budget without amplification off",
         "what is sent is bounded also if no coin is believed",
-        Edit("client/spending.py", "    _refuse_costly_answers(history, policy, claim)\n", ""),
+        Edit("client/home/spending.py", "    _refuse_costly_answers(history, policy, claim)\n", ""),
         _LIES + "test_without_sampling_there_is_a_budget_too",
     ),
     mutant(
@@ -107,7 +107,7 @@ MUTANTS = (
         "cohort floor not judged by the device",
         "a device answers for no smaller a cohort than its owner's",
         Edit(_POLICY, "if expected >= self.minimum_cohort:", "if True:"),
-        "client/test_policy.py::test_a_cohort_is_judged_by_recipe_and_population",
+        "client/home/test_policy.py::test_a_cohort_is_judged_by_recipe_and_population",
     ),
     mutant(
         "batch floor not judged",
@@ -188,10 +188,10 @@ MUTANTS = (
         "voice's folder named by the run",
         "a run's name, which the server chooses, names no place for the voice",
         Edit(
-            "client/device.py",
+            "client/home/device.py",
             'f"run-{hashlib.sha256(run.encode()).hexdigest()[:32]}"',
             "run",
         ),
-        "client/test_device.py::test_a_runs_name_is_no_place_on_the_disk[a/b]",
+        "client/home/test_device.py::test_a_runs_name_is_no_place_on_the_disk[a/b]",
     ),
 )

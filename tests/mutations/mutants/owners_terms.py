@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, mutant
 
-_ADAPTATION = "client/private_adaptation.py"
+_ADAPTATION = "client/learning/private_adaptation.py"
 _TRAINING = "client/rounds/device_training.py"
-_DEVICE = "client/device.py"
-_LEDGER = "client/ledger.py"
-_POLICY = "client/policy.py"
-_LEFT_OUT = "client/test_leave_one_out.py::"
-_OF_TERMS = "client/test_owners_terms.py::"
-_OF_LEDGER = "client/test_owner_ledger.py::"
-_OF_POLICY = "client/test_policy.py::"
+_DEVICE = "client/home/device.py"
+_LEDGER = "client/home/ledger.py"
+_POLICY = "client/home/policy.py"
+_LEFT_OUT = "client/learning/test_leave_one_out.py::"
+_OF_TERMS = "client/rounds/test_owners_terms.py::"
+_OF_LEDGER = "client/home/test_owner_ledger.py::"
+_OF_POLICY = "client/home/test_policy.py::"
 _FIELDS = _OF_POLICY + "test_a_recipe_outside_a_field_is_declined_with_both_values"
 
 MUTANTS = (
@@ -152,7 +152,7 @@ MUTANTS = (
         "owner's ledger without an anchor",
         "an older copy of the owner's ledger pays for nothing",
         Edit(
-            "client/owner_ledger.py",
+            "client/home/owner_ledger.py",
             'LedgerAnchor(f"ledger of utterances {path.resolve()}")',
             "None",
         ),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, mutant
 
-_STEPS = "client/personal_privacy.py"
-_ADAPTATION = "client/private_adaptation.py"
+_STEPS = "client/learning/dp_sgd.py"
+_ADAPTATION = "client/learning/private_adaptation.py"
 _TRAINING = "client/rounds/device_training.py"
-_OF_STEPS = "client/test_personal_privacy.py::"
+_OF_STEPS = "client/learning/test_dp_sgd.py::"
 _OF_CLONING = "client/test_cloning.py::"
-_OF_INNER_LOOP = "client/test_live_inner_loop.py::"
+_OF_INNER_LOOP = "client/rounds/test_live_inner_loop.py::"
 _STEP = "            private.step()\n"
 _COINS = "coins = uniform(settings.utterances, generator) < settings.sampling_probability"
 _SCALE = "self.noise_multiplier * self.max_grad_norm\n"

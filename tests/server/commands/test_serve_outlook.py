@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from client.policy import Policy
+from client.home.policy import Policy
 from client.verdict import verdict_by_default
 from server.app import plan_for
 from server.commands.serve_outlook import Outlook, outlook, refuse_unless_forced

@@ -13,6 +13,7 @@ from shared_models.losses import acoustic_loss
 from shared_models.partition import Owner, Partition
 from shared_models.speakers.heard import MEL, Heard, Reference, Signal
 from shared_models.speakers.voice import require_fit
+from shared_models.speakers.voices import NOBODY
 
 ITEMS = [random_features(9, 60, 1), random_features(5, 41, 2), random_features(12, 33, 3)]
 
@@ -170,3 +171,18 @@ def test_a_few_personal_steps_learn_a_voice_s_register_and_rate() -> None:
     last = acoustic_loss(model(batch), batch)
     assert last.pitch < 0.5 * first.pitch
     assert last.duration < 0.5 * first.duration
+
+
+def test_the_row_of_nobody_is_a_newcomer_s() -> None:
+    model = small_model(voices=3).eval()
+    shake(model)
+    references = [Reference({MEL: reference_of(30, 1)})] * 3
+    with torch.no_grad():
+        mixed = model.voice(Heard.of(references, torch.tensor([2, NOBODY, 1])))
+        known = model.voice(Heard.of(references, torch.tensor([2, 0, 1])))
+        model.voices.reset()
+        newcomer = model.voice(Heard.of(references[:1], torch.tensor([0])))
+    for name in mixed:
+        torch.testing.assert_close(mixed[name][[0, 2]], known[name][[0, 2]])
+        torch.testing.assert_close(mixed[name][1], newcomer[name][0])
+        assert not torch.equal(mixed[name][1], known[name][1])

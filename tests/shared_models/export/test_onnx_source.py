@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,16 @@ pytest.importorskip("onnxscript")
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, VoiceModel]:
     folder = tmp_path_factory.mktemp("export") / "voice"
-    model = small_model(model__source="harmonics", model__durations="mean")
-    voice = speakers(model, 1)
-    write_voice(folder, model.acoustic, small_vocos(), voice, form="onnx", base=BASE, vocoder="vocos")
+    model = small_model(
+        model__source="harmonics",
+        model__durations="mean",
+        model__contrast=0.0,
+        model__pitch_spread=1.4,
+        model__duration_spread=1.2,
+    )
+    write_voice(
+        folder, model.acoustic, small_vocos(), speakers(model, 1), form="onnx", base=BASE, vocoder="vocos"
+    )
     return folder, model
 
 
@@ -51,6 +59,18 @@ def test_mel_is_the_model_s_own(
     apart = np.abs(mel - expected.numpy()).max(axis=2)
     assert np.median(apart) < 1e-4
     assert np.mean(apart > 1e-3) < 0.02
+
+
+def test_what_is_spoken_is_the_mel_s_own_where_the_base_asks_for_no_contrast(
+    exported: tuple[Path, VoiceModel],
+) -> None:
+    voice = OnnxVoice(exported[0])
+    symbols = ["sil", "h", "ɛ", "l", "ˈoʊ", "sil"]
+    mel, _ = voice.mel(voice.encode(symbols)[None])
+    assert np.array_equal(voice.unmarked(symbols)[1], voice.vocode(mel)[0])
+    sharp = OnnxVoice(exported[0])
+    sharp.description = replace(sharp.description, contrast=0.3)
+    assert not np.array_equal(sharp.unmarked(symbols)[1], voice.unmarked(symbols)[1])
 
 
 def test_int8_weights_still_draw_harmonics(exported: tuple[Path, VoiceModel], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.vocoder_training import VocoderTrainer
+from client.learning.vocoder_training import VocoderTrainer
 from shared_models.audio.mel import HOP, N_MELS, log_mel, magnitude, mel_basis, mel_of_magnitude
 from shared_models.audio.wave_segments import WaveSegments
 from shared_models.config import VocoderConfig
