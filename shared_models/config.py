@@ -90,6 +90,13 @@ class ModelConfig(Section):
         description="What is learnt of durations: 'log' has a squared error of log(d + 1), whose best answer is too "
         "short on average; 'mean' has the gamma deviance, whose best answer is the mean.",
     )
+    pitch_spread: float = Field(
+        1.0,
+        ge=0,
+        description="How many times wider than predicted the phonemes' pitch is spoken: predictions are means, which "
+        "vary less than speech does.",
+    )
+    duration_spread: float = Field(1.0, ge=0, description="The same for the durations of sounds.")
     contrast: float = Field(
         0.3,
         ge=0,
@@ -113,7 +120,7 @@ class SpeakerConfig(Section):
     personal: str = Field(
         "vectors",
         description="'vectors': the CLN scale and shift vectors themselves, at most 5,000 numbers a voice; "
-        "'maps': the linear maps that make them from the embedding.",
+        "'maps': maps from the embedding to them, which are added to everybody's.",
     )
     reference_frames: int = Field(
         160, ge=16, description="Longest reference that the encoder reads in training."

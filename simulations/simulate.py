@@ -16,11 +16,14 @@ from torch import Tensor
 from client.app import DEVICES_VARIABLE
 from server.accounting import accountant_for
 from server.app import make_app, plan_for
+from server.checkpoints import latest_checkpoint
 from server.rounds import FederationPlan, RoundReport
+from shared_models.accelerator import accelerator_of
 from shared_models.acoustic.dimensions import dimensions
 from shared_models.algorithms.algorithm import Sends
 from shared_models.compression import bytes_a_round
 from shared_models.config import Recipe
+from shared_models.partition import weights_hash
 from simulations.centralised import train_centralised
 from simulations.engine import run_federation
 from simulations.evaluation.comparison import compare_arms
@@ -119,6 +122,9 @@ def run_arm(
     if algorithm.federates:
         outcome["bytes_per_client_round"] = sum(bytes_a_round(recipe.compression, plan.partition))
         outcome["coordinates"] = plan.partition.size
+    if (trained := latest_checkpoint(folder.checkpoints)) is not None:
+        outcome["weights"] = weights_hash(trained.weights)
+    outcome["computed_on"] = str(accelerator_of(recipe.engine))
     return outcome | {"protection": recipe.protection, "epsilon": privacy_statement(recipe, plan)}
 
 

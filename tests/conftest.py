@@ -49,3 +49,11 @@ def _a_ledger_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def gpu() -> torch.device:
+    """A CUDA GPU (tests that use it carry the marker ``gpu``)."""
+    if not torch.cuda.is_available():
+        pytest.skip("SKIPPED FOR LACK OF A GPU: run these tests on a machine that has one")
+    return torch.device("cuda", 0)

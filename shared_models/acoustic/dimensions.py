@@ -45,6 +45,10 @@ class Dimensions:
     """Whether the decoder is told contours and shown harmonics (:mod:`shared_models.acoustic.harmonic_source`)."""
     mean_durations: bool = False
     """Whether the duration predictor says means, and synthesis carries what rounding leaves."""
+    pitch_spread: float = 1.0
+    """How many times wider than predicted the phonemes' pitch is spoken."""
+    duration_spread: float = 1.0
+    """The same for the durations of sounds."""
     contrast: float = 0.3
     """Of the postfilter, when the model speaks (:mod:`shared_models.audio.postfilter`)."""
     silences: tuple[int, ...] = (0,)
@@ -102,6 +106,8 @@ def dimensions(config: ModelConfig, symbols: Sequence[str] = SYMBOLS) -> Dimensi
         dropout=config.dropout,
         harmonics=config.source == "harmonics",
         mean_durations=config.durations == "mean",
+        pitch_spread=config.pitch_spread,
+        duration_spread=config.duration_spread,
         contrast=config.contrast,
         silences=silences,
         **sizes,

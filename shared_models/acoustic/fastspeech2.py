@@ -250,21 +250,29 @@ class AcousticModel(nn.Module):
             voice["prosody"],
             pitch_shift=pitch_shift * SEMITONE,
             energy_shift=math.log(energy_scale) / ENERGY_SPREAD,
+            pitch_spread=self.dimensions.pitch_spread,
         )
-        silences = torch.tensor(self.dimensions.silences, device=phonemes.device)
-        least = (mask & ~torch.isin(phonemes, silences)).long()
-        durations = predicted_frames(
-            predicted.log_duration,
-            least,
-            duration_scale,
-            MOST_FRAMES,
-            carry=self.dimensions.mean_durations,
-        )
+        durations = self.spoken_frames(phonemes, mask, predicted.log_duration, duration_scale)
         frame_lengths = durations.sum(1)
         # The one thing that speaking waits for: how long it will be.
         longest = int(on_host(frame_lengths).max())
         decoded = self.decode(enriched, durations, Excerpt.whole(frame_lengths, longest), voice)
         return zero_padding(decoded.mel, decoded.mask), frame_lengths
+
+    def spoken_frames(
+        self, phonemes: Tensor, mask: Tensor, log_duration: Tensor, scale: float = 1.0
+    ) -> Tensor:
+        """Frames ``(B, L)`` int64 that phonemes are spoken for, from their predicted ``log(d + 1)``."""
+        silences = torch.tensor(self.dimensions.silences, device=phonemes.device)
+        least = (mask & ~torch.isin(phonemes, silences)).long()
+        return predicted_frames(
+            log_duration,
+            least,
+            scale,
+            MOST_FRAMES,
+            carry=self.dimensions.mean_durations,
+            spread=self.dimensions.duration_spread,
+        )
 
     def styles(self, voice: Voice) -> list[Style | None]:
         """One entry a norm of the decoder, in order: None for the plain ones."""

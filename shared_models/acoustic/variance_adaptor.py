@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_models.layers.sequences import masked_mean
 from shared_models.layers.transformer import zero_padding
 from shared_models.partition import Owner
 
@@ -93,16 +94,20 @@ class VarianceAdaptor(nn.Module):
         *,
         pitch_shift: float = 0.0,
         energy_shift: float = 0.0,
+        pitch_spread: float = 1.0,
     ) -> tuple[Enriched, Variances]:
         """Enrich ``x (B, L, H)`` with pitch and energy; returns it and what was predicted.
 
         ``mask (B, L)`` bool, ``prosody (B, P)``. True ``pitch`` and ``energy (B, L)`` are used where given
-        (teacher forcing), else the predictions plus the shifts (normalised units).
+        (teacher forcing), else the predictions plus the shifts (normalised units), pitch at ``pitch_spread`` times its
+        distance from the utterance's mean.
         """
         register, log_range, loudness, rate = prosody[:, :, None].unbind(1)
         log_duration = (self.duration(x, mask) + rate) * mask
         predicted_pitch = (register + log_range.exp() * self.pitch(x, mask)) * mask
-        pitch = predicted_pitch + pitch_shift if pitch is None else pitch
+        if pitch is None:
+            wide = widened(predicted_pitch, mask, pitch_spread) if pitch_spread != 1 else predicted_pitch
+            pitch = wide + pitch_shift
         x = x + self._embed(self.pitch_embedding, pitch, mask)
         predicted_energy = (loudness + self.energy(x, mask)) * mask
         energy = predicted_energy + energy_shift if energy is None else energy
@@ -117,24 +122,36 @@ class VarianceAdaptor(nn.Module):
 
 
 def predicted_frames(
-    log_duration: Tensor, least: Tensor, scale: float, most: int, *, carry: bool = False
+    log_duration: Tensor,
+    least: Tensor,
+    scale: float | Tensor,
+    most: int,
+    *,
+    carry: bool = False,
+    spread: float = 1.0,
 ) -> Tensor:
     """Whole frames ``(B, L)`` int64 from ``log(d + 1)``, times ``scale``, within ``[least, most]``.
 
-    ``least (B, L)`` int64. ``carry`` rounds the phonemes' ends instead of each duration, so that what rounding takes
-    from one phoneme goes to the next. An utterance that would last no frame at all gets one, on its first phoneme.
+    ``least (B, L)`` int64. ``spread`` widens the durations of what must last at least a frame about their mean.
+    ``carry`` rounds the phonemes' ends instead of each duration, so that what rounding takes from one phoneme goes to
+    the next. An utterance that would last no frame at all gets one, on its first phoneme.
     """
-    frames = torch.maximum(whole_frames(log_duration, scale, most, carry=carry), least)
-    silent = frames.sum(1) == 0
-    frames[:, 0] += silent.long()
-    return frames
-
-
-def whole_frames(log_duration: Tensor, scale: float | Tensor, most: int, *, carry: bool) -> Tensor:
-    """:func:`predicted_frames` without its lower bounds."""
     # Clipped before exp, so that an untrained predictor gives long frames rather than infinities.
     frames = (log_duration.clamp_max(12.0).exp() - 1) * scale
-    if not carry:
-        return frames.round().clamp(0, most).long()
-    ends = frames.clamp(0, most).cumsum(1).round().long()
-    return ends.diff(dim=1, prepend=torch.zeros_like(ends[:, :1]))
+    if spread != 1:
+        frames = torch.where(least > 0, widened(frames, least > 0, spread), frames)
+    if carry:
+        ends = frames.clamp(0, most).cumsum(1).round().long()
+        whole = ends.diff(dim=1, prepend=torch.zeros_like(ends[:, :1]))
+    else:
+        whole = frames.round().clamp(0, most).long()
+    whole = torch.maximum(whole, least)
+    # Written without an assignment in place, which an exporter cannot trace.
+    silent = (whole.sum(1, keepdim=True) == 0).long()
+    return whole + silent * (torch.arange(whole.shape[1], device=whole.device) == 0).long()
+
+
+def widened(values: Tensor, mask: Tensor, factor: float) -> Tensor:
+    """``values (B, L)`` with ``factor`` times their distance from their mean over ``mask (B, L)`` bool."""
+    mean = masked_mean(values, mask)[:, None]
+    return mean + factor * (values - mean)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
 from shared_models.acoustic.harmonic_source import with_phoneme_columns
-from shared_models.acoustic.variance_adaptor import LOG_RANGE, Enriched, whole_frames
+from shared_models.acoustic.variance_adaptor import LOG_RANGE, Enriched, predicted_frames
 from shared_models.audio.normalisation import SEMITONE, restore_mel
 from shared_models.layers.sequences import valid_steps
 from shared_models.layers.transformer import Style, apply_norm, zero_padding
@@ -91,17 +91,25 @@ class AcousticGraph(nn.Module):
         self, x: Tensor, mask: Tensor, prosody: Tensor, pitch_shift: Tensor
     ) -> tuple[Enriched, Tensor]:
         enriched, predicted = self.model.variance_adaptor(
-            x, mask, prosody, pitch_shift=pitch_shift * SEMITONE
+            x,
+            mask,
+            prosody,
+            pitch_shift=pitch_shift * SEMITONE,
+            pitch_spread=self.model.dimensions.pitch_spread,
         )
         return enriched, predicted.log_duration
 
     def _frames(self, phonemes: Tensor, mask: Tensor, log_duration: Tensor, scale: Tensor) -> Tensor:
-        """:func:`predicted_frames`, written without an assignment in place: ``(B, L)`` int64."""
-        frames = whole_frames(log_duration, scale, MOST_FRAMES, carry=self.model.dimensions.mean_durations)
-        frames = torch.maximum(frames, self.sounding[phonemes] * mask)
-        silent = (frames.sum(1, keepdim=True) == 0).long()
-        first = (torch.arange(phonemes.shape[1]) == 0).long()
-        return frames + silent * first
+        """:meth:`AcousticModel.spoken_frames`, with a table instead of a search: ``(B, L)`` int64."""
+        d = self.model.dimensions
+        return predicted_frames(
+            log_duration,
+            self.sounding[phonemes] * mask,
+            scale,
+            MOST_FRAMES,
+            carry=d.mean_durations,
+            spread=d.duration_spread,
+        )
 
     def _frame_inputs(
         self, enriched: Enriched, durations: Tensor, frames: Tensor, mask: Tensor, log_range: Tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from flwr.serverapp import ServerApp
 from torch import Tensor
@@ -19,19 +20,23 @@ from simulations.benchmarks.idle_federation import Measured
 from simulations.preparation import make_devices, prepare
 
 
-def training_recipe(name: str, rounds: int) -> Recipe:
-    """The recipe without its arms and without privacy noise."""
-    recipe = find_recipe(name).override(
-        {"federation.rounds": rounds, "federation.sampling": "fixed", "privacy.mode": "none"}
-    )
+def training_recipe(name: str, rounds: int, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe without its arms and without privacy noise, and with dotted ``changes``."""
+    own = {"federation.rounds": rounds, "federation.sampling": "fixed", "privacy.mode": "none"}
+    recipe = find_recipe(name).override({**own, **(changes or {})})
     return recipe.model_copy(update={"arms": {}})
 
 
 def make_training_server(
-    name: str, clients: int, rounds: int, folder: Path, measured: Measured
+    name: str,
+    clients: int,
+    rounds: int,
+    folder: Path,
+    measured: Measured,
+    changes: Mapping[str, Any] | None = None,
 ) -> tuple[ServerApp, dict[str, str]]:
     """A server, and the environment that tells clients where under ``folder`` their devices are."""
-    data = prepare(training_recipe(name, rounds))
+    data = prepare(training_recipe(name, rounds, changes))
     recipe = data.recipe.override({"federation.cohort": clients})
     devices = make_devices(folder / "devices", repeated(data.train, clients), data.cache)
 

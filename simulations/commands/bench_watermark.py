@@ -30,7 +30,7 @@ def watermark(
 
         fedvoice bench watermark
 
-        fedvoice bench watermark --clips 100 --corpus ../shared/speech --json
+        fedvoice bench watermark --clips 100 --corpus speech/ --json
     """
     from shared_models.config import CorpusConfig
     from simulations.benchmarks.watermark import as_json, measure_watermark

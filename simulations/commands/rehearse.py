@@ -55,7 +55,7 @@ def rehearse(
 
         fedvoice rehearse
 
-        fedvoice rehearse --recipe real --corpus ../shared/speech --set corpus.utterances=8
+        fedvoice rehearse --recipe real --corpus speech/ --set corpus.utterances=8
 
         fedvoice rehearse --kills 30 --rounds 20
     """

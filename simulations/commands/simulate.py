@@ -39,7 +39,7 @@ def simulate(
 
         fedvoice simulate
 
-        fedvoice simulate --recipe real --corpus ../shared/speech
+        fedvoice simulate --recipe real --corpus speech/
 
         fedvoice simulate --set federation.rounds=3 --set corpus.speakers=8
 
@@ -92,7 +92,17 @@ def _run(run: Any, recipe: Any, ray_address: str | None, as_json: bool) -> None:
     for name, arm in results["arms"].items():
         if arm["epsilon"]:
             console.output().print(f"{name}: {_privacy_sentence(arm['epsilon'])}", highlight=False)
+    for line in _what_was_trained(results):
+        console.output().print(line, soft_wrap=True, highlight=False)
     console.output().print(f"report: {run.report_path}", soft_wrap=True, highlight=False)
+
+
+def _what_was_trained(results: dict[str, Any]) -> Iterator[str]:
+    """Of each arm's shared weights, by which two runs are compared, and where they were computed."""
+    hashes = {name: arm["weights"] for name, arm in results["arms"].items() if "weights" in arm}
+    if hashes:
+        yield "final weights: " + ", ".join(f"{name} {digest[:16]}" for name, digest in hashes.items())
+    yield "computed on " + ", ".join(sorted({arm["computed_on"] for arm in results["arms"].values()}))
 
 
 def _privacy_sentence(privacy: dict[str, Any]) -> str:

@@ -106,7 +106,7 @@ def federate(
 
     Examples:
 
-        fedvoice vocoder federate --corpus ../shared/speech
+        fedvoice vocoder federate --corpus speech/
 
         fedvoice vocoder federate --start runs/vocos_small/vocoder.safetensors --set federation.rounds=10
 

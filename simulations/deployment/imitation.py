@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from shared_models.accelerator import on_host
-from shared_models.acoustic.fastspeech2 import MOST_FRAMES, AcousticModel
+from shared_models.acoustic.fastspeech2 import AcousticModel
 from shared_models.acoustic.harmonic_source import PredictedContours
-from shared_models.acoustic.variance_adaptor import Variances, predicted_frames
+from shared_models.acoustic.variance_adaptor import Variances
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.export.depth import kept_blocks, kept_sites
 from shared_models.features import Batch
@@ -72,10 +72,7 @@ def speak_freely(
     with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
         encoded = model.encode(batch.phonemes, mask, voice)
         enriched, predicted = model.variance_adaptor(encoded, mask, voice["prosody"])
-        silences = torch.tensor(model.dimensions.silences, device=mask.device)
-        least = (mask & ~torch.isin(batch.phonemes, silences)).long()
-        carry = model.dimensions.mean_durations
-        durations = predicted_frames(predicted.log_duration, least, 1.0, MOST_FRAMES, carry=carry)
+        durations = model.spoken_frames(batch.phonemes, mask, predicted.log_duration)
         total = durations.sum(1)
         excerpt = Excerpt.drawn(total, int(on_host(total).max()), window, rng)
         said = model.decode(enriched, durations, excerpt, voice)

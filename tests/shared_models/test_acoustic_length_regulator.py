@@ -89,3 +89,11 @@ def test_carried_remainders_keep_the_total() -> None:
     assert predicted_frames(small, none[:1, :50], 1.0, 99, carry=True).sum() == 20
     bounded = torch.log1p(torch.tensor([[500.0, 2.0, 0.2]]))
     assert predicted_frames(bounded, torch.ones(1, 3).long(), 1.0, 99, carry=True).tolist() == [[99, 2, 1]]
+
+
+def test_durations_are_widened_about_their_mean_and_pauses_are_not() -> None:
+    wanted = torch.tensor([[4.0, 8.0, 30.0, 12.0, 0.0]])
+    least = torch.tensor([[1, 1, 0, 1, 0]])
+    wide = predicted_frames(torch.log1p(wanted), least, 1.0, 99, carry=True, spread=1.5)
+    assert wide.tolist() == [[2, 8, 30, 14, 0]]
+    assert predicted_frames(torch.log1p(wanted), least, 1.0, 99, carry=True, spread=3.0)[0, 0] == 1
