@@ -52,6 +52,11 @@ class OwnMaps(nn.Module):
             parameter.zero_()
 
     def forward(self, embedding: Tensor, tokens: Tensor | None) -> dict[str, Tensor]:
-        """As the maps themselves: ``(B, E)`` to tensors by name."""
-        made: dict[str, Tensor] = self.maps(embedding, tokens)
+        """``(B, E)`` to tensors by name: the maps of the embedding over E.
+
+        Adam moves every number by the learning rate. So divided, the E numbers that act on one of a tensor's move it
+        together as far as its own offset does, and noise on all of them adds up to no more.
+        """
+        scaled = None if tokens is None else tokens / tokens.shape[-1]
+        made: dict[str, Tensor] = self.maps(embedding / embedding.shape[-1], scaled)
         return made

@@ -162,7 +162,7 @@ MUTANTS = (
     mutant(
         "private adaptation hears references",
         "nothing of a recording is heard but what is paid for",
-        Edit(_ADAPTATION, "references=None", "references=[item.reference for item in items]"),
+        Edit(_ADAPTATION, "references=None", "references=[there[index].reference for index in chosen]"),
         _OF_CLONING + "test_private_adaptation_hears_no_reference",
     ),
     mutant(
