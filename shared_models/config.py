@@ -120,7 +120,7 @@ class SpeakerConfig(Section):
     personal: str = Field(
         "vectors",
         description="'vectors': the CLN scale and shift vectors themselves, at most 5,000 numbers a voice; "
-        "'maps': the linear maps that make them from the embedding.",
+        "'maps': maps from the embedding to them, which are added to everybody's.",
     )
     reference_frames: int = Field(
         160, ge=16, description="Longest reference that the encoder reads in training."

@@ -19,6 +19,7 @@ from client.learning.phases import aligner_loss, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.accelerator import accelerator_of, repeat_on, seeded
 from shared_models.acoustic import build_model
+from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.algorithms.centralised import CENTRALISED
 from shared_models.algorithms.learning_rates import falling_outer_rate
 from shared_models.config import Recipe
@@ -56,12 +57,14 @@ def train_centralised(
     ]
     model = build_model(recipe, voices=len(speakers)).to(device)
     partitioned = PartitionedModel(model)
+    for parameter in partitioned.personal_parameters():
+        parameter.requires_grad_(any(parameter is row for row in _rows(partitioned)))
     if initial is not None:
         partitioned.load_shared_vector(initial)
     optimizer = adam(
         [
             {"params": partitioned.shared_parameters(), "lr": recipe.client.outer_lr},
-            {"params": partitioned.personal_parameters(), "lr": recipe.client.inner_lr},
+            {"params": _rows(partitioned), "lr": recipe.client.inner_lr},
         ]
     )
     done = _restore(partitioned, optimizer, folder)
@@ -89,7 +92,7 @@ def _one_round(
     rng = generator(recipe.seed, "centralised", number)
     optimizer.param_groups[0]["lr"] = falling_outer_rate(recipe, number)
     steps = CENTRALISED.outer.steps(recipe)
-    trained = [*model.shared_parameters(), *model.personal_parameters()]
+    trained = [*model.shared_parameters(), *_rows(model)]
 
     loss_of = aligner_loss if number <= recipe.aligner.warmup_rounds else training_loss
     batches = mixed_batches(speakers, recipe, rng, steps)
@@ -100,6 +103,14 @@ def _one_round(
     with seeded(derive_seed(recipe.seed, "centralised dropout", number), trained[0].device):
         losses = take_steps(next_loss, trained, optimizer, recipe.client.gradient_clip, steps=steps)
     return sum(losses) / len(losses)
+
+
+def _rows(model: PartitionedModel[VoiceModel]) -> list[torch.nn.Parameter]:
+    """What has a row for each speaker.
+
+    Whatever else is personal would be all speakers' together, and no newcomer has it: it stays at its start.
+    """
+    return list(model.model.voices.parameters())
 
 
 def _save(

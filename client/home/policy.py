@@ -187,9 +187,13 @@ class Policy(BaseModel):
             }
         else:
             rates = {"client.inner_lr": client.inner_lr}
+            # From order 1 on, an inner loop is plain SGD whatever the outer one is.
+            by_sgd = [client.inner_lr] if recipe.algorithm.order else []
             if client.outer_optimizer == "adam":
                 rates["client.outer_lr"] = client.outer_lr
-            elif (norm := client.outer_lr * client.gradient_clip) > self.maximum_step_norm:
+            else:
+                by_sgd.append(client.outer_lr)
+            if (norm := max(by_sgd, default=0.0) * client.gradient_clip) > self.maximum_step_norm:
                 return _differs(
                     "maximum_step_norm", f"steps of norm {norm:g}", f"at most {self.maximum_step_norm:g}"
                 )

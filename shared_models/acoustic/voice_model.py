@@ -57,6 +57,7 @@ class VoiceModel(nn.Module):
         for name, kind in zip(speaker.sources, kinds, strict=True):
             self.add_module(name, kind(d))
         self.aligner = Aligner(d.vocabulary, d.n_mels, d.hidden) if aligner.learn != "never" else None
+        self.own_maps: nn.Module | None = None
         offsets = adaptation.offsets(self.takes)
         self._offsets = {offset.name for offset in offsets}
         kept = [one for source in self.sources.values() for one in source.keeps()]
@@ -167,6 +168,9 @@ class VoiceModel(nn.Module):
     def _made(self, said: Contribution, own: Mapping[str, Tensor]) -> Voice:
         """Voices of what the sources say of them and what they keep of their own."""
         made: dict[str, Tensor] = {"embedding": said.embedding, **self.maps(said.embedding, said.tokens)}
+        if self.own_maps is not None:
+            for name, change in self.own_maps(said.embedding, said.tokens).items():
+                made[name] = made[name] + change
         if said.tokens is not None:
             made["tokens"] = said.tokens
         tensors = {}
@@ -181,8 +185,11 @@ class VoiceModel(nn.Module):
 
     def at_sites(self, sites: Sequence[int]) -> dict[str, Tensor]:
         """Of maps and voices, the tensors by name that a model with the conditional norms ``sites`` alone has."""
-        maps = cast(Maps, self.maps)
-        found = {f"{self._name_of_maps}.{name}": t for name, t in maps.at_sites(sites).items()}
+        found: dict[str, Tensor] = {}
+        for place in (self._name_of_maps, "own_maps.maps"):
+            if self.own_maps is not None or place == self._name_of_maps:
+                maps = cast(Maps, self.get_submodule(place))
+                found |= {f"{place}.{name}": t for name, t in maps.at_sites(sites).items()}
         return found | {f"voices.{name}": t for name, t in self.voices.at_sites(sites).items()}
 
     def synthesize(

@@ -197,7 +197,7 @@ def test_every_voice_model_is_partitioned_whole(
     partition = Partition.of(model)
     names = {n for n, _ in model.named_parameters()} | {n for n, _ in model.named_buffers()}
     assert set(partition.owners) == names
-    expected = {"voices"} | ({"cln_maps"} if personal == "maps" else set())
+    expected = {"voices"} | ({"own_maps"} if personal == "maps" else set())
     assert {n.split(".")[0] for n in partition.names(Owner.PERSONAL)} == expected
     assert set(partition.names(Owner.CONSTANT)) == {n for n, _ in model.named_buffers()}
     shared = sum(math.prod(t.shape) for t in partition.shared)

@@ -16,7 +16,10 @@ from shared_models.speakers.voice import VoiceTensor
 
 
 class AdaptableModel(Protocol):
-    """What an adaptation may reach of a model: its acoustic model and its maps."""
+    """What an adaptation may reach of a model: its acoustic model, its maps, and a place for a voice's own."""
+
+    own_maps: nn.Module | None
+    """Maps whose output is added to that of the model's, if there are any."""
 
     @property
     def acoustic(self) -> nn.Module:

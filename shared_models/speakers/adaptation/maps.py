@@ -1,8 +1,12 @@
-"""A voice is maps: the conditioning's maps from the embedding are its own, which is AdaSpeech's choice."""
+"""A voice has maps of its own: what they make of the embedding is added to what everybody's maps make of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
 
 from shared_models.partition import Owner
 from shared_models.speakers.adaptation.adaptation import AdaptableModel
@@ -11,7 +15,11 @@ from shared_models.speakers.voice import VoiceTensor
 
 
 class PersonalMaps:
-    """What AdaSpeech (arXiv 2103.00993) fine-tunes: the maps, and here the prosody."""
+    """What AdaSpeech (arXiv 2103.00993) fine-tunes: the maps, from where pretraining left them, and here the prosody.
+
+    Of linear maps the sum is one linear map, so that a voice's own maps are the change of everybody's. A base is the
+    same with these and with vectors.
+    """
 
     def adds(self, sizes: Sizes) -> Sequence[VoiceTensor]:  # noqa: ARG002
         """Nothing."""
@@ -22,5 +30,28 @@ class PersonalMaps:
         return [declared for declared in takes if declared.made_by == "voice"]
 
     def install(self, model: AdaptableModel) -> None:
-        """Make the maps personal."""
-        model.maps.belongs_to = Owner.PERSONAL  # type: ignore[assignment]
+        """Put maps like the model's beside them."""
+        model.own_maps = OwnMaps(model.maps)
+
+
+class OwnMaps(nn.Module):
+    """Maps of the shape of ``like``, all of whose numbers are 0 at first, so that they make 0."""
+
+    belongs_to = Owner.PERSONAL
+
+    def __init__(self, like: nn.Module) -> None:
+        super().__init__()
+        self.maps = deepcopy(like)
+        self.maps.belongs_to = Owner.PERSONAL  # type: ignore[assignment]
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Change nothing of what everybody's maps make."""
+        for parameter in self.parameters():
+            parameter.zero_()
+
+    def forward(self, embedding: Tensor, tokens: Tensor | None) -> dict[str, Tensor]:
+        """As the maps themselves: ``(B, E)`` to tensors by name."""
+        made: dict[str, Tensor] = self.maps(embedding, tokens)
+        return made

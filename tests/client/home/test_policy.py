@@ -14,6 +14,8 @@ from client.home.policy import Policy, as_toml, load_policy
 from client.learning.personal_terms import PersonalTerms
 from client.live.conditions import Surroundings, not_now
 from shared_models import recipes
+from shared_models.algorithms import ALGORITHMS
+from shared_models.algorithms.algorithm import Algorithm, Moves, Phase, Utterances
 from shared_models.config import Recipe, load_recipe
 from shared_models.errors import RecipeError
 from shared_models.partition import SharedTensor
@@ -136,6 +138,18 @@ def test_plain_sgd_is_judged_by_its_step_and_not_by_its_rate() -> None:
     sgd = {"client__outer_optimizer": "sgd", "client__outer_lr": 1.0, "client__gradient_clip": 1.0}
     assert Policy().refusal(recipe(**sgd)) is None
     assert Policy().refusal(recipe(**sgd | {"client__gradient_clip": 1.01})) is not None
+
+
+def test_an_inner_loop_of_plain_sgd_is_judged_by_its_step_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = Phase(moves=Moves.PERSONAL, material=Utterances.SUPPORT, steps=lambda _: 1)
+    meta = Algorithm(description="", inner=inner, outer=ALGORITHMS["fedavg"].outer, order=1)
+    monkeypatch.setitem(ALGORITHMS, "meta", meta)
+    asked = {"federation__algorithm": "meta", "client__inner_lr": 0.1}
+    assert Policy().refusal(recipe(**asked, client__gradient_clip=10.0)) is None
+    said = Policy().refusal(recipe(**asked, client__gradient_clip=11.0))
+    assert said is not None
+    assert "maximum_step_norm" in said
+    assert Policy().refusal(recipe(client__inner_lr=0.1, client__gradient_clip=11.0)) is None
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

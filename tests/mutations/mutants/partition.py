@@ -6,6 +6,7 @@ from mutants.mutant import Edit, mutant
 
 _PARTITION = "shared_models/partition.py"
 _PROFILE = "client/profile.py"
+_MAPS = "shared_models/speakers/adaptation/maps.py"
 _TESTS = "shared_models/test_partition.py::"
 _WHOLE = _TESTS + "test_every_voice_model_is_partitioned_whole"
 
@@ -19,10 +20,9 @@ MUTANTS = (
     mutant(
         "personal maps marked shared",
         "conditioning maps belong to whom the recipe says",
-        Edit(
-            "shared_models/speakers/adaptation/maps.py",
-            "belongs_to = Owner.PERSONAL",
-            "belongs_to = Owner.SHARED",
+        (
+            Edit(_MAPS, "    belongs_to = Owner.PERSONAL\n\n", "    belongs_to = Owner.SHARED\n\n"),
+            Edit(_MAPS, "self.maps.belongs_to = Owner.PERSONAL", "self.maps.belongs_to = Owner.SHARED"),
         ),
         _WHOLE + "[never-sources0-maps-tiny]",
     ),

@@ -106,19 +106,32 @@ def test_opacus_gives_each_utterance_s_own_gradient() -> None:
             torch.testing.assert_close(samples[name][row], parameter.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_maps_can_be_the_personal_set_instead_of_vectors() -> None:
+def test_maps_of_one_s_own_can_be_the_personal_set_instead_of_vectors() -> None:
     model = small_model(speaker=SpeakerConfig(personal="maps"))
     owners = Partition.of(model).owners
     personal = {n for n, o in owners.items() if o is Owner.PERSONAL}
     assert personal == {
-        "cln_maps.scale.weight",
-        "cln_maps.scale.bias",
-        "cln_maps.shift.weight",
-        "cln_maps.shift.bias",
+        "own_maps.maps.scale.weight",
+        "own_maps.maps.scale.bias",
+        "own_maps.maps.shift.weight",
+        "own_maps.maps.shift.bias",
         "voices.embedding.weight",
         "voices.prosody.weight",
     }
     assert acoustic_loss(model(batch_of(ITEMS)), batch_of(ITEMS)).total.isfinite()
+
+
+def test_one_s_own_maps_change_what_everybody_s_make_and_a_base_is_the_same_with_vectors() -> None:
+    vectors, maps = small_model(), small_model(speaker=SpeakerConfig(personal="maps")).eval()
+    assert Partition.of(vectors).schema == Partition.of(maps).schema
+    shake(maps)
+    heard = Heard.of([Reference({MEL: reference_of(25, 1)})])
+    voice = maps.voice(heard)
+    both = {name: maps.maps.get_parameter(name) + own for name, own in maps.own_maps.maps.named_parameters()}
+    scale = torch.nn.functional.linear(voice["embedding"], both["scale.weight"], both["scale.bias"])
+    torch.testing.assert_close(voice["cln_scale"].flatten(1), scale, rtol=1e-5, atol=1e-5)
+    maps.own_maps.reset()
+    torch.testing.assert_close(maps.voice(heard)["cln_shift"].flatten(1), maps.maps.shift(voice["embedding"]))
 
 
 @pytest.mark.parametrize("sources", [("table",), ("mel_style",), ("table", "mel_style"), ()])
