@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,8 +20,8 @@ from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.cache import FeatureCache
 from shared_models.base_model import BaseModel, write_base
-from shared_models.config import Recipe, recipe_from_json
-from shared_models.errors import CheckpointError, CorpusError
+from shared_models.config import Recipe, parse_override, recipe_from_json
+from shared_models.errors import CheckpointError, CorpusError, RecipeError
 from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.pretrained import FOLDER, VOICE_SUFFIX
 from shared_models.speakers.heard import Heard, Reference
@@ -33,19 +33,33 @@ from simulations.preparation import Prepared, prepare
 
 SYNTHETIC = "k_"
 """What the ids of the synthetic voices begin with; nobody else's voice may be published."""
+SPOKEN = ("model.pitch_spread", "model.duration_spread", "model.contrast")
+"""What is chosen when training is over: it changes how a base speaks and none of its weights."""
 REFERENCES = 12
 """Recordings that a published voice is heard in."""
 
 
 def publish(
-    run: Path, arm: str, voices: Sequence[str], target: Path = FOLDER, aligner: Path | None = None
+    run: Path,
+    arm: str,
+    voices: Sequence[str],
+    target: Path = FOLDER,
+    aligner: Path | None = None,
+    spoken: Mapping[str, object] | None = None,
 ) -> list[Path]:
     """Write the acoustic model of ``run`` and the profiles of ``voices`` to ``target``; the files written.
 
-    ``aligner``, for a run whose corpus brought alignments, lets people without any adapt their voices. Nothing
-    is written if anything is refused: raises :class:`CorpusError` for a voice that is not a synthetic train voice
-    of the run, and :class:`CheckpointError` for a run or an ``aligner`` that cannot be used.
+    ``aligner``, for a run whose corpus brought alignments, lets people without any adapt their voices. ``spoken`` are
+    fields among :data:`SPOKEN` that the base has and the run's recipe had not. Nothing is written if anything is
+    refused: raises :class:`CorpusError` for a voice that is not a synthetic train voice of the run,
+    :class:`CheckpointError` for a run or an ``aligner`` that cannot be used, and :class:`RecipeError` for a field that
+    must stay as it was trained.
     """
+    if trained := sorted(set(spoken or {}) - set(SPOKEN)):
+        raise RecipeError(
+            f"{trained[0]} is part of what was trained and cannot be set when a base is published: set one of "
+            f"{', '.join(SPOKEN)}"
+        )
     checkpoint = latest_checkpoint(run / "arms" / arm / "checkpoints")
     if checkpoint is None:
         raise CheckpointError(f"{run} has no checkpoint of the arm '{arm}': train it first")
@@ -53,7 +67,7 @@ def publish(
     data = prepare(recipe)
     model = _with_its_voices(checkpoint, len(data.train))
     made = {voice: _voice(model, data, voice) for voice in voices}
-    base = _base(model, recipe)
+    base = _base(model, recipe, spoken or {})
     if aligner is not None:
         base = with_aligner(base, aligner)
     written = [target / "acoustic.safetensors"]
@@ -66,10 +80,10 @@ def publish(
     return written
 
 
-def _base(trained: VoicePartition, recipe: Recipe) -> BaseModel:
+def _base(trained: VoicePartition, recipe: Recipe, spoken: Mapping[str, object]) -> BaseModel:
     """What was trained, without its speakers."""
     # Where the speech lay on the machine that trained is nobody's business.
-    told = recipe.override({"corpus.path": Path(recipe.corpus.path).name})
+    told = recipe.override({"corpus.path": Path(recipe.corpus.path).name, **spoken})
     model = PartitionedModel(build_model(told))
     weights = trained.shared_vector()
     model.load_shared_vector(weights)
@@ -116,10 +130,16 @@ def main() -> None:
     parser.add_argument("--arm", default="centralised")
     parser.add_argument("--voices", nargs="+", required=True, help="ids of synthetic train voices")
     parser.add_argument("--target", type=Path, default=FOLDER)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help=f"one of {', '.join(SPOKEN)}"
+    )
     parser.add_argument("--aligner", type=Path, help="aligner.safetensors of simulations.corpora.align")
     arguments = parser.parse_args()
     load_vocoder(arguments.vocoder)
-    written = publish(arguments.run, arguments.arm, arguments.voices, arguments.target, arguments.aligner)
+    spoken = dict(parse_override(text) for text in arguments.set)
+    written = publish(
+        arguments.run, arguments.arm, arguments.voices, arguments.target, arguments.aligner, spoken
+    )
     vocoder = arguments.target / "vocoder.safetensors"
     shutil.copyfile(arguments.vocoder, vocoder)
     for path in [*written, vocoder]:

@@ -11,7 +11,7 @@ from tiny_federation import features_of_tests, read_table, small_corpus, tiny_re
 from client.profile import load_profile
 from shared_models.acoustic import build_model
 from shared_models.base_model import load_base
-from shared_models.errors import CheckpointError, CorpusError
+from shared_models.errors import CheckpointError, CorpusError, RecipeError
 from simulations.centralised import train_centralised
 from simulations.corpora.aligner_file import save_aligner
 from simulations.preparation import prepare
@@ -50,6 +50,21 @@ def test_a_published_base_is_the_runs_and_tells_no_path(
     for path in written[1:]:
         profile = load_profile(path, base=base.hash)
         assert torch.isfinite(profile.voice["embedding"]).all()
+
+
+def test_how_a_base_speaks_is_set_when_it_is_published_and_what_was_trained_is_not(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDVOICE_CACHE", str(features_of_tests()))
+    voice = next(name for name in speakers_of(run) if name.startswith("k_"))
+    publish(run, "centralised", [voice], tmp_path, spoken={"model.pitch_spread": 1.6, "model.contrast": 0.0})
+    base, own = load_base(tmp_path / "acoustic.safetensors"), load_base(run, "centralised")
+    assert base.hash == own.hash
+    assert base.model.model.dimensions.pitch_spread == 1.6
+    assert base.model.model.dimensions.contrast == 0.0
+    with pytest.raises(RecipeError, match=r"model\.filter is part of what was trained"):
+        publish(run, "centralised", [voice], tmp_path / "none", spoken={"model.filter": 8})
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_base_is_published_with_an_aligner_or_not_at_all(
