@@ -78,9 +78,15 @@ def packaged_base() -> BaseModel:
 
 
 def write_base(path: Path, base: BaseModel) -> None:
-    """Write the base to ``path``, as :func:`load_base` reads it. Raises StorageError."""
+    """Write the base to ``path``, as :func:`load_base` reads it, in half precision if that loses nothing.
+
+    Raises StorageError.
+    """
     recipe, schema = base.recipe.model_dump_json(), base.model.partition.schema
-    write_atomically(path, weights_file(base.model.shared_vector(), recipe, schema))
+    weights = base.model.shared_vector()
+    half = weights.half()
+    kept = half if torch.equal(half.float(), weights) else weights
+    write_atomically(path, weights_file(kept, recipe, schema))
 
 
 def _newest(run: Path, arm: str | None) -> Path:

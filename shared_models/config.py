@@ -168,7 +168,12 @@ class AlignerConfig(Section):
 class PretrainingConfig(Section):
     """Centralised training on public speech before the first round; every arm starts from its weights."""
 
-    steps: int = Field(0, ge=0, description="0 starts from random weights.")
+    start: str | None = Field(
+        None,
+        description="A base to start from instead of random weights: 'packaged', a run folder, a checkpoint, or a "
+        "published model's folder. It must have all of this model's shared tensors.",
+    )
+    steps: int = Field(0, ge=0, description="0 leaves the weights as they start.")
     corpus: str = Field(
         "embedded", description="Public speech: 'embedded' for the packaged synthetic voices."
     )

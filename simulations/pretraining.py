@@ -15,9 +15,12 @@ from typing import Any
 
 from torch import Tensor
 
-from server.checkpoints import latest_checkpoint
+from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from shared_models.acoustic import build_model
+from shared_models.base_model import load_base, packaged_base
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
+from shared_models.partition import PartitionedModel
 from simulations.centralised import train_centralised
 from simulations.corpora import open_corpus
 from simulations.preparation import prepare
@@ -70,10 +73,14 @@ def pretrain(
 ) -> Tensor | None:
     """The shared weights ``(D,)`` that every arm of ``recipe`` starts from; None if it asks for none.
 
-    ``recipe`` must be resolved: whether there is an aligner decides which weights there are.
+    ``recipe`` must be resolved: whether there is an aligner decides which weights there are. Raises as
+    :func:`starting_weights` does.
     """
+    first = starting_weights(recipe)
     if recipe.pretraining.steps == 0:
-        return None
+        if first is not None:
+            _keep(recipe, first, folder)
+        return first
     own = pretraining_recipe(recipe)
     done = latest_checkpoint(folder)
     if done is not None and done.round == own.federation.rounds:
@@ -83,4 +90,34 @@ def pretrain(
     def tell(number: int, loss: float, update_norm: float, _: Tensor) -> None:
         on_round({"round": number, "train_loss": loss, "update_norm": update_norm})
 
-    return train_centralised(own, data, folder, tell)
+    return train_centralised(own, data, folder, tell, first)
+
+
+def starting_weights(recipe: Recipe) -> Tensor | None:
+    """The shared weights ``(D,)`` of the recipe's model as ``pretraining.start`` has them; None without it.
+
+    What the base has beyond them, as an aligner that the recipe does without, is left. Raises :class:`RecipeError` for
+    a base that lacks one of them, and :class:`CheckpointError` for one that cannot be read.
+    """
+    start = recipe.pretraining.start
+    if start is None:
+        return None
+    base = (packaged_base() if start == "packaged" else load_base(Path(start))).model
+    model = PartitionedModel(build_model(recipe))
+    weights, theirs = model.shared_vector(), base.shared_vector()
+    places = {tensor.name: tensor for tensor in base.partition.shared}
+    for own in model.partition.shared:
+        found = places.get(own.name)
+        if found is None or found.shape != own.shape:
+            raise RecipeError(
+                f"pretraining.start {start!r} has no shared tensor '{own.name}' of the shape {own.shape}: choose a "
+                "base of this recipe's [model] and [speaker], or change those to the base's"
+            )
+        weights[own.start : own.stop] = theirs[found.start : found.stop]
+    return weights
+
+
+def _keep(recipe: Recipe, weights: Tensor, folder: Path) -> None:
+    """Where a device that trains alone finds what it starts from."""
+    schema = PartitionedModel(build_model(recipe)).partition.schema
+    save_checkpoint(folder, Checkpoint(0, weights, schema, recipe.model_dump_json()))

@@ -85,7 +85,8 @@ def _base(trained: VoicePartition, recipe: Recipe, spoken: Mapping[str, object])
     # Where the speech lay on the machine that trained is nobody's business.
     told = recipe.override({"corpus.path": Path(recipe.corpus.path).name, **spoken})
     model = PartitionedModel(build_model(told))
-    weights = trained.shared_vector()
+    # Rounded to half precision, as they are kept on disk; the hash is of what comes out of the file.
+    weights = trained.shared_vector().half().float()
     model.load_shared_vector(weights)
     return BaseModel(model, told, weights_hash(weights))
 

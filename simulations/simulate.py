@@ -226,7 +226,7 @@ def _weights_of(folder: ArmFolder, recipe: Recipe, public: Path) -> Path | None:
     """Where the weights are that an arm's clones are made with; None for random ones."""
     if recipe.algorithm.sends is not Sends.NOTHING:
         return folder.checkpoints
-    return public if recipe.pretraining.steps else None
+    return public if recipe.pretraining.steps or recipe.pretraining.start else None
 
 
 def _paths_within_run(judged: dict[str, Any], arm: str) -> dict[str, Any]:

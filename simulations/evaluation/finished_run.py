@@ -82,7 +82,7 @@ def _weights(run: RunFolder, arm: str, recipe: Recipe) -> Path | None:
         arms = run.arm(arm).checkpoints
         # A live server's home has no arms.
         return arms if arms.is_dir() or not (run.path / "checkpoints").is_dir() else run.path / "checkpoints"
-    return run.path / "pretraining" if recipe.pretraining.steps else None
+    return run.path / "pretraining" if recipe.pretraining.steps or recipe.pretraining.start else None
 
 
 def _changes(recipe: Recipe, corpus: str | None, queries: int | None, speakers: int | None) -> dict[str, Any]:
