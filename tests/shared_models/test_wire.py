@@ -32,6 +32,10 @@ class Personal(nn.Module):
         super().__init__()
         self.voice = nn.Parameter(torch.full((size,), 7.0))
 
+    @torch.no_grad()
+    def reset(self) -> None:
+        self.voice.fill_(7.0)
+
 
 class Both(nn.Module):
     def __init__(self, shared: int, personal: int) -> None:

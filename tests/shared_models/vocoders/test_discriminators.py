@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from shared_models.config import VocoderConfig
 from shared_models.errors import PartitionError, RecipeError
 from shared_models.partition import Owner, Partition
+from shared_models.vocoders.adversarial_model import Discriminators
 from shared_models.vocoders.discriminators import DISCRIMINATORS, build_discriminator
 from shared_models.vocoders.discriminators.period import PeriodDiscriminator
 from shared_models.vocoders.discriminators.spectrogram import SpectrogramDiscriminator
@@ -71,17 +73,23 @@ def test_bands_cover_every_bin_once() -> None:
     assert edges[-1][1] == 513
 
 
+def family(kind: str) -> Discriminators:
+    """One family, as a device keeps it."""
+    chosen = {"discriminators": (kind,), "discriminator_widths": (SMALL,)}
+    return Discriminators(VocoderConfig.model_validate(chosen), seed=1)
+
+
 @pytest.mark.parametrize("kind", DISCRIMINATORS)
 def test_families_stay_on_the_device(kind: str) -> None:
-    judge = build_discriminator(kind, SMALL)
-    partition = Partition.of(judge)
+    judges = family(kind)
+    partition = Partition.of(judges)
     assert partition.size == 0
-    assert set(partition.names(Owner.PERSONAL)) >= {name for name, _ in judge.named_parameters()}
+    assert set(partition.names(Owner.PERSONAL)) >= {name for name, _ in judges.named_parameters()}
 
 
 def test_spectral_norm_cannot_be_shared() -> None:
     with pytest.raises(PartitionError, match="buffer"):
-        Partition.of(build_discriminator("scale", SMALL), share_everything=True)
+        Partition.of(family("scale"), share_everything=True)
 
 
 def test_unknown_family_is_refused() -> None:
