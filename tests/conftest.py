@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Before torch is loaded. Threads that spin while they wait take the cores from other tests: some took ten times as long.
+# Before torch is loaded. Threads that spin while they wait take the cores from other tests: some took ten times as
+# long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import hypothesis
