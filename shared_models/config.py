@@ -9,27 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from shared_models.algorithms import ALGORITHMS, DEFAULT
 from shared_models.algorithms.algorithm import Algorithm, Sends
-from shared_models.audio.signals import SIGNALS
 from shared_models.compression_config import CompressionConfig as CompressionConfig
 from shared_models.device_name import DeviceName, Precision
 from shared_models.errors import RecipeError
 from shared_models.federation_config import SCHEDULE
 from shared_models.federation_config import FederationConfig as FederationConfig
-from shared_models.kinds import known
+from shared_models.model_config import AlignerConfig as AlignerConfig
+from shared_models.model_config import FeatureConfig as FeatureConfig
+from shared_models.model_config import ModelConfig as ModelConfig
+from shared_models.model_config import SpeakerConfig as SpeakerConfig
+from shared_models.privacy_config import PersonalPrivacyConfig as PersonalPrivacyConfig
+from shared_models.privacy_config import PrivacyConfig as PrivacyConfig
+from shared_models.privacy_config import default_delta as default_delta
+from shared_models.privacy_config import delta_problem as delta_problem
 from shared_models.recipe_section import Section
-from shared_models.speakers.adaptation import ADAPTATIONS
-from shared_models.speakers.conditioning import CONDITIONINGS
-from shared_models.speakers.sources import SOURCES
 from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 UNPROTECTED = "unprotected"
@@ -51,118 +53,6 @@ class CorpusConfig(Section):
     utterances: int | None = Field(None, ge=2, description="At most so many utterances a train speaker.")
     min_seconds: float = Field(0.8, gt=0, description="Shorter recordings are left out (seconds).")
     max_seconds: float = Field(14.0, gt=0, description="Longer recordings are left out (seconds).")
-
-
-class FeatureConfig(Section):
-    """What is computed from audio. The mel itself is HiFi-GAN's and has no settings."""
-
-    trim_silence: bool = Field(True, description="Cut leading and trailing silence down to 50 ms.")
-    level_dbfs: float | None = Field(-24.0, description="Bring speech to this RMS level; null leaves it.")
-    signals: tuple[str, ...] = Field(
-        (), description="What is kept of a recording beside its mel, for sources that hear it: 'wave'."
-    )
-
-    @field_validator("signals")
-    @classmethod
-    def _known_signals(cls, signals: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(known(signal, SIGNALS, "signal of a recording") for signal in signals)
-
-
-class ModelConfig(Section):
-    """The FastSpeech 2 acoustic model. ``size`` sets every dimension that is left empty."""
-
-    size: Literal["tiny", "base", "large"] = Field("tiny", description="A named set of dimensions.")
-    hidden: int | None = Field(None, ge=8, description="H, width of encoder and decoder.")
-    encoder_layers: int | None = Field(None, ge=1)
-    decoder_layers: int | None = Field(None, ge=1)
-    heads: int | None = Field(None, ge=1)
-    filter: int | None = Field(None, ge=8, description="Width of the convolutional feed-forward layers.")
-    kernel: int | None = Field(None, ge=1, description="Kernel of the first feed-forward convolution (odd).")
-    postnet: bool | None = Field(None, description="A convolutional PostNet after the mel projection.")
-    dropout: float = Field(0.1, ge=0, lt=1)
-    source: Literal["none", "harmonics"] = Field(
-        "none",
-        description="'harmonics': the decoder is told pitch, voicing and energy of each frame, and shown the harmonics "
-        "at that pitch; 'none': pitch and energy of each phoneme alone.",
-    )
-    durations: Literal["log", "mean"] = Field(
-        "log",
-        description="What is learnt of durations: 'log' has a squared error of log(d + 1), whose best answer is too "
-        "short on average; 'mean' has the gamma deviance, whose best answer is the mean.",
-    )
-    pitch_spread: float = Field(
-        1.0,
-        ge=0,
-        description="How many times wider than predicted the phonemes' pitch is spoken: predictions are means, which "
-        "vary less than speech does.",
-    )
-    duration_spread: float = Field(1.0, ge=0, description="The same for the durations of sounds.")
-    contrast: float = Field(
-        0.3,
-        ge=0,
-        description="How much the postfilter raises formants in what is spoken; 0 leaves the spectra as they are.",
-    )
-
-
-class SpeakerConfig(Section):
-    """What a voice is made of, and which of it is personal."""
-
-    sources: tuple[str, ...] = Field(
-        ("table", "mel_style"),
-        description="Added up into one speaker embedding (E,): 'table' has an embedding for each voice, 'mel_style' "
-        "hears a reference recording.",
-    )
-    conditioning: str = Field(
-        "cln",
-        description="How a voice acts on the model: 'cln' adds the embedding to the encoder's output, and scales and "
-        "shifts the decoder's last layer norms.",
-    )
-    personal: str = Field(
-        "vectors",
-        description="'vectors': the CLN scale and shift vectors themselves, at most 5,000 numbers a voice; "
-        "'maps': maps from the embedding to them, which are added to everybody's.",
-    )
-    reference_frames: int = Field(
-        160, ge=16, description="Longest reference that the encoder reads in training."
-    )
-    reference_dropout: float = Field(
-        0.1, ge=0, lt=1, description="Share of training references left out, which teaches a voice of nobody."
-    )
-    row_dropout: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Centralised training: share of utterances whose speaker's own row is left out, so that the "
-        "reference encoder must carry the voice.",
-    )
-
-    @field_validator("sources")
-    @classmethod
-    def _known_sources(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(sources)) < len(sources):
-            raise ValueError("a source is named twice: name each once")
-        return tuple(known(source, SOURCES, "source of the speaker embedding") for source in sources)
-
-    @field_validator("conditioning")
-    @classmethod
-    def _known_conditioning(cls, conditioning: str) -> str:
-        return known(conditioning, CONDITIONINGS, "conditioning")
-
-    @field_validator("personal")
-    @classmethod
-    def _known_adaptation(cls, personal: str) -> str:
-        return known(personal, ADAPTATIONS, "personal set")
-
-
-class AlignerConfig(Section):
-    """How durations are found for recordings that come without an alignment."""
-
-    learn: Literal["auto", "always", "never"] = Field(
-        "auto", description="'auto' learns an aligner where a corpus brings no alignments."
-    )
-    warmup_rounds: int = Field(0, ge=0, description="First rounds that train the aligner alone.")
-    binarization_weight: float = Field(0.1, ge=0)
-    forward_sum_weight: float = Field(0.1, ge=0)
 
 
 class PretrainingConfig(Section):
@@ -209,57 +99,6 @@ class ClientConfig(Section):
         256, ge=32, description="Decode at most so many frames of an utterance a step; null for all."
     )
     support_fraction: float = Field(0.4, gt=0, lt=1, description="Share of utterances in the inner loop.")
-
-
-class PrivacyConfig(Section):
-    """User-level differential privacy of what is sent."""
-
-    mode: Literal["none", "central"] = "none"
-    epsilon: float | None = Field(None, gt=0, description="Target; the noise multiplier follows from it.")
-    delta: float = Field(1e-5, gt=0, lt=1, description="Below one over the population.")
-    noise_multiplier: float | None = Field(None, gt=0, description="Instead of epsilon.")
-    clipping_norm: float = Field(0.5, gt=0, description="C, over a user's whole update.")
-    shrinkage: bool = Field(
-        False,
-        description="Shrink each released mean by the positive-part James-Stein factor: where noise dominates, a round "
-        "changes next to nothing. It reads what is released anyway and costs no privacy.",
-    )
-    population: int | None = Field(
-        None, ge=1, description="Users that noise_cohort is drawn from; the clients themselves without it."
-    )
-    noise_cohort: int | None = Field(
-        None,
-        ge=1,
-        description="The larger cohort whose noise is simulated (pfl-research's scaling); both are reported.",
-    )
-
-    @model_validator(mode="after")
-    def _one_target(self) -> PrivacyConfig:
-        if self.mode != "none" and (self.epsilon is None) == (self.noise_multiplier is None):
-            raise ValueError("give exactly one of epsilon and noise_multiplier")
-        return self
-
-    @model_validator(mode="after")
-    def _small_delta(self) -> PrivacyConfig:
-        if self.mode != "none" and self.population is not None and self.delta >= 1 / self.population:
-            raise ValueError(delta_problem(self.delta, self.population))
-        return self
-
-
-class PersonalPrivacyConfig(Section):
-    """Utterance-level DP-SGD of the personal set, on the device (inner loop and cloning)."""
-
-    enabled: bool = False
-    epsilon: float | None = Field(None, gt=0, description="Target for all personal training of a device.")
-    delta: float = Field(1e-3, gt=0, lt=1)
-    noise_multiplier: float | None = Field(None, gt=0)
-    clipping_norm: float = Field(1.0, gt=0)
-
-    @model_validator(mode="after")
-    def _one_target(self) -> PersonalPrivacyConfig:
-        if self.enabled and (self.epsilon is None) == (self.noise_multiplier is None):
-            raise ValueError("give exactly one of epsilon and noise_multiplier")
-        return self
 
 
 class CloningConfig(Section):
@@ -405,19 +244,6 @@ class Recipe(Section):
             )
         chosen = self.override(self.arms[name])
         return chosen.model_copy(update={"arms": {}})
-
-
-def delta_problem(delta: float, population: float) -> str:
-    """Why ``delta`` does not do for so many people."""
-    return (
-        f"privacy.delta {delta:g} is not below one over the population of {population:g}, so that publishing one "
-        f"person outright would be allowed: set privacy.delta to {default_delta(population):g} or less"
-    )
-
-
-def default_delta(population: float) -> float:
-    """The largest power of ten that is at most a tenth of one over the population."""
-    return float(f"1e{-1 - math.ceil(math.log10(population) - 1e-9)}")
 
 
 def parse_recipe(data: Mapping[str, Any], *, where: str) -> Recipe:
