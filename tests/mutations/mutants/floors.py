@@ -115,7 +115,7 @@ MUTANTS = (
         "delta of 1/N accepted in a recipe",
         "a recipe's delta is below one over its population",
         Edit(
-            "shared_models/config.py",
+            "shared_models/privacy_config.py",
             "self.delta >= 1 / self.population:",
             "self.delta > 1 / self.population:",
         ),
