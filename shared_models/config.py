@@ -224,6 +224,16 @@ class Recipe(Section):
         apart = {name: getattr(self.federation, name) for name in SCHEDULE}
         return self == other.model_copy(update={"federation": other.federation.model_copy(update=apart)})
 
+    def without_folders(self) -> Recipe:
+        """The recipe as it is told to others: of paths on this machine, their last names alone."""
+        paths = {
+            "corpus.path": self.corpus.path,
+            "pretraining.corpus": self.pretraining.corpus,
+            "pretraining.start": self.pretraining.start,
+            "evaluation.vocoder": self.evaluation.vocoder,
+        }
+        return self.override({field: path and Path(path).name for field, path in paths.items()})
+
     @property
     def digest(self) -> str:
         """A hash of everything above: runs with equal digests and equal data give equal weights."""

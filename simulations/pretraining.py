@@ -76,15 +76,17 @@ def pretrain(
     ``recipe`` must be resolved: whether there is an aligner decides which weights there are. Raises as
     :func:`starting_weights` does.
     """
-    first = starting_weights(recipe)
+    last = math.ceil(recipe.pretraining.steps / STEPS_A_ROUND)
+    done = latest_checkpoint(folder)
+    # A run that goes on needs no base any more, which may have moved or been made anew since.
+    if done is not None and done.round == last:
+        return done.weights
+    first = starting_weights(recipe) if done is None else None
     if recipe.pretraining.steps == 0:
         if first is not None:
             _keep(recipe, first, folder)
         return first
     own = pretraining_recipe(recipe)
-    done = latest_checkpoint(folder)
-    if done is not None and done.round == own.federation.rounds:
-        return done.weights
     data = prepare(own, cache, stage("features of the public corpus"))
 
     def tell(number: int, loss: float, update_norm: float, _: Tensor) -> None:

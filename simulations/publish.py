@@ -83,7 +83,7 @@ def publish(
 def _base(trained: VoicePartition, recipe: Recipe, spoken: Mapping[str, object]) -> BaseModel:
     """What was trained, without its speakers."""
     # Where the speech lay on the machine that trained is nobody's business.
-    told = recipe.override({"corpus.path": Path(recipe.corpus.path).name, **spoken})
+    told = recipe.without_folders().override(dict(spoken))
     model = PartitionedModel(build_model(told))
     # Rounded to half precision, as they are kept on disk; the hash is of what comes out of the file.
     weights = trained.shared_vector().half().float()

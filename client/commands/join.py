@@ -123,6 +123,7 @@ def _enrol(
     from client.live.home import superexec_secret
     from client.live.inspection import sentences
     from client.live.voice import prepare_voice
+    from shared_models.accelerator import Accelerator
     from shared_models.errors import CorpusError, RecipeError
     from shared_models.join_code import JoinCode
 
@@ -130,6 +131,8 @@ def _enrol(
     if policy is not None and not policy.is_file():
         raise RecipeError(f"there is no policy at {policy}; check the path")
     chosen = load_policy(policy) if policy is not None else load_policy(home / "policy.toml")
+    # A device that is not there would end every round's process.
+    Accelerator.resolve(chosen.device)
     if voice is None and not (home / "recordings.json").exists():
         raise CorpusError("say where your recordings are: fedvoice join CODE --voice PATH")
     called = name or fit_name(voice.resolve().stem if voice is not None else Device.open(home).speaker)

@@ -38,6 +38,7 @@ from shared_models.bundle import refusal
 from shared_models.config import UNPROTECTED
 from shared_models.disk import room
 from shared_models.errors import (
+    AcceleratorError,
     BundleError,
     DeclinedError,
     FedVoiceError,
@@ -250,5 +251,5 @@ if __name__ == "__main__":
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         main(Path(sys.argv[1]), int(sys.argv[2]))
-    except StorageError as storage:
-        sys.exit(str(storage))
+    except (AcceleratorError, StorageError) as problem:
+        sys.exit(str(problem))

@@ -5,7 +5,6 @@ It is what every device is told in its first round. It says nothing about a pers
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from server.live import enrolment
@@ -22,7 +21,7 @@ def inspect(body: bytes, home: ServerHome, registry: Registry, version: str) -> 
     """
     checked = enrolment.invitation(body, home.settings(), registry, version)
     settings, recipe, standing = home.settings(), home.recipe(), read_standing(home.folder)
-    told = recipe.override({"corpus.path": Path(recipe.corpus.path).name})
+    told = recipe.without_folders()
     return {
         **checked,
         "population": settings.population,

@@ -136,7 +136,7 @@ def _checkpoint(home: ServerHome, number: int | None) -> Checkpoint:
 
 def _told(recipe: Recipe) -> Recipe:
     # Where speech lies on the operator's machine is nobody's business.
-    return recipe.override({"corpus.path": Path(recipe.corpus.path).name})
+    return recipe.without_folders()
 
 
 def _base(checkpoint: Checkpoint, recipe: Recipe) -> tuple[Tensor, Recipe, str]:

@@ -63,6 +63,22 @@ def test_without_steps_the_start_is_kept_for_those_who_train_alone(tmp_path: Pat
     assert kept is not None
     assert torch.equal(kept.weights, weights)
     assert load_base(tmp_path / "pretraining").hash == base.hash
+    path.unlink()
+    resumed = pretrain(recipe, tmp_path / "pretraining", tmp_path, unwatched, told)
+    assert resumed is not None
+    assert torch.equal(resumed, weights)
+
+
+def test_what_is_told_to_others_holds_no_folder() -> None:
+    secret = "/srv/secret"
+    recipe = tiny_recipe(
+        corpus__path=f"{secret}/corpus", pretraining__corpus=f"{secret}/public", pretraining__start=f"{secret}/base",
+        evaluation__vocoder=f"{secret}/v.safetensors",
+    )  # fmt: skip
+    assert "secret" in recipe.model_dump_json()
+    assert "secret" not in recipe.without_folders().model_dump_json()
+    plain = tiny_recipe(pretraining__start="packaged")
+    assert plain.without_folders() == plain
 
 
 def test_a_base_of_another_size_is_refused_by_the_tensor(tmp_path: Path) -> None:
