@@ -79,6 +79,10 @@ def test_joining_reads_the_recordings_says_what_is_sent_and_enrols(
         (["CODE", "--voice", "{tmp}/nothing", "--home", "{tmp}/h", "--yes"], "no corpus at"),
         (["CODE", "--voice", "{few}", "--home", "{tmp}/h", "--yes"], "taking part needs at least 5"),
         (["CODE", "--voice", "{few}", "--home", "{tmp}/h", "--policy", "{tmp}/no.toml"], "no policy at"),
+        (
+            ["CODE", "--voice", "{few}", "--home", "{tmp}/h", "--policy", "{tmp}/far.toml"],
+            "'cuda:99' is not there",
+        ),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(
@@ -90,6 +94,7 @@ def test_what_goes_wrong_is_one_sentence(
     for path in sorted(voice.glob("*.wav"))[:2]:
         (few / path.name).write_bytes(path.read_bytes())
         (few / path.with_suffix(".txt").name).write_text("Two words.")
+    (tmp_path / "far.toml").write_text('device = "cuda:99"')
     chosen = [a.replace("CODE", link.invite()).format(tmp=tmp_path, few=few) for a in arguments]
     assert run(["join", *chosen]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
