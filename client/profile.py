@@ -7,6 +7,7 @@ and it holds no audio, no text and no reference recording.
 The header is passed on with the file. So it holds nothing whose privacy cost is not in the ledger: not the number of
 utterances, nor what the number follows from (the sampling probability, the noise that was found for a target), no other
 entry of the ledger, and no time, which would link a voice to the day of its recordings. The name is the owner's choice.
+A speaker embedding may travel with a voice, in the header, if it was released with an epsilon of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from shared_models.errors import CheckpointError
+from client.speaker_embedding import SpeakerEmbedding, guarantee_of, heard_of, told
+from shared_models.errors import CheckpointError, PrivacyError
 from shared_models.files import write_atomically
 from shared_models.speakers.voice import Voice
 from shared_models.tensor_file import read_tensors
@@ -27,7 +29,6 @@ from shared_models.tensor_file import read_tensors
 FORMAT = "fedvoice-profile-2"
 FORMATS = (FORMAT, "fedvoice-profile-1")
 """Those that are read. The first had the tensors of one conditioning, by the names that they still have."""
-_GUARANTEE = ("unit", "epsilon", "delta", "mechanism")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class VoiceProfile:
 
     Of its fields the file holds ``unit``, ``epsilon`` (this release's target), ``delta`` and ``mechanism`` alone.
     """
+    embedding: SpeakerEmbedding | None = None
+    """What an encoder says of the person, released on its own; None for most."""
 
     @property
     def size(self) -> int:
@@ -52,16 +55,20 @@ class VoiceProfile:
 
 
 def save_profile(path: Path, profile: VoiceProfile) -> None:
-    """Write a profile. Raises StorageError on a full disk."""
-    guarantee = profile.privacy and {
-        key: profile.privacy[key] for key in _GUARANTEE if key in profile.privacy
-    }
+    """Write a profile. Raises StorageError on a full disk, and PrivacyError for an embedding that nothing paid for."""
     header = {
         "format": FORMAT,
         "base": profile.base,
         "name": profile.name,
-        "privacy": json.dumps(guarantee),
+        "privacy": json.dumps(guarantee_of(profile.privacy)),
     }
+    if profile.embedding is not None:
+        if profile.embedding.privacy is None:
+            raise PrivacyError(
+                "a profile carries a speaker embedding only if it was released with an epsilon: make one with "
+                "fedvoice embed --epsilon"
+            )
+        header["embedding"] = told(profile.embedding)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in profile.voice.tensors.items()}
     write_atomically(path, save(tensors, header))
 
@@ -82,7 +89,10 @@ def load_profile(path: Path, *, base: str) -> VoiceProfile:
             f"the voice in {path} was cloned on base {header['base'][:12]} and this base is {base[:12]}: "
             "speak with the run that it was cloned on, or clone it again"
         )
-    return VoiceProfile(Voice(tensors), header["base"], header["name"], json.loads(header["privacy"]))
+    embedding = heard_of(header["embedding"]) if "embedding" in header else None
+    return VoiceProfile(
+        Voice(tensors), header["base"], header["name"], json.loads(header["privacy"]), embedding
+    )
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -17,12 +17,14 @@ from typing import Any
 from client.before_and_after import compare_voices
 from client.cloning import ClonedVoice
 from client.cloning import clone as clone_from_features
+from client.embedding_release import require_paid
 from client.enrollment import enroll
 from client.home.kept_bases import keep_base
 from client.home.ledger import Ledger
 from client.home.owner_ledger import open_owner_ledger
 from client.profile import VoiceProfile, save_profile
 from client.speaker import Speaker
+from client.speaker_embedding import SpeakerEmbedding, load_embedding
 from shared_models.accelerator import Accelerator, repeat_on
 from shared_models.base_model import BaseModel, load_base, packaged_base
 from shared_models.config import Recipe
@@ -54,11 +56,13 @@ class Clone:
     """Whether its base is the one that ships, which need not be kept."""
     notice: str | None = None
     """Why it was not adapted although it was to be; None if it was as asked."""
+    embedding: SpeakerEmbedding | None = None
+    """A speaker embedding that the profile carries, released before; None for most."""
 
     @property
     def profile(self) -> VoiceProfile:
         """What may be given away."""
-        return VoiceProfile(self.voice.voice, self.base.hash, self.name, self.voice.privacy)
+        return VoiceProfile(self.voice.voice, self.base.hash, self.name, self.voice.privacy, self.embedding)
 
     def save(self, path: str | Path) -> None:
         """Write the profile, and keep the base that it speaks with. Raises StorageError."""
@@ -87,6 +91,7 @@ def clone_voice(
     epsilon: float | None = None,
     delta: float = DELTA,
     budget: float | None = None,
+    embedding: Path | None = None,
     device: str = "auto",
     stage: Stage = lambda _: lambda _done, _total: None,
 ) -> Clone:
@@ -95,12 +100,16 @@ def clone_voice(
     ``base`` is a run folder (of which ``arm`` names the arm), a checkpoint or a published model's folder; the packaged
     one by default. ``steps`` is the recipe's by default; ``zero_shot`` trains nothing. With ``epsilon`` the voice is
     adapted by DP-SGD, and ``budget``, by default the same, bounds everything that was ever cloned privately here.
-    ``device`` is where to compute, as :meth:`Accelerator.resolve` takes it.
+    ``embedding`` is a file of ``fedvoice embed --epsilon``, for the profile to carry. ``device`` is where to compute,
+    as :meth:`Accelerator.resolve` takes it.
 
     Raises :class:`PrivacyError` for wishes that contradict each other, :class:`BudgetError`, :class:`CorpusError` for
     recordings that cannot be cloned from, :class:`CheckpointError`, and :class:`AcceleratorError`.
     """
     _refuse_contradictions(zero_shot or steps == 0, epsilon, budget)
+    carried = None if embedding is None else load_embedding(embedding)
+    if carried is not None:
+        require_paid(carried, open_owner_ledger(None, delta))
     where = Accelerator.resolve(device).device
     repeat_on(where)
     loaded = (packaged_base() if base is None else load_base(base, arm)).to(where)
@@ -122,6 +131,7 @@ def clone_voice(
         ledger,
         base is None,
         notice,
+        carried,
     )
 
 

@@ -20,7 +20,9 @@ class FeatureConfig(Section):
     trim_silence: bool = Field(True, description="Cut leading and trailing silence down to 50 ms.")
     level_dbfs: float | None = Field(-24.0, description="Bring speech to this RMS level; null leaves it.")
     signals: tuple[str, ...] = Field(
-        (), description="What is kept of a recording beside its mel, for sources that hear it: 'wave'."
+        (),
+        description="What is kept of a recording beside its mel, for sources that hear it: 'wave', 'power_mel', "
+        "'filterbanks_40', 'filterbanks_80'.",
     )
 
     @field_validator("signals")

@@ -95,7 +95,7 @@ class Partition:
                 parameters[name] = tensor
             if owner is Owner.FROZEN:
                 frozen[name] = tensor
-        return cls(owners, _lay_out(parameters), _content_hash(frozen))
+        return cls(owners, _lay_out(parameters), content_hash(frozen))
 
     @property
     def size(self) -> int:
@@ -258,7 +258,7 @@ def _check_starts(model: nn.Module) -> None:
             )
 
 
-def _content_hash(tensors: Mapping[str, Tensor]) -> str:
+def content_hash(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and numbers; empty for no tensor."""
     if not tensors:
         return ""

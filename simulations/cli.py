@@ -20,7 +20,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from client.commands import clone, detect, join, leave, speak
+from client.commands import clone, detect, embed, join, leave, speak
 from server.commands import invite, serve
 from server.commands.other_rooms import OtherRooms
 from shared_models import console
@@ -68,6 +68,7 @@ app = typer.Typer(
 )
 app.command()(simulate.simulate)
 app.command()(clone.clone)
+app.command()(embed.embed)
 app.command()(speak.speak)
 app.command()(detect.detect)
 app.command()(evaluate.evaluate)

@@ -43,6 +43,10 @@ def clone(
             "--epsilon by default.",
         ),
     ] = None,
+    embedding: Annotated[
+        Path | None,
+        typer.Option(help="An embedding that `fedvoice embed --epsilon` released, for the profile to carry."),
+    ] = None,
     device: console.DeviceOption = "auto",
     as_json: console.JsonOption = False,
 ) -> None:
@@ -69,7 +73,7 @@ def clone(
     with console.stages(quiet=as_json) as stage:
         made = clone_voice(
             recordings, base=base, arm=arm, name=name, steps=steps, zero_shot=zero_shot, epsilon=epsilon, delta=delta,
-            budget=budget, device=device, stage=stage,
+            budget=budget, embedding=embedding, device=device, stage=stage,
         )  # fmt: skip
     if made.notice is not None:
         console.notices().print(made.notice, soft_wrap=True, highlight=False, markup=False)

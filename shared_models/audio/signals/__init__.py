@@ -13,6 +13,9 @@ from shared_models.kinds import class_at
 
 SIGNALS = {
     "wave": "shared_models.audio.signals.wave.Waveform",
+    "power_mel": "shared_models.audio.signals.spectra.PowerMel",
+    "filterbanks_40": "shared_models.audio.signals.spectra.FilterBanks40",
+    "filterbanks_80": "shared_models.audio.signals.spectra.FilterBanks80",
 }
 
 
