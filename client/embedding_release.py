@@ -77,7 +77,8 @@ def mean_embedding(vectors: Tensor, clipping_norm: float) -> Tensor:
     real = vectors.double()
     real = torch.where(torch.isfinite(real).all(1, keepdim=True), real, 0.0)
     scale = clipping_norm / real.norm(dim=1, keepdim=True).clamp_min(clipping_norm)
-    return (real * scale).mean(0)
+    mean: Tensor = (real * scale).mean(0)
+    return mean
 
 
 def release(

@@ -119,7 +119,7 @@ def test_neighbours_releases_cannot_be_told_apart_better_than_promised(tmp_path:
     scores = [
         [
             float((release(s, terms, ledger, rng).double() - mean_embedding(other, 1.0)) @ line) / distance
-            for _ in range(40)
+            for _ in range(6)
         ]
         for s in (own, other)
     ]

@@ -60,7 +60,8 @@ def embed_recording(encoder: Any, wave: Wave, rate: int) -> Tensor:
         return whole.cpu()
     spectra = filterbanks(torch.from_numpy(heard), encoder.sizes.bins)
     embedding: Tensor = encoder(spectra[None].to(device))[0].cpu()
-    return embedding / embedding.norm()
+    unit: Tensor = embedding / embedding.norm()
+    return unit
 
 
 def raised(wave: Wave) -> Wave:

@@ -11,6 +11,7 @@ from mutants import (
     calls,
     clipping,
     devices,
+    embeddings,
     floors,
     ledger,
     live_round,
@@ -37,4 +38,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *calls.MUTANTS,
     *floors.MUTANTS,
     *devices.MUTANTS,
+    *embeddings.MUTANTS,
 )

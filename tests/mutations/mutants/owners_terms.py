@@ -115,9 +115,9 @@ MUTANTS = (
         "profile header with the sampling probability",
         "a voice's file does not tell how many utterances there were",
         Edit(
-            "client/profile.py",
-            '_GUARANTEE = ("unit", "epsilon", "delta", "mechanism")',
-            '_GUARANTEE = ("unit", "epsilon", "delta", "mechanism", "sampling_probability")',
+            "client/speaker_embedding.py",
+            'GUARANTEE = ("unit", "epsilon", "delta", "mechanism")',
+            'GUARANTEE = ("unit", "epsilon", "delta", "mechanism", "sampling_probability")',
         ),
         "client/test_profile.py::test_the_header_holds_nothing_that_depends_on_the_recordings",
     ),
