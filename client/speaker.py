@@ -33,6 +33,7 @@ from shared_models.base_model import load_base
 from shared_models.errors import TextError
 from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
 from shared_models.speakers.voice import Voice
+from shared_models.text.languages import MANDARIN, Language
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.text.pieces import Piece, split_text
 from shared_models.vocoders import Vocoder, build_vocoder
@@ -190,5 +191,5 @@ class Speaker:
         The dictionary, the tagger of words that are written alike, the model that reads unknown words, and the mark are
         each read from disk where they are first needed. Raises :class:`TextError` for a language that cannot be spoken.
         """
-        mandarin = language.strip().lower().startswith(("zh", "cmn"))
+        mandarin = Language.of(language).code == MANDARIN
         self.say(_FIRST_WORDS_MANDARIN if mandarin else _FIRST_WORDS, language=language)

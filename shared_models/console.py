@@ -65,6 +65,13 @@ def whole_numbers(option: str, text: str, least: int, example: str) -> list[int]
     return [int(part) for part in parts]
 
 
+def a_number(parameter: typer.CallbackParam, value: float | None) -> float | None:
+    """A callback of options: refuses nan, which is within any range that an option names."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number", param=parameter)
+    return value
+
+
 def print_error(message: str) -> None:
     """One line on stderr, however wide the terminal is."""
     line = " ".join(message.split())

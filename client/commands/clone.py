@@ -32,12 +32,19 @@ def clone(
     zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Only listen; train nothing.")] = False,
     epsilon: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Adapt by DP-SGD: this profile costs an utterance at most this epsilon."),
+        typer.Option(
+            callback=console.a_number,
+            min=0.01,
+            help="Adapt by DP-SGD: this profile costs an utterance at most this epsilon.",
+        ),
     ] = None,
-    delta: Annotated[float, typer.Option(help="The delta of that guarantee.")] = 1e-3,
+    delta: Annotated[
+        float, typer.Option(callback=console.a_number, help="The delta of that guarantee.")
+    ] = 1e-3,
     budget: Annotated[
         float | None,
         typer.Option(
+            callback=console.a_number,
             min=0.01,
             help="What all private cloning and joining on this computer may come to, this profile with it; "
             "--epsilon by default.",

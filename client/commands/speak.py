@@ -31,8 +31,12 @@ def speak(
         str | None, typer.Option(help="packaged, griffin_lim, or a vocoder file; packaged if there is one.")
     ] = None,
     language: Annotated[str, typer.Option(help="Language of the text.")] = "en",
-    speed: Annotated[float, typer.Option(min=0.25, max=4.0, help="2 speaks twice as fast.")] = 1.0,
-    pitch: Annotated[float, typer.Option(min=-24, max=24, help="Shift in semitones.")] = 0.0,
+    speed: Annotated[
+        float, typer.Option(min=0.25, max=4.0, callback=console.a_number, help="2 speaks twice as fast.")
+    ] = 1.0,
+    pitch: Annotated[
+        float, typer.Option(min=-24, max=24, callback=console.a_number, help="Shift in semitones.")
+    ] = 0.0,
     list_voices: Annotated[
         bool, typer.Option("--voices", help="List the packaged voices, and stop.")
     ] = False,

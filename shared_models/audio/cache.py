@@ -88,7 +88,7 @@ def content_key(utterance: Utterance, config: FeatureConfig) -> str:
 def _text_code() -> bytes:
     """A digest of the text front end, whose every correction changes the phonemes of some sentence."""
     digest = hashlib.sha256()
-    for source in sorted(Path(text.__file__ or "").parent.glob("*.py")):
+    for source in sorted(Path(text.__file__ or "").parent.rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.digest()
 

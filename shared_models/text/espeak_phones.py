@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from shared_models.errors import MissingExtraError, TextError
 from shared_models.text.characters import canonical
-from shared_models.text.espeak_library import load_espeak
+from shared_models.text.espeak_library import Espeak, load_espeak
 from shared_models.text.symbols import (
     ENGLISH_CONSONANTS,
     ENGLISH_VOWELS,
@@ -48,7 +48,8 @@ def espeak_phones(text: str, language: str) -> list[str]:
     """
     try:
         library = load_espeak()
-        return _with_pauses(canonical(text), lambda clause: library.phonemes(clause, language))
+        voice = _voice(library, language)
+        return _with_pauses(canonical(text), lambda clause: library.phonemes(clause, voice))
     except MissingExtraError as error:
         raise TextError(
             f"no phonemizer for language {language!r}: install the extra with pip install "
@@ -56,6 +57,19 @@ def espeak_phones(text: str, language: str) -> list[str]:
         ) from error
     except TextError as error:
         raise TextError(f"no phonemizer for language {language!r}: {error}, or use en or zh") from error
+
+
+def _voice(library: Espeak, language: str) -> str:
+    """``language``, or without its region where espeak-ng has no voice of that region: de for de-AT."""
+    try:
+        library.phonemes("", language)
+    except TextError:
+        main = language.partition("-")[0]
+        if main == language:
+            raise
+        library.phonemes("", main)
+        return main
+    return language
 
 
 @lru_cache(maxsize=4096)

@@ -11,10 +11,11 @@ from re import Match
 
 from shared_models.text.characters import canonical, join_pauses
 from shared_models.text.english import english_phones
-from shared_models.text.normalisation import Spoken, normalise_english
+from shared_models.text.normalisation import normalise_english
 from shared_models.text.numbers import han_cardinal, han_decimal, han_digits
 from shared_models.text.symbols import PAUSES, TONES
 from shared_models.text.tokens import split_tokens
+from shared_models.text.written_english.rules import Spoken
 
 _INITIALS = {
     "b": "p", "p": "pʰ", "m": "m", "f": "f", "d": "t", "t": "tʰ", "n": "n", "l": "l", "g": "k", "k": "kʰ",

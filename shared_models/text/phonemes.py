@@ -9,19 +9,19 @@ from torch import Tensor
 
 from shared_models.errors import TextError
 from shared_models.text.english import english_words
+from shared_models.text.languages import ENGLISH, MANDARIN, Language
 from shared_models.text.mandarin import mandarin_phones
 from shared_models.text.normalisation import normalise_english
 from shared_models.text.symbols import SILENCE, SILENT, SYMBOL_IDS
 from shared_models.text.tokens import split_tokens
 
-_ENGLISH = frozenset({"en", "en-us", "en-gb"})
-_MANDARIN = frozenset({"zh", "zh-cn", "cmn", "zh-hans"})
-
 
 def phonemize(text: str, language: str = "en") -> list[str]:
     """``text`` as symbols of :mod:`shared_models.text.symbols`, silence at both ends.
 
-    "Hello, you." becomes ``sil h ɛ l ˈoʊ , j ˈu . sil``. English is US English whatever its region.
+    "Hello, you." becomes ``sil h ɛ l ˈoʊ , j ˈu . sil``. English is pronounced as in the
+    United States whatever its region, which decides how dates are read. :class:`Language` says how languages
+    are named.
     Raises :class:`TextError` where nothing in the text can be said, and for a language that no installed
     phonemizer speaks.
     """
@@ -35,7 +35,7 @@ def words(text: str, language: str = "en") -> list[tuple[str, ...]]:
     """
     if not text.strip():
         raise TextError("there is no text to say; give at least one word")
-    found = _words(text, language.strip().lower().replace("_", "-"))
+    found = _words(text, Language.of(language))
     if not any(phone not in SILENT for word in found for phone in word):
         shown = text.strip()[:20]
         raise TextError(f"nothing in {shown!r} can be said in language {language!r}; write it in words")
@@ -50,11 +50,11 @@ def encode(symbols: Sequence[str]) -> Tensor:
     return torch.tensor([SYMBOL_IDS[symbol] for symbol in symbols], dtype=torch.int64)
 
 
-def _words(text: str, language: str) -> list[tuple[str, ...]]:
-    if language in _ENGLISH:
-        return english_words(split_tokens(normalise_english(text)))
-    if language in _MANDARIN:
+def _words(text: str, language: Language) -> list[tuple[str, ...]]:
+    if language.code == ENGLISH:
+        return english_words(split_tokens(normalise_english(text, day_first=language.day_first)))
+    if language.code == MANDARIN:
         return [tuple(mandarin_phones(text))]
     from shared_models.text.espeak_phones import espeak_phones
 
-    return [tuple(espeak_phones(text, language))]
+    return [tuple(espeak_phones(text, language.name))]

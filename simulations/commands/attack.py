@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared_models.console import JsonOption, output, print_json
+from shared_models.console import JsonOption, a_number, output, print_json
 from shared_models.shown_epsilon import epsilon_shown
 from simulations.commands.attack_leave_one_out import leave_one_out
 
@@ -126,7 +126,10 @@ def trap_weights(
         int, typer.Option(min=1, help="So many; as many others stand for public speech.")
     ] = 10,
     sharpness: Annotated[
-        float, typer.Option(min=0.0, help="Norm of a trap neuron's weights; training makes them 0.6.")
+        float,
+        typer.Option(
+            callback=a_number, min=0.0, help="Norm of a trap neuron's weights; training makes them 0.6."
+        ),
     ] = 400.0,
     json_output: JsonOption = False,
 ) -> None:

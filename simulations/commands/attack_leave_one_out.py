@@ -22,10 +22,19 @@ def leave_one_out(
     base: Annotated[Path | None, typer.Option(help="Base model; the packaged one by default.")] = None,
     speakers: Annotated[int, typer.Option(min=1, help="So many unseen speakers.")] = 3,
     utterances: Annotated[int, typer.Option(min=2, help="So many utterances each.")] = 6,
-    epsilon: Annotated[float, typer.Option(min=0.01, help="What a step is planned to cost.")] = 8.0,
-    delta: Annotated[float, typer.Option(min=1e-12, max=0.999, help="At this delta.")] = 1e-3,
+    epsilon: Annotated[
+        float, typer.Option(callback=console.a_number, min=0.01, help="What a step is planned to cost.")
+    ] = 8.0,
+    delta: Annotated[
+        float, typer.Option(callback=console.a_number, min=1e-12, max=0.999, help="At this delta.")
+    ] = 1e-3,
     clipping_norm: Annotated[
-        float, typer.Option(min=1e-6, help="The norm that gradients are clipped to; the less, the more are.")
+        float,
+        typer.Option(
+            callback=console.a_number,
+            min=1e-6,
+            help="The norm that gradients are clipped to; the less, the more are.",
+        ),
     ] = 1.0,
     as_json: console.JsonOption = False,
 ) -> None:

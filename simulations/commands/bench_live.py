@@ -14,6 +14,7 @@ from rich.table import Table
 from shared_models.console import (
     JsonOption,
     ProgressCallback,
+    a_number,
     notices,
     output,
     print_json,
@@ -142,8 +143,12 @@ def _in_a_line(load: Load) -> str:
 def live(
     devices: Annotated[str, typer.Option(help="Numbers of devices, separated by commas.")] = "50,100,200",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, with all of the devices.")] = 2,
-    seconds: Annotated[float, typer.Option(min=1, help="How long they poll before.")] = 20.0,
-    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between a device's polls.")] = 3.0,
+    seconds: Annotated[
+        float, typer.Option(callback=a_number, min=1, help="How long they poll before.")
+    ] = 20.0,
+    poll: Annotated[
+        float, typer.Option(callback=a_number, min=0.05, help="Seconds between a device's polls.")
+    ] = 3.0,
     recipe: Annotated[str, typer.Option(help="Recipe whose model travels.")] = "default",
     override: Annotated[
         list[str] | None,

@@ -63,7 +63,10 @@ def export(
     vocoder_steps: Annotated[
         int, typer.Option(min=0, help="Training steps of the pruned vocoder; 0 prunes alone.")
     ] = 3000,
-    ratio: Annotated[float, typer.Option(min=1.01, help="How many times smaller pruning makes it.")] = 2.0,
+    ratio: Annotated[
+        float,
+        typer.Option(callback=console.a_number, min=1.01, help="How many times smaller pruning makes it."),
+    ] = 2.0,
     student: Annotated[
         list[str] | None,
         typer.Option("--student", help="Size of the distilled model, as model.filter=256; repeatable."),

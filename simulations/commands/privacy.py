@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared_models.console import JsonOption, output, print_json, styled
+from shared_models.console import JsonOption, a_number, output, print_json, styled
 from simulations.extra import require
 
 if TYPE_CHECKING:
@@ -32,12 +32,18 @@ def plan(
         int, typer.Option(min=1, help="Expected people a round, each chosen by their own coin.")
     ],
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")],
-    epsilon: Annotated[float, typer.Option(help="The target, for a person, over all rounds.")],
+    epsilon: Annotated[
+        float, typer.Option(callback=a_number, help="The target, for a person, over all rounds.")
+    ],
     delta: Annotated[
         float | None,
-        typer.Option(help="Below 1 / population; a tenth of it, as a power of ten, by default."),
+        typer.Option(
+            callback=a_number, help="Below 1 / population; a tenth of it, as a power of ten, by default."
+        ),
     ] = None,
-    clipping_norm: Annotated[float, typer.Option(help="C, the norm that an update is clipped to.")] = 0.5,
+    clipping_norm: Annotated[
+        float, typer.Option(callback=a_number, help="C, the norm that an update is clipped to.")
+    ] = 0.5,
     coordinates: Annotated[
         int, typer.Option(min=1, help="D, how many numbers are shared.")
     ] = TINY_COORDINATES,

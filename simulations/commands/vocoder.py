@@ -39,7 +39,9 @@ def train(
     minutes: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Stop after so long, with a vocoder file of what there is; --resume goes on."
+            callback=console.a_number,
+            min=0,
+            help="Stop after so long, with a vocoder file of what there is; --resume goes on.",
         ),
     ] = None,
     output: OutputOption = None,

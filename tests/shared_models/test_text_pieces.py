@@ -45,7 +45,19 @@ def test_a_long_sentence_is_cut_at_clauses_first() -> None:
     assert all(piece.pause < SENTENCE_PAUSE for piece in pieces[:-1])
 
 
-def test_what_fits_between_cuts_is_joined_and_a_longer_word_stands_alone() -> None:
+def test_what_fits_between_cuts_is_joined_and_a_longer_word_is_cut() -> None:
     long_word = "b" * (LONGEST_PIECE + 5)
     pieces = [piece.text for piece in split_text(f"one, two, {long_word} three, four.")]
-    assert pieces == ["one, two,", long_word, "three, four."]
+    assert pieces == ["one, two,", "b" * LONGEST_PIECE, "b" * 5 + " three, four."]
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 10_000, "我们去" * 1000, "7" * 5000, "中文，" * 900, "がんばって" * 500]
+)
+def test_any_text_is_spoken_in_pieces_of_bounded_length(text: str) -> None:
+    pieces = [piece.text for piece in split_text(text)]
+    assert "".join(pieces) == text
+    assert max(map(len, pieces)) <= LONGEST_PIECE
+    if not text.isascii():
+        assert max(map(len, pieces)) <= LONGEST_PIECE // 3, "a character takes longer than a letter"
+    assert len(pieces) < len(text) // 8

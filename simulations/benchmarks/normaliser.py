@@ -1,0 +1,131 @@
+"""How often the normaliser reads a text as a native reader would: a list of ``written<TAB>spoken`` lines, by class.
+
+A line ``# name`` without a tab begins a class. Equally right readings are divided by " / ". Words are compared and
+pauses are not; in Mandarin 幺 and 一 are one figure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared_models.errors import CorpusError, TextError
+
+FOLDER = Path(__file__).resolve().parent / "normaliser_lists"
+LISTS = {"en": FOLDER / "english.tsv"}
+"""Lists of our own, by language, written by hand before the normaliser was asked."""
+_OTHERS = " / "
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One text and how it is read."""
+
+    kind: str
+    written: str
+    readings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A line that is read otherwise."""
+
+    line: Line
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What of a list is read right."""
+
+    lines: tuple[Line, ...]
+    misses: tuple[Miss, ...]
+
+    @property
+    def right(self) -> int:
+        """Lines that are read as one of their readings."""
+        return len(self.lines) - len(self.misses)
+
+    def by_kind(self) -> dict[str, tuple[int, int]]:
+        """Lines read right and lines, by class in the list's order."""
+        kinds = dict.fromkeys(line.kind for line in self.lines)
+        wrong = [miss.line.kind for miss in self.misses]
+        counts = {kind: sum(line.kind == kind for line in self.lines) for kind in kinds}
+        return {kind: (count - wrong.count(kind), count) for kind, count in counts.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "lines": len(self.lines),
+            "right": self.right,
+            "by_class": {kind: {"right": right, "lines": n} for kind, (right, n) in self.by_kind().items()},
+            "misses": [
+                {"class": m.line.kind, "written": m.line.written, "said": m.said, "right": m.line.readings[0]}
+                for m in self.misses
+            ],
+        }
+
+
+def read_list(path: Path) -> list[Line]:
+    """The lines of a list. Raises :class:`CorpusError` for a file that is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(
+            f"{path} cannot be read as UTF-8 text ({error}); give lines of written<TAB>spoken"
+        ) from error
+    kind, lines = "all", []
+    for number, row in enumerate(text.splitlines(), start=1):
+        if not row.strip():
+            continue
+        written, tab, spoken = row.partition("\t")
+        if not tab and row.startswith("# "):
+            kind = row[2:].strip()
+        elif tab and written.strip() and spoken.strip():
+            lines.append(Line(kind, written, tuple(spoken.split(_OTHERS))))
+        else:
+            raise CorpusError(
+                f"{path}, line {number}: expected written<TAB>spoken, or '# class', not {row[:40]!r}"
+            )
+    if not lines:
+        raise CorpusError(f"{path} holds no line of written<TAB>spoken; write one text a line")
+    return lines
+
+
+def score(lines: Sequence[Line], language: str) -> Score:
+    """Read every line's text. Raises :class:`TextError` for a language without a normaliser."""
+    from shared_models.text.languages import ENGLISH, MANDARIN, Language
+
+    code = Language.of(language).code
+    if code not in {ENGLISH, MANDARIN}:
+        raise TextError(f"there is no normaliser for language {language!r}; choose en or zh")
+    normalise, plain = (_english(), _words) if code == ENGLISH else (_mandarin(), _characters)
+    misses = []
+    for line in lines:
+        said = normalise(line.written)
+        if plain(said) not in {plain(reading) for reading in line.readings}:
+            misses.append(Miss(line, said))
+    return Score(tuple(lines), tuple(misses))
+
+
+def _english() -> Callable[[str], str]:
+    from shared_models.text.normalisation import normalise_english
+
+    return normalise_english
+
+
+def _mandarin() -> Callable[[str], str]:
+    from shared_models.text.mandarin import normalise_mandarin
+
+    return normalise_mandarin
+
+
+def _words(text: str) -> str:
+    return " ".join(re.sub(r"[,.!?]", " ", text).split())
+
+
+def _characters(text: str) -> str:
+    return "".join(re.sub(r"[,.!?，。！？、]", " ", text).split()).replace("幺", "一")
