@@ -31,7 +31,7 @@ $(STAMP):
 	  "Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" -V 2>&1)" >&2; exit 1; }
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual" \
 	  "environment; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[simulations,evaluation,espeak,export,test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[simulations,evaluation,media,espeak,export,test]'
 	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4 distillmos==0.9.1
 	@rm -f $(VENV)/.installed-* && touch $@
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from client.home.recordings import read_recordings
+from client.home.recordings import find_recordings, refuse_empty
 from shared_models.audio.extraction import extract
 from shared_models.config import Recipe
 from shared_models.errors import AudioError, CorpusError, TextError
@@ -23,11 +23,13 @@ def enroll(
     Of more than ``most`` recordings, so many at most are read, evenly spread over all. Raises
     :class:`CorpusError` if fewer than two can be used.
     """
-    recordings = read_recordings(path)
+    found = find_recordings(path)
+    refuse_empty(found, path)
+    recordings = list(found.utterances)
     if most is not None:
         recordings = recordings[:: -(-len(recordings) // most)]
     features: list[Features] = []
-    problems: list[str] = []
+    problems = [f"{problem.path}: {problem.reason}" for problem in found.problems]
     for number, recording in enumerate(recordings, start=1):
         try:
             features.append(extract(recording, recipe.features))

@@ -29,6 +29,11 @@ class CorpusError(FedVoiceError):
 class AudioError(FedVoiceError):
     """One recording that cannot be read or used. Never ends a run: the recording is left out."""
 
+    def __init__(self, said: str, *, kind: str = "unusable") -> None:
+        super().__init__(said)
+        self.kind = kind
+        """In a word, for lists of problems."""
+
 
 class TextError(FedVoiceError):
     """Text that cannot be turned into phonemes, or a language without a phonemizer."""

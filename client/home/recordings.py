@@ -2,40 +2,33 @@
 
 A folder holds audio files, each with a text file of the same name beside it (``a.wav``, ``a.txt`` or
 ``a.lab``); folders inside it are one speaker each. A table is a CSV with a header (``path,text`` and, if
-there are, ``speaker_id, language, split, role, seconds, alignment``) or LJSpeech's ``id|text`` without one.
+there are, ``speaker_id, language, split, role, seconds, alignment``), or, without one, LJSpeech's ``id|text`` or
+piper's ``file|speaker|text``.
 """
 
 from __future__ import annotations
 
-import csv
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from client.home.nearby import NearbyFiles
+from client.home.tables import TABLE_NAME, LostRow, Row, has_no_header, rows_of
+from shared_models.audio.decoding import AUDIO_SUFFIXES, SOUND_SUFFIXES
 from shared_models.errors import CorpusError
 from shared_models.file_names import path_within
+from shared_models.text_file import read_text
 from shared_models.utterance import Role, Split, Utterance
+
+__all__ = ["TABLE_NAME", "Problem", "Recordings", "find_recordings", "has_no_header", "read_recordings"]
 
 Layout = Literal["auto", "csv", "folder", "ljspeech"]
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 TEXT_SUFFIXES = (".txt", ".lab", ".normalized.txt")
-TABLE_NAME = "metadata.csv"
 
-_COLUMNS = {
-    "path": ("path", "file", "audio", "audio_path", "file_name", "filename", "wav"),
-    "text": ("text", "transcript", "sentence", "transcription"),
-    "speaker": ("speaker_id", "speaker", "client_id"),
-    "utterance": ("utterance_id", "id"),
-    "split": ("split",),
-    "role": ("role",),
-    "language": ("language", "locale", "lang"),
-    "seconds": ("seconds", "duration"),
-    "alignment": ("alignment",),
-}
 _SPLITS: dict[str, Split] = {
     "": "train",
     "train": "train",
@@ -55,6 +48,8 @@ class Problem:
 
     path: Path
     reason: str
+    kind: str = "unreadable"
+    """In a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +71,18 @@ def read_recordings(
     nothing is usable, and for a table that cannot be read.
     """
     found = find_recordings(path, layout=layout, language=language, speaker=speaker)
+    refuse_empty(found, path)
+    return list(found.utterances)
+
+
+def refuse_empty(found: Recordings, path: Path) -> None:
+    """Raise :class:`CorpusError` where nothing was found at ``path`` that could be used, with the first reason."""
     if not found.utterances:
         why = f": {found.problems[0].path.name}: {found.problems[0].reason}" if found.problems else ""
         raise CorpusError(
             f"{path} holds no audio with text{why}; give each recording a .txt file of the same name, or "
             f"write a {TABLE_NAME} with the columns path and text"
         )
-    return list(found.utterances)
 
 
 def find_recordings(
@@ -91,6 +91,10 @@ def find_recordings(
     """Everything at ``path``, with what is left out and why. Raises :class:`CorpusError`."""
     if not path.exists():
         raise CorpusError(f"there is no corpus at {path}; check the path")
+    if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES:
+        raise CorpusError(
+            f"{path} is one recording: name the folder that it is in, with its text in {path.stem}.txt beside it"
+        )
     if layout == "folder" and path.is_dir():
         return _from_folder(path, language, speaker)
     table = path if path.is_file() else path / TABLE_NAME
@@ -98,49 +102,92 @@ def find_recordings(
         if layout in {"csv", "ljspeech"}:
             raise CorpusError(f"{path} has no {TABLE_NAME}; write one, or choose the layout 'folder'")
         return _from_folder(path, language, speaker)
-    if layout == "ljspeech" or (layout == "auto" and has_no_header(table)):
-        return _collect(_ljspeech_rows(table), table.parent, language, speaker)
-    return _collect(_csv_rows(table), table.parent, language, speaker)
+    plain = layout == "ljspeech" or (layout == "auto" and has_no_header(table))
+    rows = rows_of(table, header=not plain)
+    found = _collect(_placed(rows, table) if plain else rows, table.parent, language, speaker)
+    if not found.utterances and not found.problems:
+        return Recordings((), (Problem(table, "it lists no recordings", "empty"),))
+    return found
 
 
-def has_no_header(table: Path) -> bool:
-    """Whether ``table`` looks like LJSpeech's: ``id|text`` from the first line on."""
-    first = next(iter(_lines(table)), "")
-    return "|" in first and not _named(first.rstrip("\r\n").split("|")).keys() >= {"path", "text"}
+def _placed(rows: Iterable[Row | LostRow], table: Path) -> Iterator[Row | LostRow]:
+    """Rows that name a recording without a folder or a suffix: it is in ``wavs/`` or beside the table."""
+    folder = table.parent / "wavs" if (table.parent / "wavs").is_dir() else table.parent
+    nearby = NearbyFiles()
+    for row in rows:
+        if isinstance(row, LostRow):
+            yield row
+            continue
+        name = row.fields["name"].replace("\\", "/")
+        try:
+            stems = [path_within(place, name, row.where) for place in dict.fromkeys((folder, table.parent))]
+        except CorpusError as error:
+            yield LostRow(row.where, str(error))
+            continue
+        audio = next((p for stem in stems if (p := _audio_of(stem, nearby)) is not None), None)
+        audio = audio or stems[0].with_name(f"{stems[0].name}.wav")
+        owner = row.fields.get("speaker") or table.resolve().parent.name
+        path = audio.relative_to(table.parent).as_posix()
+        named = {"path": path, "text": row.fields["text"], "utterance": name, "speaker": owner}
+        yield Row(row.where, named)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One line of a table: where it is, and its fields by our names."""
-
-    where: str
-    fields: Mapping[str, str]
+def _audio_of(stem: Path, nearby: NearbyFiles) -> Path | None:
+    named = nearby.find(stem) if stem.suffix.lower() in AUDIO_SUFFIXES else None
+    return named or nearby.first(stem, AUDIO_SUFFIXES)
 
 
-def _collect(rows: Iterable[_Row], root: Path, language: str, speaker: str | None) -> Recordings:
+def _collect(rows: Iterable[Row | LostRow], root: Path, language: str, speaker: str | None) -> Recordings:
     utterances: dict[str, Utterance] = {}
+    first: dict[str, str] = {}
     problems: list[Problem] = []
     states_split = False
+    nearby = NearbyFiles()
     for row in rows:
-        audio = root / row.fields["path"]
+        if isinstance(row, LostRow):
+            problems.append(_lost(row.where, row.reason))
+            continue
+        if not row.fields["path"]:
+            problems.append(_lost(row.where, "it names no recording; fill in its path"))
+            continue
         states_split |= bool(row.fields.get("split") or row.fields.get("role"))
-        utterance = _utterance(row, audio, root, language, speaker)
+        written = root / row.fields["path"]
+        audio = nearby.named(root, row.fields["path"])
+        try:
+            utterance = _utterance(row, audio or written, root, language, speaker)
+        except CorpusError as error:
+            problems.append(_lost(row.where, str(error)))
+            continue
         if utterance.utterance_id in utterances:
-            raise CorpusError(
-                f"{row.where}: utterance {utterance.utterance_id!r} is listed twice; give each its own id"
+            problems.append(
+                Problem(
+                    utterance.audio,
+                    f"{row.where}: utterance {utterance.utterance_id!r} is listed twice, first in "
+                    f"{first[utterance.utterance_id]}; give each its own id",
+                    "second copy",
+                )
             )
-        if not utterance.text:
-            problems.append(Problem(audio, "no text"))
-        elif not audio.is_file():
-            problems.append(Problem(audio, "there is no such file"))
+        elif not utterance.text:
+            problems.append(Problem(written, "no text", "no text"))
+        elif audio is None:
+            problems.append(Problem(written, "there is no such file", "missing"))
         else:
             utterances[utterance.utterance_id] = utterance
+            first[utterance.utterance_id] = row.where
     return Recordings(tuple(utterances[i] for i in sorted(utterances)), tuple(problems), states_split)
 
 
-def _utterance(row: _Row, audio: Path, root: Path, language: str, speaker: str | None) -> Utterance:
+def _lost(where: str, reason: str) -> Problem:
+    """A line that is left out; its table is the file that has to be mended."""
+    table = where.rpartition(", line ")[0] or where
+    return Problem(Path(table), reason if reason.startswith(where) else f"{where}: {reason}", "lost row")
+
+
+def _utterance(row: Row, audio: Path, root: Path, language: str, speaker: str | None) -> Utterance:
     fields = row.fields
-    relative = Path(fields["path"])
+    written = fields["path"]
+    # As Windows writes paths, unless there is a file of that very name here.
+    relative = Path(written if (root / written) == audio else written.replace("\\", "/"))
     by_folder = relative.parts[0] if len(relative.parts) > 1 and not relative.is_absolute() else root.name
     split = _SPLITS.get(fields.get("split", "").lower())
     if split is None:
@@ -183,99 +230,48 @@ def _seconds(text: str, where: str) -> float | None:
     return seconds
 
 
-def _lines(table: Path) -> Iterator[str]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            yield from stream
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{table} is not UTF-8 text ({error.reason}); save it again as UTF-8") from error
-    except OSError as error:
-        raise CorpusError(f"{table} cannot be read ({error.strerror}); check its permissions") from error
-
-
-def _named(header: Iterable[str]) -> dict[str, int]:
-    """Where our columns are in a header."""
-    places = {name.strip().lower(): place for place, name in reversed(list(enumerate(header)))}
-    return {
-        ours: next(places[alias] for alias in aliases if alias in places)
-        for ours, aliases in _COLUMNS.items()
-        if any(alias in places for alias in aliases)
-    }
-
-
-def _csv_rows(table: Path) -> Iterator[_Row]:
-    header = next(iter(_lines(table)), "")
-    delimiter = Counter(c for c in header if c in ",\t;|").most_common(1)
-    reader = csv.reader(_lines(table), delimiter=delimiter[0][0] if delimiter else ",")
-    columns: dict[str, int] = {}
-    width = 0
-    try:
-        for fields in reader:
-            where = f"{table}, line {reader.line_num}"
-            if not columns:
-                columns, width = _named(fields), len(fields)
-                _check_header(columns, fields, table)
-            elif any(fields):
-                if len(fields) != width:
-                    raise CorpusError(
-                        f"{where}: {len(fields)} fields where the header has {width}; put quotes around "
-                        "text that holds the separator"
-                    )
-                yield _Row(where, {name: fields[place].strip() for name, place in columns.items()})
-    except csv.Error as error:
-        raise CorpusError(f"{table}, line {reader.line_num}: {error}; mend the quotes there") from error
-    if not columns:
-        raise CorpusError(f"{table} is empty; write a header with the columns path and text")
-
-
-def _check_header(columns: Mapping[str, int], header: Iterable[str], table: Path) -> None:
-    for needed in ("path", "text"):
-        if needed not in columns:
-            raise CorpusError(
-                f"{table}, line 1: no column '{needed}' among {', '.join(header)}; name it in the header "
-                f"(also known as {', '.join(_COLUMNS[needed][1:])})"
-            )
-
-
-def _ljspeech_rows(table: Path) -> Iterator[_Row]:
-    """``id|text`` or ``id|text|normalised text``; the audio is in ``wavs/`` or beside the table."""
-    folder = table.parent / "wavs" if (table.parent / "wavs").is_dir() else table.parent
-    for number, line in enumerate(_lines(table), start=1):
-        where = f"{table}, line {number}"
-        name, bar, rest = line.strip().partition("|")
-        if not (name or bar):
-            continue
-        if not name or not bar:
-            raise CorpusError(f"{where}: expected id|text, found {line.strip()[:40]!r}; add the missing part")
-        stem = path_within(folder, name, where)
-        audio = _existing(stem, AUDIO_SUFFIXES) or stem.with_name(f"{stem.name}.wav")
-        text = rest.split("|")[-1] or rest.split("|")[0]
-        path = audio.relative_to(table.parent).as_posix()
-        fields = {"path": path, "text": text, "utterance": name, "speaker": table.resolve().parent.name}
-        yield _Row(where, fields)
-
-
-def _existing(stem: Path, suffixes: Iterable[str]) -> Path | None:
-    if stem.suffix in AUDIO_SUFFIXES and stem.is_file():
-        return stem
-    return next((p for s in suffixes if (p := stem.with_name(stem.name + s)).is_file()), None)
-
-
 def _from_folder(folder: Path, language: str, speaker: str | None) -> Recordings:
-    rows, problems = [], []
-    for audio in sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file()):
-        text = next((p for s in TEXT_SUFFIXES if (p := audio.with_suffix(s)).is_file()), None)
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    nearby = NearbyFiles()
+    for audio, others in sorted(_audio_in(folder).items()):
+        problems += [
+            Problem(other, f"the recording is there as {audio.name} too, which is used", "second copy")
+            for other in others
+        ]
+        text = nearby.first(audio.with_suffix(""), TEXT_SUFFIXES) or nearby.find(
+            audio.with_name(f"{audio.name}.txt")
+        )
         if text is None:
-            problems.append(Problem(audio, "no text: there is no .txt or .lab file of the same name"))
+            problems.append(
+                Problem(audio, "no text: there is no .txt or .lab file of the same name", "no text")
+            )
             continue
         try:
-            words = text.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            problems.append(Problem(audio, f"its text {text.name} cannot be read ({error})"))
+            words = read_text(text)
+        except CorpusError as error:
+            problems.append(Problem(audio, f"no text: {error}", "no text"))
             continue
-        alignment = _existing(audio.with_suffix(""), (".phones", ".TextGrid"))
+        alignment = nearby.first(audio.with_suffix(""), (".phones", ".TextGrid"))
         fields = {"path": audio.relative_to(folder).as_posix(), "text": words}
         fields |= {"alignment": alignment.relative_to(folder).as_posix()} if alignment else {}
-        rows.append(_Row(str(audio), fields))
+        rows.append(Row(str(audio), fields))
+    if not rows and not problems:
+        looked = f"there are no recordings in it (files that end in {', '.join(SOUND_SUFFIXES[:5])}, .m4a or alike)"
+        return Recordings((), (Problem(folder, looked, "empty"),))
     found = _collect(rows, folder.resolve() if folder.name in {"", ".."} else folder, language, speaker)
     return Recordings(found.utterances, (*problems, *found.problems))
+
+
+def _audio_in(folder: Path) -> Mapping[Path, list[Path]]:
+    """The recordings below a folder, each with the copies of it in other formats that are not used."""
+    grouped: dict[Path, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        # A name that begins so is a Mac's note on the file, and no recording.
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("._") and path.is_file():
+            grouped[path.with_suffix("")].append(path)
+    chosen = {}
+    for copies in grouped.values():
+        first, *others = sorted(copies, key=lambda p: (AUDIO_SUFFIXES.index(p.suffix.lower()), p.suffix))
+        chosen[first] = others
+    return chosen

@@ -12,19 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from praatio import textgrid
-from praatio.utilities.errors import PraatioException
 from torch import Tensor
 
 from shared_models.audio.arpabet import arpabet_to_symbol
 from shared_models.audio.level import MARGIN_SECONDS
 from shared_models.audio.mel import FRAME_RATE, HOP, SAMPLE_RATE
-from shared_models.errors import AudioError
+from shared_models.audio.text_grid import read_tiers
+from shared_models.errors import AudioError, CorpusError
 from shared_models.files import write_atomically
 from shared_models.text.symbols import SILENCE, SILENT, SYMBOL_IDS
+from shared_models.text_file import read_text
 
-SILENCE_LABELS = frozenset({"", "sil", "sp", "spn", "<eps>"})
+SILENCE_LABELS = frozenset(
+    {"", "sil", "sp", "spn", "<eps>", "<sil>", "<p:>", "<p>", "pau", "silence", "h#", "#", "_"}
+)
+"""Those of Montreal Forced Aligner, Kaldi, WebMAUS, Festival, TIMIT and Praat's users."""
 PHONE_TIER = "phones"
+PHONE_TIERS = frozenset({PHONE_TIER, "phone", "phonemes", "phoneme", "mau"})
+"""What tiers of phones are called, whatever stands before it and a dash, as a speaker's name does."""
 
 _LONGEST_TAIL = math.ceil(MARGIN_SECONDS * FRAME_RATE) + 1
 
@@ -47,8 +52,10 @@ def read_alignment(path: Path) -> list[Phone]:
     read = _read_text_grid if path.suffix.lower() == ".textgrid" else _read_phones
     try:
         phones = read(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioError(f"alignment {path} cannot be read ({error}); make it again or remove it") from error
+    except CorpusError as error:
+        raise AudioError(
+            f"alignment {path} cannot be read ({error}); make it again or remove it", kind="alignment"
+        ) from error
     return _without_gaps(phones, path)
 
 
@@ -104,7 +111,7 @@ def _edged_with_silence(phones: list[Phone]) -> list[Phone]:
 
 def _read_phones(path: Path) -> list[Phone]:
     phones = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         fields = line.split("\t")
         try:
             start, end, symbol = float(fields[0]), float(fields[1]), fields[2].strip()
@@ -119,20 +126,27 @@ def _read_phones(path: Path) -> list[Phone]:
 
 
 def _read_text_grid(path: Path) -> list[Phone]:
+    content = read_text(path)
     try:
-        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
-        tier = next((t for n, t in zip(grid.tierNames, grid.tiers, strict=True) if _is_phone_tier(n)), None)
-    except (PraatioException, ValueError, IndexError, AttributeError) as error:
-        raise AudioError(f"{path} is not a TextGrid; export the alignment again or remove it") from error
-    if tier is None:
+        tiers = read_tiers(content)
+    except ValueError as error:
         raise AudioError(
-            f"{path} has no tier '{PHONE_TIER}', only {', '.join(grid.tierNames)}; rename the phone tier"
+            f"{path} is not a TextGrid ({error}); export the alignment again or remove it", kind="alignment"
+        ) from error
+    found = [tier for tier in tiers if tier.name.lower().rpartition(" - ")[2].strip() in PHONE_TIERS]
+    if not found:
+        raise AudioError(
+            f"{path} has no tier '{PHONE_TIER}', only {', '.join(t.name for t in tiers) or 'none at all'}; rename the "
+            "phone tier",
+            kind="alignment",
         )
-    return [Phone(start, end, _to_symbol(label.strip(), path)) for start, end, label in tier.entries]
-
-
-def _is_phone_tier(name: str) -> bool:
-    return name.lower() == PHONE_TIER or name.lower().endswith(f" - {PHONE_TIER}")
+    intervals = next((tier.intervals for tier in found if tier.intervals is not None), None)
+    if intervals is None:
+        raise AudioError(
+            f"{path}: its tier '{found[0].name}' has points, not intervals; align this recording again",
+            kind="alignment",
+        )
+    return [Phone(start, end, _to_symbol(label.strip(), path)) for start, end, label in intervals]
 
 
 def _to_symbol(label: str, path: Path) -> str:

@@ -66,7 +66,12 @@ class FeatureCache:
             key = content_key(utterance, config)
         except OSError as error:
             raise AudioError(
-                f"{error.filename} cannot be read ({error.strerror}); replace it or leave it out"
+                f"{error.filename} cannot be read ({error.strerror}); replace it or leave it out",
+                kind="unreadable",
+            ) from error
+        except MemoryError as error:
+            raise AudioError(
+                f"{utterance.audio} is too large for the memory; cut it into sentences"
             ) from error
         return self.root / key[:2] / f"{key}.safetensors"
 

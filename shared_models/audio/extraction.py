@@ -15,19 +15,22 @@ from shared_models.audio.alignment import (
     speech_bounds,
     symbols_and_durations,
 )
+from shared_models.audio.decoding import decode
 from shared_models.audio.energy import log_energy
 from shared_models.audio.level import MARGIN_SECONDS, find_speech, set_level, speech_span
-from shared_models.audio.mel import SAMPLE_RATE, magnitude, mel_of_magnitude
+from shared_models.audio.mel import HOP, SAMPLE_RATE, magnitude, mel_of_magnitude
 from shared_models.audio.pitch import track_pitch
-from shared_models.audio.reading import Wave, read_audio, resample
+from shared_models.audio.reading import Recording, Wave, one_channel, resample
 from shared_models.audio.signals import extractor
 from shared_models.config import FeatureConfig
-from shared_models.errors import AudioError, TextError
+from shared_models.errors import AudioError, FedVoiceError
 from shared_models.features import Features
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.utterance import Utterance
 
 SHORTEST_SECONDS = 0.3
+LONGEST_SECONDS = 600.0
+"""An utterance is a sentence; a longer file is a talk that nobody cut, and would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +43,62 @@ class Speech:
     """Where it starts in the resampled recording."""
 
 
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """What an utterance's features follow from; whoever has it can compute them."""
+
+    speech: Speech
+    symbols: list[str]
+    """L of them."""
+    durations: Tensor | None
+    """``(L,)`` int64 frames, where there is an alignment."""
+
+
 def extract(utterance: Utterance, config: FeatureConfig) -> Features:
     """Compute an utterance's features: L phonemes, T frames in every other tensor.
 
-    Raises :class:`AudioError` for a recording that cannot be used: unreadable, without speech, shorter
-    than 0.3 s, without text, with fewer frames than phonemes, or at odds with its alignment.
+    Raises :class:`AudioError` as :func:`require_usable` does.
     """
-    phones = read_alignment(utterance.alignment) if utterance.alignment is not None else None
+    return _features(utterance, require_usable(utterance, config), config.signals)
+
+
+def require_usable(utterance: Utterance, config: FeatureConfig, recording: Recording | None = None) -> Usable:
+    """The speech and the phonemes of an utterance; whether it can be used is decided here and nowhere else.
+
+    ``recording`` is what was read of it, if it was. Raises :class:`AudioError` for a recording that cannot be used:
+    unreadable, without speech, shorter than 0.3 s, longer than 600 s, without text, with fewer frames than phonemes, or
+    at odds with its alignment.
+    """
     try:
-        speech = load_speech(utterance.audio, config, phones)
-        return _features(utterance, speech, phones, config.signals)
-    except (AudioError, TextError) as error:
+        phones = read_alignment(utterance.alignment) if utterance.alignment is not None else None
+        speech = load_speech(utterance.audio, config, phones, recording)
+        return _usable(utterance, speech, phones)
+    except FedVoiceError as error:
         message = str(error)
-        if str(utterance.audio) in message or str(utterance.alignment) in message:
+        named = str(utterance.audio) in message or str(utterance.alignment) in message
+        if named and isinstance(error, AudioError):
             raise
-        raise AudioError(f"{utterance.audio}: {message}") from error
+        kind = error.kind if isinstance(error, AudioError) else "no text"
+        raise AudioError(message if named else f"{utterance.audio}: {message}", kind=kind) from error
+    # One bad file ends nothing, whatever its reader comes to.
+    except Exception as error:
+        raise AudioError(
+            f"{utterance.audio} cannot be used ({type(error).__name__}: {error}); replace it or leave it out"
+        ) from error
 
 
-def load_speech(path: Path, config: FeatureConfig, phones: list[Phone] | None = None) -> Speech:
+def load_speech(
+    path: Path,
+    config: FeatureConfig,
+    phones: list[Phone] | None = None,
+    recording: Recording | None = None,
+) -> Speech:
     """Read a recording at 22,050 Hz, trimmed and levelled as ``config`` says.
 
-    An alignment, where there is one, says where the speech is; otherwise its level does.
+    An alignment, where there is one, says where the speech is; otherwise its level does. Raises :class:`AudioError`.
     """
-    recorded, rate = read_audio(path)
-    wave = resample(recorded, rate, SAMPLE_RATE)
+    found = recording or one_channel(decode(path, LONGEST_SECONDS), path)
+    wave = resample(found.wave, found.rate, SAMPLE_RATE)
     activity = find_speech(wave, SAMPLE_RATE)
     if config.level_dbfs is not None:
         wave = set_level(wave, activity, config.level_dbfs)
@@ -75,7 +110,8 @@ def load_speech(path: Path, config: FeatureConfig, phones: list[Phone] | None = 
     if end - start < SHORTEST_SECONDS * SAMPLE_RATE:
         raise AudioError(
             f"{path} holds {max(0, end - start) / SAMPLE_RATE:.2f} s of speech; "
-            f"{SHORTEST_SECONDS} s are needed, so record it again or leave it out"
+            f"{SHORTEST_SECONDS} s are needed, so record it again or leave it out",
+            kind="too short",
         )
     return Speech(wave[start:end], start)
 
@@ -91,12 +127,8 @@ def _aligned_span(phones: list[Phone], samples: int) -> tuple[int, int]:
     return start, min(samples, round((last + MARGIN_SECONDS) * SAMPLE_RATE))
 
 
-def _features(
-    utterance: Utterance, speech: Speech, phones: list[Phone] | None, signals: Sequence[str]
-) -> Features:
-    wave = torch.from_numpy(speech.wave)
-    spectrum = magnitude(wave)
-    frames = len(spectrum)
+def _usable(utterance: Utterance, speech: Speech, phones: list[Phone] | None) -> Usable:
+    frames = len(speech.wave) // HOP
     durations: Tensor | None = None
     if phones is not None:
         symbols, durations = symbols_and_durations(phones, speech.first_sample, frames)
@@ -107,20 +139,26 @@ def _features(
             f"{len(symbols)} phonemes in {frames} frames of audio cannot be aligned; check that the text "
             "belongs to the recording"
         )
+    return Usable(speech, symbols, durations)
+
+
+def _features(utterance: Utterance, usable: Usable, signals: Sequence[str]) -> Features:
+    wave = torch.from_numpy(usable.speech.wave)
+    spectrum = magnitude(wave)
     pitch = track_pitch(wave)
     return Features(
         utterance_id=utterance.utterance_id,
-        phonemes=encode(symbols),
+        phonemes=encode(usable.symbols),
         mel=mel_of_magnitude(spectrum),
         log_f0=pitch.log_f0,
         voiced=pitch.voiced,
         energy=log_energy(spectrum),
-        durations=durations,
+        durations=usable.durations,
         signals={name: extractor(name)(wave) for name in signals},
     )
 
 
 def _symbols_of_text(utterance: Utterance) -> list[str]:
     if not utterance.text.strip():
-        raise AudioError("there is no transcript; add one or leave the recording out")
+        raise AudioError("there is no transcript; add one or leave the recording out", kind="no text")
     return phonemize(utterance.text, utterance.language)

@@ -46,7 +46,7 @@ def find_speech(wave: Wave, rate: int) -> Activity:
     decibels = 10 * np.log10(smooth + 1e-12)
     speech, floor = np.percentile(decibels, 95), np.percentile(decibels, 10)
     if speech < 20 * np.log10(SILENCE_PEAK):
-        raise AudioError("a recording holds no speech, only silence")
+        raise AudioError("a recording holds no speech, only silence", kind="silent")
     threshold = np.clip(floor + 10, speech - 40, speech - 25)
     return Activity(_without_clicks(decibels > threshold), step)
 
@@ -77,5 +77,5 @@ def _without_clicks(active: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if end - start <= _SHORTEST_BURST:
             kept[start:end] = False
     if not kept.any():
-        raise AudioError("a recording holds clicks but no speech")
+        raise AudioError("a recording holds clicks but no speech", kind="silent")
     return kept

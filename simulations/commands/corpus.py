@@ -40,7 +40,10 @@ def inspect(
     every: Annotated[bool, typer.Option("--all", help="Show every problem.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Read every recording and print speakers, hours, rates, and what is wrong with which file."""
+    """Read every recording and print speakers, hours, rates, and what is wrong with which file.
+
+    The exit code is 1 where a run could use none of it.
+    """
     from simulations.corpora.inspect import inspect as look
 
     config = _config(path, layout, min_seconds=min_seconds, max_seconds=max_seconds)
@@ -50,6 +53,8 @@ def inspect(
         print_json(_figures(found))
     else:
         _show(found, len(found.findings) if every else SHOWN)
+    if not found.usable:
+        raise typer.Exit(1)
 
 
 @app.command("list", epilog="Example: fedvoice corpus list embedded --json")
@@ -188,12 +193,17 @@ def _figures(found: Inspection) -> dict[str, Any]:
         "hours": round(found.hours, 4),
         "sample_rates": found.rates,
         "splits": {split: _of_split(found, split) for split in ("train", "test")},
-        "left_out": len({f.path for f in found.findings if f.left_out}),
+        "left_out": _left_out(found),
         "problems": [
             {"path": str(f.path), "kind": f.kind, "detail": f.detail, "left_out": f.left_out}
             for f in found.findings
         ],
     }
+
+
+def _left_out(found: Inspection) -> int:
+    """Recordings, and lines of tables that name none."""
+    return len({(f.path, f.detail if f.kind == "lost row" else "") for f in found.findings if f.left_out})
 
 
 def _of_split(found: Inspection, split: str) -> dict[str, Any]:
@@ -212,7 +222,10 @@ def _show(found: Inspection, most: int) -> None:
         figures = _of_split(found, split)
         table.add_row(split, str(figures["speakers"]), str(figures["utterances"]), f"{figures['hours']:.2f}")
     screen.print(table)
-    screen.print("sample rates: " + ", ".join(f"{rate} Hz ({n} files)" for rate, n in found.rates.items()))
+    rates = ", ".join(f"{rate} Hz ({n} files)" for rate, n in found.rates.items())
+    screen.print(f"sample rates: {rates or 'none'}")
+    if not found.usable:
+        screen.print(styled("nothing here can be used", "red"))
     if not found.findings:
         screen.print("no problems")
         return

@@ -8,12 +8,13 @@ from typing import Literal
 from client.home.recordings import Problem, Recordings, find_recordings
 from shared_models.config import CorpusConfig
 from shared_models.errors import CorpusError
+from shared_models.utterance import Utterance
 from simulations.corpora import aishell3, embedded, libritts, vctk
 from simulations.corpora.corpus import Corpus
 from simulations.corpora.limits import apply_counts, apply_lengths, measure
 from simulations.corpora.splits import give_roles, hold_out
 
-__all__ = ["Corpus", "Problem", "find_corpus", "open_corpus", "recognise"]
+__all__ = ["Corpus", "Problem", "choose", "find_corpus", "open_corpus", "recognise"]
 
 Layout = Literal["embedded", "csv", "folder", "ljspeech", "vctk", "libritts", "aishell3"]
 
@@ -25,13 +26,21 @@ def open_corpus(config: CorpusConfig) -> Corpus:
     for a path that is missing, and for fewer than two usable train speakers.
     """
     root, found = find_corpus(config)
+    utterances, problems = choose(found, config)
+    corpus = Corpus(root.name, root, tuple(utterances), (*found.problems, *problems))
+    _check(corpus, config)
+    return corpus
+
+
+def choose(found: Recordings, config: CorpusConfig) -> tuple[list[Utterance], list[Problem]]:
+    """What a run reads of the recordings that were found, split and cut down to its limits; and why not the rest.
+
+    Of these, those are used whose features can be computed (:func:`shared_models.audio.extraction.require_usable`).
+    """
     measured, unreadable = measure(found.utterances)
     fitting, lengths = apply_lengths(measured, config)
     split = fitting if found.states_split else hold_out(fitting)
-    utterances = apply_counts(give_roles(split), config)
-    corpus = Corpus(root.name, root, tuple(utterances), (*found.problems, *unreadable, *lengths))
-    _check(corpus, config)
-    return corpus
+    return apply_counts(give_roles(split), config), [*unreadable, *lengths]
 
 
 def find_corpus(config: CorpusConfig) -> tuple[Path, Recordings]:
@@ -75,7 +84,12 @@ def _check(corpus: Corpus, config: CorpusConfig) -> None:
     speakers = {u.speaker_id for u in corpus.utterances}
     if len(speakers) >= 2:
         return
-    left_out = f" ({len(corpus.problems)} recordings were left out)" if corpus.problems else ""
+    left_out = ""
+    if corpus.problems:
+        first = corpus.problems[0]
+        left_out = (
+            f" ({len(corpus.problems)} were left out, the first, {first.path.name}, for: {first.reason})"
+        )
     count = "only one usable speaker" if speakers else "no usable recordings"
     raise CorpusError(
         f"the corpus {config.path} has {count}{left_out}, and a federation needs at least two speakers: see "

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from client.home.nearby import NearbyFiles
 from client.home.recordings import Problem, Recordings
-from shared_models.errors import CorpusError
+from shared_models.audio.decoding import AUDIO_SUFFIXES
+from shared_models.text_file import read_text
 from shared_models.utterance import Split, Utterance
 
 _PARTS: tuple[Split, ...] = ("train", "test")
@@ -24,15 +26,18 @@ def recognises(root: Path) -> bool:
 def find(root: Path) -> Recordings:
     """All utterances of both parts, in the language ``zh``; the characters alone are the text."""
     utterances, problems = [], []
+    nearby = NearbyFiles()
     for part in _PARTS:
         content = root / part / "content.txt"
         for name, text in _entries(content) if content.is_file() else ():
             speaker = name[:_SPEAKER_LETTERS]
-            audio = root / part / "wav" / speaker / name
+            written = root / part / "wav" / speaker / name
+            # Under its own suffix, or another one that it was converted to.
+            audio = nearby.find(written) or nearby.first(written.with_suffix(""), AUDIO_SUFFIXES)
             if not text:
-                problems.append(Problem(audio, "no text"))
-            elif not audio.is_file():
-                problems.append(Problem(audio, "there is no such file"))
+                problems.append(Problem(written, "no text", "no text"))
+            elif audio is None:
+                problems.append(Problem(written, "there is no such file", "missing"))
             else:
                 utterances.append(Utterance(audio.stem, speaker, audio, text, language="zh", split=part))
     splits: dict[str, set[Split]] = {}
@@ -50,16 +55,12 @@ def _of_train(utterance: Utterance) -> Utterance:
 
 
 def _entries(content: Path) -> list[tuple[str, str]]:
-    try:
-        lines = content.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{content} cannot be read ({error}); copy it again from the corpus") from error
+    lines = read_text(content).splitlines()
     entries = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         name, tab, rest = line.partition("\t")
-        if not tab:
-            raise CorpusError(f"{content}, line {number}: expected name, tab, text; restore that line")
-        entries.append((name.strip(), "".join(rest.split()[::2])))
+        # A line without a tab has no text, and is named as such.
+        entries.append((name.strip() if tab else f"line {number}", "".join(rest.split()[::2])))
     return entries

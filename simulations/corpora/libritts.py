@@ -6,9 +6,13 @@ The path may be the corpus or one of its subsets. ``dev-*`` and ``test-*`` subse
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from client.home.recordings import Problem, Recordings
+from shared_models.audio.decoding import AUDIO_SUFFIXES
+from shared_models.errors import CorpusError
+from shared_models.text_file import read_text
 from shared_models.utterance import Split, Utterance
 
 _SUBSET = re.compile(r"(train|dev|test)-(clean|other)")
@@ -17,7 +21,7 @@ _NAME = re.compile(r"\d+_\d+_\d+_\d+")
 
 def recognises(root: Path) -> bool:
     """Whether ``root`` is LibriTTS or one of its subsets."""
-    first = next((path for subset in _subsets(root) for path in subset.glob("*/*/*.wav")), None)
+    first = next((path for subset in _subsets(root) for path in _audio_in(subset)), None)
     return first is not None and _NAME.fullmatch(first.stem) is not None
 
 
@@ -26,13 +30,13 @@ def find(root: Path) -> Recordings:
     utterances, problems = [], []
     for subset in _subsets(root):
         split: Split = "test" if subset.name.startswith(("dev", "test")) else "train"
-        for audio in sorted(subset.glob("*/*/*.wav")):
+        for audio in sorted(_audio_in(subset)):
             words = _words(audio)
             if words:
                 speaker = audio.parent.parent.name
                 utterances.append(Utterance(audio.stem, speaker, audio, words, split=split))
             else:
-                problems.append(Problem(audio, "no text: there is no readable .normalized.txt"))
+                problems.append(Problem(audio, "no text: there is no readable .normalized.txt", "no text"))
     states_split = len({u.split for u in utterances}) == 2
     if not states_split:
         utterances = [Utterance(u.utterance_id, u.speaker_id, u.audio, u.text) for u in utterances]
@@ -46,10 +50,15 @@ def _subsets(root: Path) -> list[Path]:
     return inside or [root]
 
 
+def _audio_in(subset: Path) -> Iterator[Path]:
+    """The recordings of a subset; they are WAVs as published, and people keep them as FLAC."""
+    return (p for p in subset.glob("*/*/*") if p.suffix.lower() in AUDIO_SUFFIXES and p.name[0] != ".")
+
+
 def _words(audio: Path) -> str:
     for suffix in (".normalized.txt", ".original.txt"):
         try:
-            return " ".join(audio.with_suffix(suffix).read_text(encoding="utf-8").split())
-        except (OSError, UnicodeDecodeError):
+            return " ".join(read_text(audio.with_suffix(suffix)).split())
+        except CorpusError:
             continue
     return ""

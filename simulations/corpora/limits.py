@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-import soundfile
-
 from client.home.recordings import Problem
+from shared_models.audio.decoding import length_of
 from shared_models.config import CorpusConfig
+from shared_models.errors import AudioError
 from shared_models.utterance import Split, Utterance
 
 T = TypeVar("T")
@@ -25,8 +25,8 @@ def measure(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Prob
     measured, problems = [], []
     for utterance in utterances:
         length = lengths.get(utterance.utterance_id, utterance.seconds)
-        if isinstance(length, str):
-            problems.append(Problem(utterance.audio, length))
+        if isinstance(length, Problem):
+            problems.append(length)
         else:
             measured.append(replace(utterance, seconds=length))
     return measured, problems
@@ -40,9 +40,21 @@ def apply_lengths(
     for utterance in utterances:
         seconds = utterance.seconds or 0.0
         if seconds < config.min_seconds:
-            problems.append(Problem(utterance.audio, f"too short: {seconds:.2f} s"))
+            problems.append(
+                Problem(
+                    utterance.audio,
+                    f"too short: {seconds:.2f} s, at least {config.min_seconds:g} s",
+                    "too short",
+                )
+            )
         elif seconds > config.max_seconds:
-            problems.append(Problem(utterance.audio, f"too long: {seconds:.2f} s"))
+            problems.append(
+                Problem(
+                    utterance.audio,
+                    f"too long: {seconds:.2f} s, at most {config.max_seconds:g} s",
+                    "too long",
+                )
+            )
         else:
             kept.append(utterance)
     return kept, problems
@@ -76,8 +88,14 @@ def _speakers(utterances: Sequence[Utterance], split: Split) -> list[str]:
     return sorted({u.speaker_id for u in utterances if u.split == split})
 
 
-def _length(utterance: Utterance) -> float | str:
+def _length(utterance: Utterance) -> float | Problem:
     try:
-        return float(soundfile.info(utterance.audio).duration)
-    except (OSError, RuntimeError, TypeError):
-        return "unreadable: damaged, or of an unknown format"
+        return length_of(utterance.audio)
+    except AudioError as error:
+        return problem_of(utterance, error)
+
+
+def problem_of(utterance: Utterance, error: AudioError) -> Problem:
+    """Why an utterance is left out, without its path, which stands beside it."""
+    said = str(error).removeprefix(f"{utterance.audio}").lstrip(": ")
+    return Problem(utterance.audio, f"{error.kind}: {said}", error.kind)

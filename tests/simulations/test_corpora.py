@@ -80,6 +80,23 @@ def test_vctk(tmp_path: Path) -> None:
     assert [p.path.name for p in corpus.problems] == ["p315_001_mic1.flac"]
 
 
+@pytest.mark.parametrize("layout", ["mic2", "wav", "WAV", "0.80"])
+def test_vctk_as_people_keep_it(tmp_path: Path, layout: str) -> None:
+    folder = "wav48" if layout == "0.80" else "wav48_silence_trimmed"
+    ending = {"mic2": "_mic2.flac", "wav": "_mic1.wav", "WAV": "_mic1.WAV", "0.80": ".wav"}[layout]
+    for speaker in ("p225", "p226", "p228"):
+        for number in (1, 2):
+            name = f"{speaker}_{number:03d}"
+            _wave(tmp_path / folder / speaker / f"{name}{ending}", rate=48000)
+            _text(tmp_path / "txt" / speaker / f"{name}.txt", "Please call Stella.\n")
+    corpus = open_corpus(CorpusConfig(path=str(tmp_path)))
+    assert recognise(tmp_path) == "vctk"
+    assert {u.utterance_id for u in corpus.utterances} == {
+        f"p{s}_00{n}" for s in (225, 226, 228) for n in (1, 2)
+    }
+    assert not corpus.problems
+
+
 def test_libritts_and_one_of_its_subsets(tmp_path: Path) -> None:
     _libritts(tmp_path)
     assert recognise(tmp_path) == recognise(tmp_path / "train-clean-100") == "libritts"

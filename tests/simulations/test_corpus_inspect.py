@@ -11,8 +11,10 @@ import soundfile
 from typer.testing import CliRunner
 
 from shared_models.errors import CorpusError
+from shared_models.recipes import find_recipe
 from simulations.commands.corpus import app
 from simulations.corpora.inspect import inspect
+from simulations.preparation import prepare
 
 RATE = 16000
 
@@ -77,6 +79,68 @@ def test_as_table_and_json(damaged: Path) -> None:
     assert sum(split["utterances"] for split in figures["splits"].values()) == figures["utterances"] == 10
     listed = json.loads(CliRunner().invoke(app, ["list", str(damaged), "--json"]).stdout)
     assert {row["speaker"] for row in listed["speakers"]} == {"a", "b", "metadata"}
+
+
+def _speaker(folder: Path, **waves: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, wave in waves.items():
+        soundfile.write(folder / f"{name}.wav", wave, RATE, subtype="FLOAT")
+        (folder / f"{name}.txt").write_text("good words")
+
+
+def test_what_is_usable_is_what_a_run_uses(tmp_path: Path) -> None:
+    """Also what only the features show: clicks, a text that is too long, an alignment of points."""
+    takes = {f"{n}": np.random.default_rng(n).normal(0, 0.1, RATE).astype(np.float32) for n in range(8)}
+    click = np.random.default_rng(9).normal(0, 1e-6, RATE)
+    click[500:510] = 0.5
+    _speaker(tmp_path / "a", **takes, click=click, moved=takes["1"] + np.float32(0.4), loud=takes["2"] * 40)
+    _speaker(tmp_path / "b", **{name: wave[::-1] for name, wave in takes.items()})
+    _speaker(tmp_path / "c", **{name: wave * np.float32(0.5) for name, wave in takes.items()})
+    (tmp_path / "a" / "3.txt").write_text("much too long a text for a second of sound " * 9)
+    (tmp_path / "a" / "4.TextGrid").write_text(
+        '"ooTextFile" "TextGrid" 0 1 <exists> 1 "TextTier" "phones" 0 1 0'
+    )
+    (tmp_path / "b" / "5.wav").write_bytes((tmp_path / "b" / "5.wav").read_bytes()[:56_000])
+    found = inspect(str(tmp_path))
+    recipe = find_recipe("default").override(
+        {"corpus.path": str(tmp_path), "corpus.only": "*", "engine.workers": 1}
+    )
+    run = prepare(recipe, tmp_path / "cache")
+    used = {u.utterance_id for split in (run.train, run.test) for said in split.values() for u in said}
+    assert {u.utterance_id for u in found.usable} == used
+    assert len(used) == 3 * 8 + 3 - 4
+    assert {(f.path.name, f.kind) for f in found.findings if f.left_out} == {
+        ("click.wav", "silent"),
+        ("3.wav", "unusable"),
+        ("4.wav", "alignment"),
+        ("5.wav", "cut short"),
+    }
+    notes = {(f.path.name, f.kind) for f in found.findings if not f.left_out}
+    assert {("moved.wav", "offset"), ("loud.wav", "out of range")} <= notes
+    assert len(run.left_out) == 4
+
+
+def test_a_corpus_of_which_nothing_can_be_used_is_no_success(tmp_path: Path) -> None:
+    _speaker(tmp_path / "silent", a=np.zeros(RATE))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "header").mkdir()
+    (tmp_path / "header" / "metadata.csv").write_text("path,text\n")
+    (tmp_path / "vctk" / "wav48").mkdir(parents=True)
+    (tmp_path / "vctk" / "txt").mkdir()
+    phone = tmp_path / "phone"
+    phone.mkdir()
+    (phone / "u1.m4a").write_bytes(b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(100))
+    (phone / "u1.txt").write_text("words")
+    said = {"silent": "is silent", "empty": "no recordings in it", "header": "lists no recordings",
+            "vctk": "p225_001_mic1.flac", "phone": "to WAV"}  # fmt: skip
+    for name, words in said.items():
+        shown = CliRunner().invoke(app, ["inspect", str(tmp_path / name)], env={"COLUMNS": "300"})
+        assert shown.exit_code == 1, name
+        assert words in shown.stdout
+        assert "no problems" not in shown.stdout
+        figures = CliRunner().invoke(app, ["inspect", str(tmp_path / name), "--json"])
+        assert figures.exit_code == 1
+        assert json.loads(figures.stdout)["utterances"] == 0
 
 
 def test_a_missing_corpus_is_our_error() -> None:

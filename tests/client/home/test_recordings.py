@@ -88,7 +88,6 @@ def test_ljspeech_is_recognised(tmp_path: Path) -> None:
         ("", None, "empty"),
         ("file,speaker\nx.wav,a\n", 1, "text"),
         ("path,text\nx.wav,hello, there\n", 2, "quotes"),
-        ("path,text\nx.wav,a\n\nx.wav,b\n", 4, "twice"),
         ("path,text,split\nx.wav,a,maybe\n", 2, "train or test"),
         ("path,text,role\nx.wav,a,judge\n", 2, "support or query"),
         ("path,text,seconds\nx.wav,a,long\n", 2, "number"),
@@ -104,6 +103,35 @@ def test_a_bad_table_names_the_line_and_the_mend(
         read_recordings(tmp_path)
     assert "\n" not in str(raised.value)
     assert line is None or f"line {line}" in str(raised.value)
+
+
+def test_texts_are_found_whatever_their_case_and_encoding(tmp_path: Path) -> None:
+    _wave(tmp_path / "REC 1.WAV")
+    (tmp_path / "REC 1.TXT").write_text("One", encoding="utf-16")
+    _wave(tmp_path / "b.wav")
+    (tmp_path / "b.txt").write_bytes("Grüße".encode("cp1252"))
+    _wave(tmp_path / "._b.wav")
+    found = find_recordings(tmp_path)
+    assert [(u.audio.name, u.text) for u in found.utterances] == [("REC 1.WAV", "One")]
+    (problem,) = found.problems
+    assert (problem.path.name, problem.kind) == ("b.wav", "no text")
+    assert "save it again as UTF-8" in problem.reason
+
+
+def test_of_copies_in_several_formats_one_is_used_and_the_others_are_named(tmp_path: Path) -> None:
+    for name in ("a.flac", "a.wav", "b.flac", "b.ogg"):
+        _said(tmp_path / name, "words")
+    found = find_recordings(tmp_path)
+    assert [u.audio.name for u in found.utterances] == ["a.wav", "b.flac"]
+    assert {p.path.name: p.kind for p in found.problems} == {"a.flac": "second copy", "b.ogg": "second copy"}
+
+
+def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+    (problem,) = find_recordings(tmp_path).problems
+    assert problem.path == tmp_path
+    assert ".wav" in problem.reason
+    with pytest.raises(CorpusError, match="there are no recordings in it"):
+        read_recordings(tmp_path)
 
 
 def test_a_table_that_is_not_utf8(tmp_path: Path) -> None:
