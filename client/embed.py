@@ -12,9 +12,10 @@ from torch import Tensor
 from client.embedding_release import EmbeddingTerms, mean_embedding, release
 from client.home.ledger import Ledger, Unit
 from client.home.owner_ledger import open_owner_ledger
-from client.home.recordings import AUDIO_SUFFIXES, TABLE_NAME, read_recordings
+from client.home.recordings import TABLE_NAME, read_recordings
 from client.speaker_embedding import SpeakerEmbedding
 from shared_models.accelerator import Accelerator, repeat_on
+from shared_models.audio.decoding import AUDIO_SUFFIXES
 from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import SAMPLE_RATE, log_mel
 from shared_models.audio.reading import Wave

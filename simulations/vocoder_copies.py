@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from client.home.recordings import AUDIO_SUFFIXES
+from shared_models.audio.decoding import AUDIO_SUFFIXES
 from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import SAMPLE_RATE, log_mel
 from shared_models.audio.reading import write_audio
