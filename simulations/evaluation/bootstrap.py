@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 _RESAMPLES = 10_000
+_FEWER_RESAMPLES = 1_000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,25 @@ def mean_over_speakers(
         known = [clip for clip in clips if not np.isnan(clip)]
         means.append(float(np.mean(known)) if known else float("nan"))
     return bootstrap_mean(means, confidence=confidence, seed=seed)
+
+
+def bootstrap_of(
+    speakers: Sequence[T],
+    statistic: Callable[[Sequence[T]], float],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """A ``statistic`` of all speakers that is no mean over them, with its percentile bootstrap interval.
+
+    Each resample is of as many speakers, drawn with replacement. ``mean`` is the statistic itself.
+    """
+    value = statistic(speakers)
+    if len(speakers) < 2:
+        return Estimate(value, float("nan"), float("nan"), len(speakers))
+    random = np.random.default_rng(seed)
+    drawn = random.integers(len(speakers), size=(_FEWER_RESAMPLES, len(speakers)))
+    found = [statistic([speakers[index] for index in indices]) for indices in drawn]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(found, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high), len(speakers))

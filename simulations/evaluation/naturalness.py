@@ -14,7 +14,6 @@ import importlib.util
 import math
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +23,7 @@ from torch.nn import functional as F
 
 from shared_models.audio.reading import Wave, resample
 from shared_models.errors import AudioError, MissingExtraError
+from simulations.evaluation.package_weights import file_of_package
 
 _RATE = 16000
 
@@ -136,7 +136,7 @@ class DistillMos(nn.Module):
 @lru_cache(maxsize=1)
 def load_dnsmos() -> Dnsmos:
     """DNSMOS; raises :class:`MissingExtraError` where its weights or ONNX Runtime are not installed."""
-    weights = _inside("speechmos", "dnsmos_models/sig_bak_ovr.onnx")
+    weights = file_of_package("speechmos", "dnsmos_models/sig_bak_ovr.onnx")
     if weights is None or importlib.util.find_spec("onnxruntime") is None:
         raise MissingExtraError("DNSMOS needs the 'evaluation' extra: pip install 'fedvoice[evaluation]'")
     import onnxruntime
@@ -149,7 +149,7 @@ def load_dnsmos() -> Dnsmos:
 @lru_cache(maxsize=1)
 def load_distill_mos() -> DistillMos:
     """Distill-MOS; raises :class:`MissingExtraError` where its weights are not installed."""
-    weights = _inside("distillmos", "weights/distill_mos_v7.pt")
+    weights = file_of_package("distillmos", "weights/distill_mos_v7.pt")
     if weights is None:
         raise MissingExtraError("Distill-MOS needs its weights: pip install --no-deps distillmos==0.9.1")
     published = torch.load(weights, map_location="cpu", weights_only=True)["model"]
@@ -166,15 +166,6 @@ def load_listeners() -> list[Listener]:
 def _renamed(name: str) -> str:
     before, after = next((b, a) for b, a in _RENAMED.items() if name.startswith(b))
     return after + name.removeprefix(before)
-
-
-def _inside(package: str, name: str) -> Path | None:
-    """A file of an installed package, which is not imported for it."""
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        return None
-    path = Path(found.origin).parent / name
-    return path if path.is_file() else None
 
 
 def _heard(wave: Wave, rate: int) -> Wave:

@@ -10,7 +10,7 @@ are marked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +32,13 @@ from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import SAMPLE_RATE, log_mel
 from shared_models.audio.pitch import Pitch, track_pitch
 from shared_models.audio.reading import Wave, write_audio
-from shared_models.audio.similarity import Embedding, centroid, load_d_vector, similarity
+from shared_models.audio.similarity import (
+    Embedding,
+    SpeakerVerifier,
+    centroid,
+    load_d_vector,
+    similarity,
+)
 from shared_models.config import Recipe
 from shared_models.errors import AudioError
 from shared_models.features import Features
@@ -117,9 +123,9 @@ def copies(clips: Sequence[Clip], vocoder: Vocoder) -> list[Clip]:
     return [Clip(clip.text, vocoder(clip.mel).numpy(), clip.mel) for clip in clips]
 
 
-def embeddings(clips: Sequence[Clip]) -> list[Embedding | None]:
-    """The verifier's embedding of each clip; None for one too silent to have a voice."""
-    verifier = load_d_vector()
+def embeddings(clips: Sequence[Clip], verifier: SpeakerVerifier | None = None) -> list[Embedding | None]:
+    """A verifier's embedding of each clip, GE2E's by default; None for one too silent to have a voice."""
+    verifier = verifier or load_d_vector()
     found: list[Embedding | None] = []
     for clip in clips:
         try:
@@ -184,13 +190,15 @@ def voice_of(clips: Sequence[Clip]) -> Embedding:
     return centroid([e for e in embeddings(clips) if e is not None])
 
 
-def save_clips(clips: Mapping[str, Sequence[Clip]], folder: Path, speaker: str) -> dict[str, str]:
-    """Write the first clip of every way, what was cloned with the mark in it; file names by way."""
+def save_clips(
+    clips: Mapping[str, Sequence[Clip]], folder: Path, speaker: str, marked: Container[str] = WAYS
+) -> dict[str, str]:
+    """Write the first clip of every way, with the mark in it where it is ``marked``; file names by way."""
     names = {}
     for way, spoken in clips.items():
         names[way] = f"{file_name_of(speaker)}-{way}.wav"
         wave = spoken[0].wave
-        if way in WAYS:
+        if way in marked:
             wave = load_watermark().mark(wave, SAMPLE_RATE)
         write_audio(folder / names[way], wave, SAMPLE_RATE)
     return names
