@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from client.home.ledger import Ledger
+from client.learning.measured_prosody import with_measured_prosody
 from client.learning.phases import take_phase
 from client.learning.private_adaptation import private_steps
 from client.task import Task
@@ -95,9 +96,12 @@ def voice_alone(model: VoicePartition) -> Voice:
 
 
 def zero_shot(model: VoicePartition, support: Sequence[Features]) -> Voice:
-    """The voice that the reference encoder hears in the support (mean over utterances), untrained."""
+    """The voice that the reference encoder hears in the support (mean over utterances), untrained.
+
+    Its prosody is measured in the support.
+    """
     model.reset_personal()
-    return voice_of(model, support)
+    return with_measured_prosody(model.model, voice_of(model, support), support)
 
 
 def adapt(
@@ -118,7 +122,7 @@ def adapt(
     heard = recipe.override({"speaker.reference_dropout": 0.0})
     with seeded(derive_seed(recipe.seed, "cloning dropout"), model.device):
         take_phase(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
-    return voice_of(model, support)
+    return with_measured_prosody(model.model, voice_of(model, support), support)
 
 
 @torch.no_grad()

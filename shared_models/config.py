@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from shared_models.adversarial_config import AdversarialConfig as AdversarialConfig
 from shared_models.algorithms import ALGORITHMS, DEFAULT
 from shared_models.algorithms.algorithm import Algorithm, Sends
 from shared_models.compression_config import CompressionConfig as CompressionConfig
@@ -160,6 +161,7 @@ class Recipe(Section):
     pretraining: PretrainingConfig = PretrainingConfig()
     federation: FederationConfig = FederationConfig()
     client: ClientConfig = ClientConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
     compression: CompressionConfig = CompressionConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     personal_privacy: PersonalPrivacyConfig = PersonalPrivacyConfig()

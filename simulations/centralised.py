@@ -15,7 +15,7 @@ from torch import Tensor
 
 from client.learning.cached_features import CachedFeatures
 from client.learning.material import on_device
-from client.learning.phases import aligner_loss, training_loss
+from client.learning.phases import LossOf, aligner_loss, teacher_forced, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.accelerator import accelerator_of, repeat_on, seeded
 from shared_models.acoustic import build_model
@@ -23,16 +23,19 @@ from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.algorithms.centralised import CENTRALISED
 from shared_models.algorithms.learning_rates import falling_outer_rate
 from shared_models.config import Recipe
-from shared_models.features import Features
+from shared_models.features import Batch, Features
+from shared_models.losses import acoustic_loss
 from shared_models.optimization import adam, load_moments, moments, take_steps
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
+from simulations.mel_adversary import MelAdversary
 from simulations.mixed_batch import mixed_batches
 from simulations.preparation import Prepared
 from simulations.remembered import RememberedFeatures, Room
 
 _PERSONAL = "personal."
 _MOMENTS = "moments."
+_ADVERSARY = "adversary."
 
 
 def train_centralised(
@@ -67,16 +70,17 @@ def train_centralised(
             {"params": _rows(partitioned), "lr": recipe.client.inner_lr},
         ]
     )
-    done = _restore(partitioned, optimizer, folder)
+    adversary = MelAdversary(recipe, device) if recipe.adversarial.weight else None
+    done = _restore(partitioned, optimizer, adversary, folder)
     model.train()
     before = partitioned.shared_vector()
     for number in range(done + 1, recipe.federation.rounds + 1):
-        loss = _one_round(partitioned, optimizer, speakers, recipe, number)
+        loss = _one_round(partitioned, optimizer, adversary, speakers, recipe, number)
         weights = partitioned.shared_vector()
         if on_round is not None:
             on_round(number, loss, float((weights - before).norm()), weights)
         # After the report: a kill in between makes the round run again, and never leaves it unreported.
-        _save(partitioned, optimizer, folder, recipe, number)
+        _save(partitioned, optimizer, adversary, folder, recipe, number)
         before = weights
     return before
 
@@ -84,6 +88,7 @@ def train_centralised(
 def _one_round(
     model: PartitionedModel,  # type: ignore[type-arg]
     optimizer: torch.optim.Optimizer,
+    adversary: MelAdversary | None,
     speakers: Sequence[Sequence[Features]],
     recipe: Recipe,
     number: int,
@@ -94,7 +99,7 @@ def _one_round(
     steps = CENTRALISED.outer.steps(recipe)
     trained = [*model.shared_parameters(), *_rows(model)]
 
-    loss_of = aligner_loss if number <= recipe.aligner.warmup_rounds else training_loss
+    loss_of = _loss_of(recipe, number, adversary)
     batches = mixed_batches(speakers, recipe, rng, steps)
 
     def next_loss() -> Tensor:
@@ -103,6 +108,19 @@ def _one_round(
     with seeded(derive_seed(recipe.seed, "centralised dropout", number), trained[0].device):
         losses = take_steps(next_loss, trained, optimizer, recipe.client.gradient_clip, steps=steps)
     return sum(losses) / len(losses)
+
+
+def _loss_of(recipe: Recipe, number: int, adversary: MelAdversary | None) -> LossOf:
+    if number <= recipe.aligner.warmup_rounds:
+        return aligner_loss
+    if adversary is None or not adversary.learns_in(number):
+        return training_loss
+
+    def contested(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
+        output = teacher_forced(model, batch, recipe, rng)
+        return acoustic_loss(output, batch, weights=recipe.aligner).total + adversary.loss(output, number)
+
+    return contested
 
 
 def _rows(model: PartitionedModel[VoiceModel]) -> list[torch.nn.Parameter]:
@@ -116,25 +134,35 @@ def _rows(model: PartitionedModel[VoiceModel]) -> list[torch.nn.Parameter]:
 def _save(
     model: PartitionedModel,  # type: ignore[type-arg]
     optimizer: torch.optim.Optimizer,
+    adversary: MelAdversary | None,
     folder: Path,
     recipe: Recipe,
     number: int,
 ) -> None:
     extra = {f"{_PERSONAL}{name}": value for name, value in model.personal_state().items()}
     extra |= {f"{_MOMENTS}{name}": value for name, value in moments(optimizer).items()}
+    if adversary is not None:
+        extra |= {f"{_ADVERSARY}{name}": value for name, value in adversary.state().items()}
     checkpoint = Checkpoint(
         number, model.shared_vector(), model.partition.schema, recipe.model_dump_json(), optimizer=extra
     )
     save_checkpoint(folder, checkpoint)
 
 
-def _restore(model: PartitionedModel, optimizer: torch.optim.Optimizer, folder: Path) -> int:  # type: ignore[type-arg]
+def _restore(
+    model: PartitionedModel,  # type: ignore[type-arg]
+    optimizer: torch.optim.Optimizer,
+    adversary: MelAdversary | None,
+    folder: Path,
+) -> int:
     checkpoint = latest_checkpoint(folder, schema=model.partition.schema)
     if checkpoint is None:
         return 0
     model.load_shared_vector(checkpoint.weights)
     model.load_personal_state(_under(checkpoint.optimizer, _PERSONAL))
     load_moments(optimizer, _under(checkpoint.optimizer, _MOMENTS))
+    if adversary is not None:
+        adversary.load(_under(checkpoint.optimizer, _ADVERSARY))
     return checkpoint.round
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from client.learning.material import draw_batch, on_device
 from shared_models.accelerator import Accelerator
+from shared_models.acoustic.fastspeech2 import AcousticOutput
 from shared_models.acoustic.voice_model import VoiceModel, VoicePartition
 from shared_models.algorithms.algorithm import Moves, Phase
 from shared_models.config import Recipe
@@ -25,9 +26,14 @@ LossOf = Callable[[VoiceModel, Batch, Recipe, torch.Generator], Tensor]
 
 def training_loss(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
     """The mean loss of a batch under teacher forcing; aligner terms weighted by the recipe."""
+    return acoustic_loss(teacher_forced(model, batch, recipe, rng), batch, weights=recipe.aligner).total
+
+
+def teacher_forced(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> AcousticOutput:
+    """What the model says of a batch under teacher forcing, in the recipe's window and precision."""
     with Accelerator(batch.mel.device, recipe.engine.precision).autocast():
-        output = model(batch, window=recipe.client.window_frames, generator=rng)
-    return acoustic_loss(output, batch, weights=recipe.aligner).total
+        output: AcousticOutput = model(batch, window=recipe.client.window_frames, generator=rng)
+    return output
 
 
 def aligner_loss(model: VoiceModel, batch: Batch, recipe: Recipe, _: torch.Generator) -> Tensor:

@@ -1,0 +1,26 @@
+"""The recipe's section on the discriminator of mel spectrograms."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shared_models.recipe_section import Section
+
+
+class AdversarialConfig(Section):
+    """Centralised training against a discriminator of mels, which keeps the decoder from blurring them."""
+
+    weight: float = Field(
+        0.0,
+        ge=0,
+        description="Norm of the discriminator's gradient on the mel, relative to the L1 error's; 0: none takes part.",
+    )
+    from_round: int = Field(1, ge=1, description="First round in which the decoder hears it.")
+    learning_rounds: int = Field(
+        0, ge=0, description="Rounds before that in which the discriminator alone learns."
+    )
+    feature_matching: float = Field(
+        2.0, ge=0, description="Weight of feature matching beside the adversarial loss."
+    )
+    lr: float = Field(2e-4, gt=0, description="Adam on the discriminator.")
+    channels: int = Field(24, ge=1, description="Width of its first layer; the others have twice as many.")
