@@ -69,7 +69,8 @@ class MelAdversary:
 
     def _judged(self, mel: Tensor, output: AcousticOutput) -> Judgement:
         with self.accelerator.autocast():
-            return self.discriminator(mel.float(), output.frame_mask)
+            judged: Judgement = self.discriminator(mel.float(), output.frame_mask)
+        return judged
 
     def _learn(self, output: AcousticOutput) -> None:
         real = self._judged(output.mel_target, output)
@@ -87,9 +88,8 @@ class MelAdversary:
         loss = generator_loss(generated, "lsgan")
         loss = loss + self.config.feature_matching * feature_matching_loss(real, generated)
         (gradient,) = torch.autograd.grad(loss, mel)
-        return gradient * (
-            self.config.weight * l1_gradient_norm(output) / gradient.norm().clamp_min(_SMALLEST)
-        )
+        share: Tensor = l1_gradient_norm(output) / gradient.norm().clamp_min(_SMALLEST)
+        return gradient * (self.config.weight * share)
 
 
 def l1_gradient_norm(output: AcousticOutput) -> Tensor:

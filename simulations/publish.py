@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from client.learning.measured_prosody import with_measured_prosody
 from client.profile import VoiceProfile, save_profile
 from server.checkpoints import Checkpoint, latest_checkpoint
 from shared_models.acoustic import build_model
@@ -24,9 +25,8 @@ from shared_models.config import Recipe, parse_override, recipe_from_json
 from shared_models.errors import CheckpointError, CorpusError, RecipeError
 from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.pretrained import FOLDER, VOICE_SUFFIX
-from shared_models.speakers.heard import Heard, Reference
+from shared_models.speakers.heard import Heard
 from shared_models.speakers.voice import Voice
-from shared_models.utterance import Utterance
 from shared_models.vocoders import load_vocoder
 from simulations.corpora.aligner_file import with_aligner
 from simulations.preparation import Prepared, prepare
@@ -65,9 +65,11 @@ def publish(
         raise CheckpointError(f"{run} has no checkpoint of the arm '{arm}': train it first")
     recipe = recipe_from_json(checkpoint.recipe)
     data = prepare(recipe)
-    model = _with_its_voices(checkpoint, len(data.train))
+    # Where the speech lay on the machine that trained is nobody's business.
+    told = recipe.without_folders().override(dict(spoken or {}))
+    model = _with_its_voices(checkpoint, told, len(data.train))
     made = {voice: _voice(model, data, voice) for voice in voices}
-    base = _base(model, recipe, spoken or {})
+    base = _base(model, told)
     if aligner is not None:
         base = with_aligner(base, aligner)
     written = [target / "acoustic.safetensors"]
@@ -80,10 +82,8 @@ def publish(
     return written
 
 
-def _base(trained: VoicePartition, recipe: Recipe, spoken: Mapping[str, object]) -> BaseModel:
+def _base(trained: VoicePartition, told: Recipe) -> BaseModel:
     """What was trained, without its speakers."""
-    # Where the speech lay on the machine that trained is nobody's business.
-    told = recipe.without_folders().override(dict(spoken))
     model = PartitionedModel(build_model(told))
     # Rounded to half precision, as they are kept on disk; the hash is of what comes out of the file.
     weights = trained.shared_vector().half().float()
@@ -91,9 +91,9 @@ def _base(trained: VoicePartition, recipe: Recipe, spoken: Mapping[str, object])
     return BaseModel(model, told, weights_hash(weights))
 
 
-def _with_its_voices(checkpoint: Checkpoint, speakers: int) -> VoicePartition:
-    """The model with a row for each speaker that it was trained on."""
-    model = PartitionedModel(build_model(recipe_from_json(checkpoint.recipe), voices=speakers))
+def _with_its_voices(checkpoint: Checkpoint, told: Recipe, speakers: int) -> VoicePartition:
+    """The model as it will speak, with a row for each speaker that it was trained on."""
+    model = PartitionedModel(build_model(told, voices=speakers))
     model.load_shared_vector(checkpoint.weights)
     rows = {
         name.removeprefix("personal."): value
@@ -114,13 +114,11 @@ def _voice(model: VoicePartition, data: Prepared, voice: str) -> Voice:
             f"'{voice}' is not a synthetic train voice of this run, and no other may be published"
         )
     row = list(data.train).index(voice)
-    references = [_reference(u, data) for u in data.train[voice][:REFERENCES]]
-    rows = torch.full((len(references),), row)
-    return model.model.voice_of_speaker(Heard.of(references, rows))
-
-
-def _reference(utterance: Utterance, data: Prepared) -> Reference:
-    return FeatureCache(data.cache).get(utterance, data.recipe.features).reference
+    cache = FeatureCache(data.cache)
+    recordings = [cache.get(u, data.recipe.features) for u in data.train[voice][:REFERENCES]]
+    rows = torch.full((len(recordings),), row)
+    heard = Heard.of([recording.reference for recording in recordings], rows)
+    return with_measured_prosody(model.model, model.model.voice_of_speaker(heard), recordings)
 
 
 def main() -> None:
