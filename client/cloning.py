@@ -9,7 +9,7 @@ and so a release: it is in the owner's ledger before it exists, with its cost, o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
 from shared_models.errors import CorpusError
-from shared_models.features import Features
+from shared_models.features import Features, collate
 from shared_models.seeds import derive_seed, generator
 from shared_models.speakers.heard import Heard
 from shared_models.speakers.voice import Voice
@@ -117,12 +117,31 @@ def adapt(
             f"cloning needs at least 2 usable utterances and was given {len(support)}: record five or more"
         )
     model.reset_personal()
+    support = aligned_once(model, support)
     model.model.train()
     # Every support utterance is heard as a reference: there is nobody to fall back on.
     heard = recipe.override({"speaker.reference_dropout": 0.0})
     with seeded(derive_seed(recipe.seed, "cloning dropout"), model.device):
         take_phase(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
     return with_measured_prosody(model.model, voice_of(model, support), support)
+
+
+@torch.no_grad()
+def aligned_once(model: VoicePartition, utterances: Sequence[Features]) -> list[Features]:
+    """The utterances with durations: their own, or what the model's aligner, which cloning does not move, finds.
+
+    Without an aligner they stay as they are.
+    """
+    if model.model.aligner is None:
+        return list(utterances)
+    model.model.eval()
+    return [_aligned(model, one) if one.durations is None else one for one in utterances]
+
+
+def _aligned(model: VoicePartition, utterance: Features) -> Features:
+    there = utterance.to(model.device)
+    durations, _ = model.model.durations(collate([there], None))
+    return replace(there, durations=durations[0])
 
 
 @torch.no_grad()

@@ -281,3 +281,16 @@ def test_live_noise_is_drawn_anew_each_time(tmp_path: Path) -> None:
         torch.manual_seed(0)
         voices.append(adapt_privately(model, speech, recipe, ledger_in(tmp_path, name)).voice["embedding"])
     assert not torch.equal(*voices)
+
+
+def test_recordings_without_alignments_are_aligned_once_and_not_at_every_step() -> None:
+    model, support = shaken(tiny_model(recipe_of(aligner__learn="auto"))), random_speech(3, aligned=False)
+    asked: list[int] = []
+    aligner = model.model.aligner
+    assert aligner is not None
+    aligner.register_forward_pre_hook(lambda _, batch: asked.append(len(batch[0].phonemes)))
+    adapted = adapt(model, support, recipe_of(aligner__learn="auto", cloning__steps=5))
+    assert asked == [1, 1, 1]
+    given = [replace(u, durations=model.model.durations(collate([u], None))[0][0]) for u in support]
+    again = adapt(model, given, recipe_of(aligner__learn="auto", cloning__steps=5))
+    assert all(torch.equal(adapted[name], again[name]) for name in adapted)
