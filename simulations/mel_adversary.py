@@ -13,8 +13,8 @@ from torch import Tensor
 
 from shared_models.accelerator import Accelerator, seeded
 from shared_models.acoustic.fastspeech2 import AcousticOutput
-from shared_models.acoustic.mel_discriminator import MelDiscriminator
 from shared_models.config import Recipe
+from shared_models.mel_discriminator import MelDiscriminator
 from shared_models.optimization import load_moments, moments
 from shared_models.seeds import derive_seed
 from shared_models.vocoders.adversarial_losses import (

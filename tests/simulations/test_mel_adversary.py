@@ -11,9 +11,9 @@ from synthetic_batches import batch_of, random_features, shake, small_model
 from tiny_federation import features_of_tests, tiny_recipe
 
 from shared_models.acoustic.fastspeech2 import AcousticOutput
-from shared_models.acoustic.mel_discriminator import MelDiscriminator
 from shared_models.config import Recipe
 from shared_models.losses import acoustic_loss
+from shared_models.mel_discriminator import MelDiscriminator
 from simulations.centralised import train_centralised
 from simulations.mel_adversary import MelAdversary, l1_gradient_norm
 from simulations.preparation import prepare
