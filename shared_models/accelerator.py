@@ -2,7 +2,8 @@
 
 Whatever computes is given one :class:`Accelerator`, which somebody resolved once from what was asked for: ``auto``,
 ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Weights are float32 wherever they lie; ``bfloat16`` is autocast's, for
-products within a forward pass. Clipping, norms, noise and sums keep the precision that they have on the processor.
+products within a forward pass, and ``auto`` is that where the device is made for it. Clipping, norms, noise and sums
+keep the precision that they have on the processor.
 
 Reading a number off an accelerator waits for all that it was given before. So nothing within a step does, and
 whatever must goes through :func:`on_host`.
@@ -15,6 +16,7 @@ import copy
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
 import torch
@@ -46,9 +48,7 @@ class Accelerator:
         Raises :class:`AcceleratorError` for a name that is none, and for a device that is not there.
         """
         if precision not in get_args(Precision):
-            raise AcceleratorError(
-                f"precision takes {' or '.join(get_args(Precision))}, and not '{precision}'"
-            )
+            raise AcceleratorError(f"precision takes {', '.join(get_args(Precision))}, and not '{precision}'")
         return cls(_device(asked), cast(Precision, precision))
 
     @property
@@ -62,13 +62,31 @@ class Accelerator:
         return _name(self.device)
 
     def __str__(self) -> str:
-        return f"{self.name}, {self.precision}"
+        return f"{self.name}, {self.computes_in}"
+
+    @property
+    def computes_in(self) -> str:
+        """``float32`` or ``bfloat16``: what ``auto`` comes to on this device."""
+        if self.precision == "auto":
+            return "bfloat16" if multiplies_bfloat16(self.device) else "float32"
+        return self.precision
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Within, products are computed in :attr:`precision`."""
-        if self.precision == "float32":
+        if self.computes_in == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+@lru_cache(maxsize=8)
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether ``device`` has instructions for products of bfloat16. Without them these take many times as long."""
+    if device.type == "cuda":
+        on_gpu: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return on_gpu
+    # Torch has no public word for what a processor can do.
+    there: bool = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cpu" and there
 
 
 def accelerator_of(engine: EngineConfig) -> Accelerator:

@@ -139,7 +139,9 @@ class EngineConfig(Section):
         "Worker processes share one GPU. A live device's owner decides this in the policy.",
     )
     precision: Precision = Field(
-        "float32", description="bfloat16: products within forward passes; weights and privacy stay float32."
+        "float32",
+        description="bfloat16: products within forward passes; weights and privacy stay float32. 'auto' is bfloat16 "
+        "on a device made for it, where equal seeds then give other weights, and float32 elsewhere.",
     )
 
 

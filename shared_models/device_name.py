@@ -24,4 +24,4 @@ def _named(asked: str) -> str:
 
 DeviceName = Annotated[str, AfterValidator(_named)]
 """A device, whether or not this machine has it."""
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "auto"]

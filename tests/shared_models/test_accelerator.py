@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from shared_models.accelerator import (
     devices_here,
     is_padded,
     limit_memory,
+    multiplies_bfloat16,
     seeded,
 )
 from shared_models.config import parse_recipe
@@ -51,7 +54,7 @@ def test_a_name_of_no_device_is_refused(asked: str) -> None:
 
 
 def test_a_precision_that_is_none_is_refused() -> None:
-    with pytest.raises(AcceleratorError, match="float32 or bfloat16, and not 'float16'"):
+    with pytest.raises(AcceleratorError, match="float32, bfloat16, auto, and not 'float16'"):
         Accelerator.resolve("cpu", "float16")
 
 
@@ -93,3 +96,23 @@ def test_padding_is_looked_for_on_the_processor_alone() -> None:
 
 def test_the_processor_s_memory_is_not_limited() -> None:
     limit_memory(torch.device("cpu"), 0.1)
+
+
+@pytest.mark.parametrize(("made_for_it", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_automatic_precision_is_bfloat16_where_the_device_is_made_for_it(
+    monkeypatch: pytest.MonkeyPatch, made_for_it: bool, precision: str
+) -> None:
+    monkeypatch.setattr(accelerator, "multiplies_bfloat16", lambda _: made_for_it)
+    here = Accelerator.resolve("cpu", "auto")
+    assert str(here).endswith(precision)
+    with here.autocast():
+        product = torch.nn.Linear(4, 4)(torch.ones(2, 4))
+    assert product.dtype == (torch.bfloat16 if made_for_it else torch.float32)
+
+
+def test_whether_a_processor_multiplies_bfloat16_is_what_the_system_says_of_it() -> None:
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists() or "flags" not in flags.read_text():
+        pytest.skip("this system does not tell a processor's instructions in /proc/cpuinfo")
+    said = flags.read_text()
+    assert multiplies_bfloat16(torch.device("cpu")) == ("avx512_bf16" in said or "amx_bf16" in said)
