@@ -3,8 +3,8 @@
 Trains the unsupervised aligner alone on a corpus's train speakers and writes it as ``aligner.safetensors``, which
 ``simulations.publish --aligner`` ships with a base. What it finds is where the re-estimation of monophones begins
 (:mod:`simulations.corpora.monophones`), which knows of pauses that no transcript tells of; what that finds is written
-as ``.phones`` files. The embedded voices get their alignments from it (``simulations.corpora.pack --alignments``);
-private speech does not, its aligner is learnt in the federation.
+as ``.phones`` files. ``--base`` begins with a base's aligner and trains none. The embedded voices get their alignments
+from it (``simulations.corpora.pack --alignments``); private speech does not, its aligner is learnt in the federation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from shared_models.audio.alignment import Phone, write_phones
 from shared_models.audio.cache import FeatureCache, extract_all
 from shared_models.audio.extraction import load_speech
 from shared_models.audio.mel import HOP, SAMPLE_RATE
+from shared_models.base_model import BaseModel, load_base, packaged_base
 from shared_models.config import Recipe, parse_override
+from shared_models.errors import CheckpointError
 from shared_models.features import Batch, Features, collate
 from shared_models.file_names import file_name_of
 from shared_models.losses import alignment_loss
@@ -62,6 +64,15 @@ def train_aligner(
         if progress is not None:
             progress(step + 1, STEPS)
     return model
+
+
+def aligner_of(base: BaseModel, recipe: Recipe) -> VoiceModel:
+    """The model of a base, of which the aligner is meant. Raises :class:`CheckpointError` if it cannot align these."""
+    if base.model.model.aligner is None or base.recipe.features != recipe.features:
+        raise CheckpointError(
+            "this base has no aligner for such recordings: name one that has, or leave --base, which trains one"
+        )
+    return base.model.model
 
 
 def find_durations(
@@ -114,6 +125,11 @@ def main() -> None:
         "--set", action="append", default=[], metavar="FIELD=VALUE",
         help="sizes of the base that it may be published with, as model.hidden=192",
     )  # fmt: skip
+    parser.add_argument(
+        "--base",
+        type=Path,
+        help="'packaged' or a base, whose aligner is begun with; one is trained by default",
+    )
     arguments = parser.parse_args()
     sizes = dict(parse_override(text) for text in arguments.set)
     recipe = Recipe(name="align").override(
@@ -122,9 +138,13 @@ def main() -> None:
     # As they will be heard from people: alignments that some of them bring would trim them in another way.
     utterances = [replace(u, alignment=None) for u in open_corpus(recipe.corpus).utterances]
     found, _ = extract_all(utterances, recipe.features, FeatureCache(default_cache()), workers=2)
-    # Unseen speakers are aligned, and never learnt from.
-    seen = [found[u.utterance_id] for u in utterances if u.split == "train" and u.utterance_id in found]
-    model = train_aligner(seen, recipe, _print_progress)
+    if arguments.base is None:
+        # Unseen speakers are aligned, and never learnt from.
+        seen = [found[u.utterance_id] for u in utterances if u.split == "train" and u.utterance_id in found]
+        model = train_aligner(seen, recipe, _print_progress)
+    else:
+        base = packaged_base() if str(arguments.base) == "packaged" else load_base(arguments.base)
+        model = aligner_of(base, recipe)
     save_aligner(arguments.output / "aligner.safetensors", model, recipe)
     usable = {u.utterance_id: u for u in utterances if u.utterance_id in found}
     for name, slots in find_durations(model.eval(), usable, found).items():
