@@ -17,15 +17,16 @@ import torch
 from client.home.ledger import Ledger
 from client.learning.measured_prosody import with_measured_prosody
 from client.learning.phases import take_phase
-from client.learning.private_adaptation import private_steps
+from client.learning.private_adaptation import NOTHING_TO_PROTECT, private_steps
 from client.task import Task
 from shared_models.accelerator import seeded
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
-from shared_models.errors import CorpusError
+from shared_models.errors import CorpusError, PrivacyError
 from shared_models.features import Features, collate
 from shared_models.seeds import derive_seed, generator
+from shared_models.speakers.adaptation import NOTHING
 from shared_models.speakers.heard import Heard
 from shared_models.speakers.voice import Voice
 
@@ -53,7 +54,7 @@ def clone(
     """
     if recipe.personal_privacy.enabled:
         return adapt_privately(model, support, recipe, ledger, on_step=on_step)
-    listens = recipe.cloning.steps == 0
+    listens = recipe.cloning.steps == 0 or _trains_nothing(recipe)
     purpose = "zero-shot cloning" if listens else "cloning without DP-SGD"
     ledger.record_unprotected(run="clone", round_number=0, purpose=purpose)
     if listens:
@@ -74,6 +75,8 @@ def adapt_privately(
 
     ``rng`` is a simulation's; None draws the noise from the operating system.
     """
+    if _trains_nothing(recipe):
+        raise PrivacyError(NOTHING_TO_PROTECT)
     model.reset_personal()
     task = Task(recipe, "clone", 0, 0, simulated=rng is not None)
     guaranteed = private_steps(
@@ -111,7 +114,9 @@ def adapt(
     *,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Voice:
-    """Train a fresh personal set on the support for ``recipe.cloning.steps`` steps."""
+    """Train a fresh personal set on the support for ``recipe.cloning.steps`` steps; only listen where none is."""
+    if _trains_nothing(recipe):
+        return zero_shot(model, support)
     if len(support) < 2:
         raise CorpusError(
             f"cloning needs at least 2 usable utterances and was given {len(support)}: record five or more"
@@ -142,6 +147,10 @@ def _aligned(model: VoicePartition, utterance: Features) -> Features:
     there = utterance.to(model.device)
     durations, _ = model.model.durations(collate([there], None))
     return replace(there, durations=durations[0])
+
+
+def _trains_nothing(recipe: Recipe) -> bool:
+    return recipe.for_cloning().speaker.personal == NOTHING
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
 """A voice profile: one small file with all that synthesis needs of a voice, and nothing else.
 
 It holds AdaSpeech's serving form, the embedding and the CLN scale and shift vectors (at most 5,000
-numbers), as safetensors with a versioned header that names the base model by hash. It is never a pickle,
-and it holds no audio, no text and no reference recording.
+numbers), and what the voice's adaptation adds, if that is another than the base's. It is safetensors with a versioned
+header that names the base model by hash. It is never a pickle, and it holds no audio, no text and no reference
+recording.
 
 The header is passed on with the file. So it holds nothing whose privacy cost is not in the ledger: not the number of
 utterances, nor what the number follows from (the sampling probability, the noise that was found for a target), no other
@@ -47,6 +48,8 @@ class VoiceProfile:
     """
     embedding: SpeakerEmbedding | None = None
     """What an encoder says of the person, released on its own; None for most."""
+    adaptation: dict[str, Any] | None = None
+    """How it was adapted (:attr:`SpeakerConfig.adaptation`), if not as the base's recipe says."""
 
     @property
     def size(self) -> int:
@@ -69,6 +72,8 @@ def save_profile(path: Path, profile: VoiceProfile) -> None:
                 "fedvoice embed --epsilon"
             )
         header["embedding"] = told(profile.embedding)
+    if profile.adaptation is not None:
+        header["adaptation"] = json.dumps(profile.adaptation)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in profile.voice.tensors.items()}
     write_atomically(path, save(tensors, header))
 
@@ -90,8 +95,9 @@ def load_profile(path: Path, *, base: str) -> VoiceProfile:
             "speak with the run that it was cloned on, or clone it again"
         )
     embedding = heard_of(header["embedding"]) if "embedding" in header else None
+    adaptation = json.loads(header.get("adaptation", "null"))
     return VoiceProfile(
-        Voice(tensors), header["base"], header["name"], json.loads(header["privacy"]), embedding
+        Voice(tensors), header["base"], header["name"], json.loads(header["privacy"]), embedding, adaptation
     )
 
 

@@ -104,9 +104,9 @@ class Speaker:
         """
         where = Accelerator.resolve(device).device
         loaded = load_base(base, arm) if base is not None else find_base(profile_base(Path(profile)))
-        voice = load_profile(Path(profile), base=loaded.hash).voice
+        own = load_profile(Path(profile), base=loaded.hash)
         sound = build_vocoder(vocoder or default_vocoder(), where)
-        return cls(loaded.to(where).model.model, voice, sound)
+        return cls(loaded.to(where).adapted(own.adaptation or {}).model.model, own.voice, sound)
 
     @classmethod
     def find(

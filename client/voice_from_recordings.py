@@ -46,6 +46,9 @@ class Clone:
     name: str
     voice: ClonedVoice
     base: BaseModel
+    """As it was found."""
+    adapted: BaseModel
+    """The same for voices of the adaptation that was asked for; mostly the base itself."""
     support: Sequence[Features]
     """The utterances that were used."""
     left_out: Sequence[str]
@@ -62,7 +65,17 @@ class Clone:
     @property
     def profile(self) -> VoiceProfile:
         """What may be given away."""
-        return VoiceProfile(self.voice.voice, self.base.hash, self.name, self.voice.privacy, self.embedding)
+        own = None if self.adapted is self.base else self.adapted.recipe.speaker.adaptation
+        return VoiceProfile(
+            self.voice.voice, self.base.hash, self.name, self.voice.privacy, self.embedding, own
+        )
+
+    @property
+    def personal(self) -> dict[str, Any]:
+        """What was the voice's own to train: the adaptation, and how many numbers and bytes it has."""
+        size = self.adapted.model.personal_size
+        kind = self.adapted.recipe.speaker.personal
+        return {"adaptation": kind, "numbers": size.numbers, "bytes": size.bytes}
 
     def save(self, path: str | Path) -> None:
         """Write the profile, and keep the base that it speaks with. Raises StorageError."""
@@ -73,11 +86,11 @@ class Clone:
     def speaker(self, vocoder: str | None = None) -> Speaker:
         """The voice, ready to speak; ``vocoder`` as in :meth:`Speaker.load`."""
         sound = build_vocoder(vocoder or default_vocoder(), self.base.model.device)
-        return Speaker(self.base.model.model, self.voice.voice, sound)
+        return Speaker(self.adapted.model.model, self.voice.voice, sound)
 
     def before_and_after(self) -> dict[str, float]:
         """What cloning changed, for its owner's eyes: see :func:`client.before_and_after.compare_voices`."""
-        return compare_voices(self.base.model, self.support, self.voice.voice)
+        return compare_voices(self.adapted.model, self.support, self.voice.voice)
 
 
 def clone_voice(
@@ -92,6 +105,7 @@ def clone_voice(
     delta: float = DELTA,
     budget: float | None = None,
     embedding: Path | None = None,
+    adaptation: str | None = None,
     device: str = "auto",
     stage: Stage = lambda _: lambda _done, _total: None,
 ) -> Clone:
@@ -100,11 +114,13 @@ def clone_voice(
     ``base`` is a run folder (of which ``arm`` names the arm), a checkpoint or a published model's folder; the packaged
     one by default. ``steps`` is the recipe's by default; ``zero_shot`` trains nothing. With ``epsilon`` the voice is
     adapted by DP-SGD, and ``budget``, by default the same, bounds everything that was ever cloned privately here.
-    ``embedding`` is a file of ``fedvoice embed --epsilon``, for the profile to carry. ``device`` is where to compute,
-    as :meth:`Accelerator.resolve` takes it.
+    ``embedding`` is a file of ``fedvoice embed --epsilon``, for the profile to carry. ``adaptation`` is what is trained,
+    as ``speaker.personal`` names it; the base recipe's by default. ``device`` is where to compute, as
+    :meth:`Accelerator.resolve` takes it.
 
     Raises :class:`PrivacyError` for wishes that contradict each other, :class:`BudgetError`, :class:`CorpusError` for
-    recordings that cannot be cloned from, :class:`CheckpointError`, and :class:`AcceleratorError`.
+    recordings that cannot be cloned from, :class:`RecipeError` for an adaptation that there is not or that this base
+    cannot take, :class:`CheckpointError`, and :class:`AcceleratorError`.
     """
     _refuse_contradictions(zero_shot or steps == 0, epsilon, budget)
     carried = None if embedding is None else load_embedding(embedding)
@@ -113,7 +129,8 @@ def clone_voice(
     where = Accelerator.resolve(device).device
     repeat_on(where)
     loaded = (packaged_base() if base is None else load_base(base, arm)).to(where)
-    recipe = _as_wished(loaded.recipe, steps, epsilon, delta)
+    recipe = _as_wished(loaded.recipe, steps, epsilon, delta, adaptation)
+    adapted = loaded.adapted(recipe.for_cloning().speaker.adaptation)
     support, left_out = enroll(Path(recordings), recipe, stage("listening"))
     notice = None
     if not zero_shot and not _can_adapt(loaded, support):
@@ -121,11 +138,12 @@ def clone_voice(
     if zero_shot:
         recipe = recipe.override({"cloning.steps": 0, "personal_privacy.enabled": False})
     ledger = open_owner_ledger(budget or epsilon, delta)
-    voice = clone_from_features(loaded.model, support, recipe, ledger, on_step=stage("adapting"))
+    voice = clone_from_features(adapted.model, support, recipe, ledger, on_step=stage("adapting"))
     return Clone(
         name or Path(recordings).resolve().stem,
         voice,
         loaded,
+        adapted,
         support,
         left_out,
         ledger,
@@ -145,8 +163,12 @@ def _refuse_contradictions(listens: bool, epsilon: float | None, budget: float |
         raise PrivacyError("--budget is for cloning by DP-SGD: give --epsilon with it")
 
 
-def _as_wished(recipe: Recipe, steps: int | None, epsilon: float | None, delta: float) -> Recipe:
+def _as_wished(
+    recipe: Recipe, steps: int | None, epsilon: float | None, delta: float, adaptation: str | None
+) -> Recipe:
     changes: dict[str, Any] = {} if steps is None else {"cloning.steps": steps}
+    if adaptation is not None:
+        changes["cloning.adaptation"] = adaptation
     if epsilon is not None:
         changes |= {
             "personal_privacy.enabled": True,

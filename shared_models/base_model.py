@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError
@@ -29,6 +32,25 @@ class BaseModel:
     def to(self, device: torch.device) -> BaseModel:
         """The same with the model, which is moved, on another device."""
         return replace(self, model=self.model.to(device))
+
+    def adapted(self, adaptation: Mapping[str, Any]) -> BaseModel:
+        """The same base for voices that are adapted as ``adaptation`` says (:attr:`SpeakerConfig.adaptation`).
+
+        Its weights and its hash are the same, and a newcomer sounds the same on it. Raises :class:`CheckpointError`
+        for an adaptation that has weights of everybody's, which this base lacks, and :class:`RecipeError`.
+        """
+        recipe = self.recipe.override({f"speaker.{field}": value for field, value in adaptation.items()})
+        if recipe.speaker == self.recipe.speaker:
+            return self
+        model = PartitionedModel(build_model(recipe))
+        if model.partition.schema != self.model.partition.schema:
+            raise CheckpointError(
+                f"the base {self.hash[:12]} was not trained with '{recipe.speaker.personal}', which has shared weights "
+                "of its own: choose another adaptation, or a base of a recipe that has it"
+            )
+        model.load_shared_vector(self.model.shared_vector().cpu())
+        model.model.eval()
+        return BaseModel(model.to(self.model.device), recipe, self.hash)
 
 
 def load_base(path: Path, arm: str | None = None) -> BaseModel:

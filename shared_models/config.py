@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from shared_models.adversarial_config import AdversarialConfig as AdversarialConfig
 from shared_models.algorithms import ALGORITHMS, DEFAULT
@@ -33,6 +33,7 @@ from shared_models.privacy_config import PrivacyConfig as PrivacyConfig
 from shared_models.privacy_config import default_delta as default_delta
 from shared_models.privacy_config import delta_problem as delta_problem
 from shared_models.recipe_section import Section
+from shared_models.speakers.adaptation import kinds_of
 from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 UNPROTECTED = "unprotected"
@@ -108,9 +109,19 @@ class CloningConfig(Section):
     support: int = Field(5, ge=1, description="Utterances to clone from.")
     steps: int = Field(60, ge=0, description="Adaptation steps on the personal set; 0 is zero-shot.")
     lr: float = Field(0.02, gt=0)
+    adaptation: str | None = Field(
+        None,
+        description="What a clone trains, as speaker.personal names it; that itself if null. A base need not have been "
+        "trained with it.",
+    )
     local_steps: int = Field(
         60, ge=1, description="Steps on the whole model where a device trains alone (algorithm 'local')."
     )
+
+    @field_validator("adaptation")
+    @classmethod
+    def _known_adaptation(cls, adaptation: str | None) -> str | None:
+        return adaptation and "+".join(kinds_of(adaptation))
 
 
 class EvaluationConfig(Section):
@@ -212,6 +223,13 @@ class Recipe(Section):
         if not self.algorithm.shares_everything:
             return self
         return self.override({"federation.algorithm": DEFAULT})
+
+    def for_cloning(self) -> Recipe:
+        """The recipe of the model on which voices are cloned: what a clone trains is its personal set."""
+        chosen = self.cloning.adaptation
+        if chosen in (None, self.speaker.personal):
+            return self
+        return self.override({"speaker.personal": chosen})
 
     @property
     def protection(self) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from shared_models.audio.signals import SIGNALS
 from shared_models.kinds import known
 from shared_models.recipe_section import Section
-from shared_models.speakers.adaptation import ADAPTATIONS
-from shared_models.speakers.conditioning import CONDITIONINGS
+from shared_models.speakers.adaptation import Site, kinds_of
+from shared_models.speakers.conditioning import CONDITIONINGS, Place
 from shared_models.speakers.sources import SOURCES
 
 
@@ -67,6 +67,9 @@ class ModelConfig(Section):
     )
 
 
+ADAPTATION_FIELDS = ("personal", "layers", "rank", "alpha", "bottleneck")
+
+
 class SpeakerConfig(Section):
     """What a voice is made of, and which of it is personal."""
 
@@ -78,13 +81,36 @@ class SpeakerConfig(Section):
     conditioning: str = Field(
         "cln",
         description="How a voice acts on the model: 'cln' adds the embedding to the encoder's output, and scales and "
-        "shifts the decoder's last layer norms.",
+        "shifts the decoder's last layer norms; 'saln' scales and shifts every norm of encoder and decoder; 'add' adds "
+        "the embedding to the encoder's output; 'concat' puts it beside each of its steps.",
+    )
+    norms: tuple[Place, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Whose norms 'cln' and 'saln' act on; the decoder's, and encoder's and decoder's, by default.",
+    )
+    projection: Literal["none", "mlp"] = Field(
+        "none",
+        description="'mlp': what each source says goes through two layers of its own before it is added up.",
     )
     personal: str = Field(
         "vectors",
         description="'vectors': the CLN scale and shift vectors themselves, at most 5,000 numbers a voice; "
-        "'maps': maps from the embedding to them, which are added to everybody's.",
+        "'maps': maps from the embedding to them, which are added to everybody's; 'none': nothing; 'embedding': the "
+        "speaker embedding; 'variance_norms': scale and shift of the variance predictors' norms; 'lora': low-rank "
+        "changes of matrices; 'adapters': bottlenecks behind sublayers; 'masks': which weights of everybody's to use; "
+        "'whole': every layer. Several are joined by +, as in 'vectors+lora'.",
     )
+    layers: tuple[Site, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Where 'lora', 'adapters', 'masks' and 'whole' change layers; the kind's own sites by default.",
+    )
+    rank: int = Field(4, ge=1, description="Rank of 'lora'.")
+    alpha: float = Field(
+        1.0, gt=0, description="Of 'lora', whose product is multiplied by alpha / rank: how fast it moves."
+    )
+    bottleneck: int = Field(4, ge=1, description="Width of 'adapters'.")
     reference_frames: int = Field(
         160, ge=16, description="Longest reference that the encoder reads in training."
     )
@@ -98,6 +124,11 @@ class SpeakerConfig(Section):
         description="Centralised training: share of utterances whose speaker's own row is left out, so that the "
         "reference encoder must carry the voice.",
     )
+
+    @property
+    def adaptation(self) -> dict[str, Any]:
+        """The fields that say which numbers a voice of a base has: all that a profile needs to tell of them."""
+        return self.model_dump(mode="json", include=set(ADAPTATION_FIELDS))
 
     @field_validator("sources")
     @classmethod
@@ -114,7 +145,7 @@ class SpeakerConfig(Section):
     @field_validator("personal")
     @classmethod
     def _known_adaptation(cls, personal: str) -> str:
-        return known(personal, ADAPTATIONS, "personal set")
+        return "+".join(kinds_of(personal))
 
 
 class AlignerConfig(Section):

@@ -54,6 +54,14 @@ class SharedTensor:
     stop: int
 
 
+@dataclass(frozen=True, slots=True)
+class PersonalSize:
+    """What a voice trains."""
+
+    numbers: int
+    bytes: int
+
+
 class Partition:
     """The total split of one model's tensors. Build it with :meth:`of`; it cannot be edited.
 
@@ -157,6 +165,12 @@ class PartitionedModel(Generic[M]):
             for prefix, module in _personal_modules(self.model, "")
             if any(f"{prefix}{name}" in own for name in _tensor_names(module))
         ]
+
+    @property
+    def personal_size(self) -> PersonalSize:
+        """How much one speaker's own there is, of all rows together; on a device, of its voice."""
+        own = self.personal_parameters()
+        return PersonalSize(sum(p.numel() for p in own), sum(p.numel() * p.element_size() for p in own))
 
     @torch.no_grad()
     def reset_personal(self) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from shared_models.model_config import SpeakerConfig
 from shared_models.partition import Owner
 from shared_models.speakers.adaptation.adaptation import AdaptableModel
-from shared_models.speakers.sizes import Sizes
 from shared_models.speakers.voice import Voice, VoiceTensor
 
 RANK = 2
@@ -18,13 +18,15 @@ RANK = 2
 class Bottleneck:
     """Houlsby's adapter (arXiv 1902.00751), whose weights are two tensors of the voice."""
 
-    def adds(self, sizes: Sizes) -> Sequence[VoiceTensor]:
+    def __init__(self, settings: SpeakerConfig) -> None:
+        """It has no settings."""
+
+    def adds(self, acoustic: nn.Module) -> Sequence[VoiceTensor]:
         """The way down begins at the first channels, the way up at 0."""
+        hidden = acoustic.mel.in_features
         return (
-            VoiceTensor(
-                "down", (sizes.hidden, RANK), made_by="voice", start=lambda: torch.eye(sizes.hidden, RANK)
-            ),
-            VoiceTensor("up", (RANK, sizes.hidden), made_by="voice"),
+            VoiceTensor("down", (hidden, RANK), made_by="voice", start=lambda: torch.eye(hidden, RANK)),
+            VoiceTensor("up", (RANK, hidden), made_by="voice"),
         )
 
     def offsets(self, takes: Sequence[VoiceTensor]) -> Sequence[VoiceTensor]:

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from shared_models.layers.voiced import Voiced
+from shared_models.model_config import SpeakerConfig
 from shared_models.partition import Owner
+from shared_models.speakers.conditioning import Place
 from shared_models.speakers.sizes import Sizes
 from shared_models.speakers.voice import Voice, VoiceTensor
 
@@ -15,7 +18,7 @@ from shared_models.speakers.voice import Voice, VoiceTensor
 class Attending:
     """Takes the embedding, the sources' tokens, and one shift a site."""
 
-    def __init__(self, sizes: Sizes, tokens: int) -> None:
+    def __init__(self, sizes: Sizes, tokens: int, settings: SpeakerConfig) -> None:  # noqa: ARG002
         self.sizes, self.tokens = sizes, tokens
 
     def takes(self) -> tuple[VoiceTensor, ...]:
@@ -34,9 +37,11 @@ class Attending:
         """Attention."""
         return Attention(self.sizes)
 
-    def norm(self) -> nn.Module:
-        """A norm with a shift of the voice's."""
-        return LiftedNorm(self.sizes.hidden)
+    def norm(self, place: Place, number: int) -> nn.Module:
+        """In the decoder, a norm with a shift of the voice's."""
+        site = number - (2 * self.sizes.decoder_layers + 1 - self.sizes.sites)
+        plain = place != "decoder" or site < 0
+        return nn.LayerNorm(self.sizes.hidden) if plain else LiftedNorm(self.sizes.hidden, site)
 
 
 class Lifts(nn.Module):
@@ -83,16 +88,16 @@ class Attention(nn.Module):
         return x + attended
 
 
-class LiftedNorm(nn.Module):
+class LiftedNorm(Voiced, nn.Module):
     """A layer norm, and then the site's shift."""
 
     belongs_to = Owner.SHARED
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, site: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(hidden)
+        self.norm, self.site = nn.LayerNorm(hidden), site
 
-    def forward(self, x: Tensor, lift: Tensor) -> Tensor:
-        """``x (B, N, H)``, ``lift (B, H)``."""
-        normalised: Tensor = self.norm(x) + lift[:, None]
+    def forward(self, x: Tensor, voice: Voice) -> Tensor:
+        """``x (B, N, H)`` to ``(B, N, H)``."""
+        normalised: Tensor = self.norm(x) + voice["lift"][:, self.site, None]
         return normalised

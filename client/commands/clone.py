@@ -54,10 +54,19 @@ def clone(
         Path | None,
         typer.Option(help="An embedding that `fedvoice embed --epsilon` released, for the profile to carry."),
     ] = None,
+    adaptation: Annotated[
+        str | None,
+        typer.Option(
+            help="What is trained, as speaker.personal in a recipe: vectors, lora, adapters, whole, vectors+lora, ...; "
+            "the base recipe's by default."
+        ),
+    ] = None,
     device: console.DeviceOption = "auto",
     as_json: console.JsonOption = False,
 ) -> None:
-    """Clone a voice: writes a profile of at most 5,000 numbers, bound to its base, and says what cloning changed.
+    """Clone a voice: writes a profile, bound to its base, and says what cloning changed.
+
+    A profile has at most 5,000 numbers, unless --adaptation asks for more.
 
     A profile may be given away. What it costs is entered in your ledger first, with --epsilon as what DP-SGD spends,
     and otherwise as a release without protection. The figures that are shown are for your eyes: they are computed
@@ -74,13 +83,15 @@ def clone(
         fedvoice clone my-recordings/ --base runs/real --epsilon 8
 
         fedvoice clone my-recordings/ --epsilon 4 --budget 12
+
+        fedvoice clone my-recordings/ --adaptation vectors+lora
     """
     from client.voice_from_recordings import clone_voice
 
     with console.stages(quiet=as_json) as stage:
         made = clone_voice(
             recordings, base=base, arm=arm, name=name, steps=steps, zero_shot=zero_shot, epsilon=epsilon, delta=delta,
-            budget=budget, embedding=embedding, device=device, stage=stage,
+            budget=budget, embedding=embedding, adaptation=adaptation, device=device, stage=stage,
         )  # fmt: skip
     if made.notice is not None:
         console.notices().print(made.notice, soft_wrap=True, highlight=False, markup=False)
@@ -92,6 +103,7 @@ def clone(
         "profile": str(path),
         "numbers": made.profile.size,
         "bytes": path.stat().st_size,
+        "personal": made.personal,
         "privacy": made.voice.privacy,
         "ledger": {
             "epsilon": made.ledger.spent_protected(),
@@ -108,7 +120,9 @@ def clone(
 
 def _for_your_eyes(figures: dict[str, Any]) -> list[str]:
     """The figures that no epsilon covers: whoever is given them learns of the recordings without noise."""
-    return [key for key in figures if key not in ("name", "profile", "numbers", "bytes", "privacy")]
+    return [
+        key for key in figures if key not in ("name", "profile", "numbers", "bytes", "personal", "privacy")
+    ]
 
 
 def _show(figures: dict[str, Any]) -> None:
@@ -128,7 +142,12 @@ def _show(figures: dict[str, Any]) -> None:
     ):
         if sentence:
             out.print(sentence, soft_wrap=True)
-    out.print(f"{figures['profile']}: {figures['numbers']} numbers, {figures['bytes']} bytes", soft_wrap=True)
+    own = figures["personal"]
+    out.print(
+        f"{figures['profile']}: {figures['numbers']} numbers, {figures['bytes']} bytes; trained: {own['adaptation']}, "
+        f"{own['numbers']} numbers, {own['bytes']} bytes",
+        soft_wrap=True,
+    )
 
 
 _NOT_PAID = (

@@ -56,9 +56,11 @@ def take_phase(
     """Take the phase's steps on batches of ``utterances``; the losses. ``round_number`` is 0 outside of rounds.
 
     With the weights ``(D,)`` that a round began from, and the recipe's ``proximal_mu``, the shared set is pulled
-    towards them. What the phase does not move is frozen.
+    towards them. What the phase does not move is frozen. No step is taken where there is nothing to move.
     """
     moved = parameters_of(phase.moves, model)
+    if not moved:
+        return []
     freeze_all_but(moved, model)
     utterances = on_device(utterances, model.device)
 

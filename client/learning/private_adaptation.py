@@ -29,11 +29,16 @@ from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Phase
 from shared_models.config import Recipe
+from shared_models.errors import PrivacyError
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
 from shared_models.optimization import adam
 
 MECHANISM = "DP-SGD (Poisson-subsampled Gaussian)"
+NOTHING_TO_PROTECT = (
+    "with this recipe a voice trains nothing, so there is nothing for DP-SGD to protect: choose another "
+    "speaker.personal than 'none', or leave personal privacy out"
+)
 
 
 def private_steps(
@@ -53,8 +58,11 @@ def private_steps(
 
     The noise is what the recipe names, or what the epsilon of ``terms`` (the recipe's if None) needs over all steps,
     and at least their minimum; None for ``generator`` draws it from the operating system. The cost is in ``book``
-    before the first step. Raises :class:`BudgetError` if the budget of ``book`` does not allow it.
+    before the first step. Raises :class:`BudgetError` if the budget of ``book`` does not allow it, and
+    :class:`PrivacyError` where nothing is personal.
     """
+    if not model.personal_parameters():
+        raise PrivacyError(NOTHING_TO_PROTECT)
     recipe, steps = task.recipe, phase.steps(task.recipe)
     total_steps = steps * times
     terms = terms or PersonalTerms.of(recipe)

@@ -1,15 +1,15 @@
 """FastSpeech 2 (arXiv 2006.04558) with a voice at three places.
 
 Phonemes -> encoder -> speaker -> variance adaptor -> length regulator -> decoder -> mel (-> PostNet).
-The speaker comes in as a :class:`Voice`. A :class:`Conditioning` says how it acts on the encoder's output and on the
-decoder's last S norms; its prosody acts on the variance predictors.
+The speaker comes in as a :class:`Voice`. A :class:`Conditioning` says how it acts on the encoder's output and on which
+norms; its prosody acts on the variance predictors; an adaptation may have it change any layer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from shared_models.acoustic.length_regulator import phoneme_means, regulate
 from shared_models.acoustic.postnet import PostNet
 from shared_models.acoustic.variance_adaptor import (
     LOG_RANGE,
+    NORMS,
     Enriched,
     VarianceAdaptor,
     Variances,
@@ -43,7 +44,8 @@ from shared_models.audio.normalisation import (
 from shared_models.features import Batch
 from shared_models.layers.positions import SinusoidalPositions
 from shared_models.layers.sequences import Excerpt, valid_steps
-from shared_models.layers.transformer import FFTBlock, Style, apply_norm, zero_padding
+from shared_models.layers.transformer import FFTBlock, zero_padding
+from shared_models.layers.voiced import apply_layer
 from shared_models.partition import Owner
 from shared_models.speakers.conditioning.conditioning import Conditioning
 from shared_models.speakers.voice import Voice, VoiceTensor
@@ -107,34 +109,21 @@ class AcousticModel(nn.Module):
 
     belongs_to = Owner.SHARED
 
-    def __init__(
-        self, dimensions: Dimensions, conditioning: Conditioning, added: Sequence[VoiceTensor] = ()
-    ) -> None:
-        """``added`` are tensors that voices have beside those that the model itself reads."""
+    def __init__(self, dimensions: Dimensions, conditioning: Conditioning) -> None:
         super().__init__()
         d = dimensions
         self.dimensions = d
         prosody = VoiceTensor("prosody", (d.prosody,), made_by="voice")
-        self.takes = (*conditioning.takes(), prosody, *added)
+        self.takes: tuple[VoiceTensor, ...] = (*conditioning.takes(), prosody)
         self.embedding = nn.Embedding(d.vocabulary, d.hidden, padding_idx=0)
         nn.init.normal_(self.embedding.weight, std=d.hidden**-0.5)
         self.positions = SinusoidalPositions(d.hidden)
-        self.encoder = nn.ModuleList(
-            FFTBlock(d.hidden, d.heads, d.filter, d.kernel, d.dropout) for _ in range(d.encoder_layers)
-        )
+        self.encoder = _blocks(d, "encoder", d.encoder_layers, conditioning)
         self.speaker = conditioning.encoder_site()
-        self.variance_adaptor = VarianceAdaptor(d.hidden, d.dropout)
-        # Of the decoder's 2 n + 1 norms, the last S are the speaker's.
-        plain = 2 * d.decoder_layers + 1 - d.sites
-        norms = [
-            nn.LayerNorm(d.hidden) if place < plain else conditioning.norm()
-            for place in range(2 * d.decoder_layers)
-        ]
-        self.decoder = nn.ModuleList(
-            FFTBlock(d.hidden, d.heads, d.filter, d.kernel, d.dropout, (norms[2 * i], norms[2 * i + 1]))
-            for i in range(d.decoder_layers)
-        )
-        self.final_norm = conditioning.norm()
+        norms = [conditioning.norm("variance", number) for number in range(NORMS)]
+        self.variance_adaptor = VarianceAdaptor(d.hidden, d.dropout, norms)
+        self.decoder = _blocks(d, "decoder", d.decoder_layers, conditioning)
+        self.final_norm = conditioning.norm("decoder", 2 * d.decoder_layers)
         self.mel = nn.Linear(d.hidden, d.n_mels)
         self.postnet = PostNet(d.n_mels, d.postnet, d.dropout) if d.postnet else None
         # Last, so that models without a source begin with the weights that they always began with.
@@ -157,9 +146,7 @@ class AcousticModel(nn.Module):
         target = target_variances(batch, durations)
         phoneme_mask = valid_steps(batch.phoneme_lengths, batch.phonemes.shape[1])
         encoded = self.encode(batch.phonemes, phoneme_mask, voice)
-        enriched, predicted = self.variance_adaptor(
-            encoded, phoneme_mask, voice["prosody"], target.pitch, target.energy
-        )
+        enriched, predicted = self.variance_adaptor(encoded, phoneme_mask, voice, target.pitch, target.energy)
         excerpt = Excerpt.drawn(batch.mel_lengths, batch.mel.shape[1], window, generator)
         contours = recorded_contours(batch, excerpt) if self.source is not None else None
         decoded = self.decode(enriched, durations, excerpt, voice, contours)
@@ -184,10 +171,10 @@ class AcousticModel(nn.Module):
         padded = is_padded(mask)
         steps = torch.arange(phonemes.shape[1], device=phonemes.device)[None]
         positions = self.positions(steps, phonemes.shape[1])
-        x = self.embedding(phonemes) * math.sqrt(self.dimensions.hidden) + positions
+        x = apply_layer(self.embedding, phonemes, voice) * math.sqrt(self.dimensions.hidden) + positions
         x = zero_padding(x, mask, padded)
         for block in self.encoder:
-            x = block(x, mask, padded=padded)
+            x = block(x, mask, voice, padded=padded)
         return zero_padding(self.speaker(x, voice), mask, padded)
 
     def decode(
@@ -205,27 +192,26 @@ class AcousticModel(nn.Module):
         """
         mask, frames = excerpt.mask(), excerpt.steps()
         padded, positions = is_padded(mask), self.positions(frames, excerpt.end)
-        styles = self.styles(voice)
         predicted = drawn = None
         if self.source is None:
             x = regulate(enriched.sequence, durations, frames) + positions
         else:
             rows = regulate(with_phoneme_columns(enriched, durations), durations, frames)
-            predicted = self.source.contours(rows, frames, mask, voice["prosody"][:, LOG_RANGE])
+            predicted = self.source.contours(rows, frames, mask, voice["prosody"][:, LOG_RANGE], voice)
             told = contours or predicted.decided()
             drawn = self.source.draw(told)
-            x = rows[..., : self.dimensions.hidden] + positions + self.source.enter(told, drawn)
+            x = rows[..., : self.dimensions.hidden] + positions + self.source.enter(told, drawn, voice)
         x = zero_padding(x, mask, padded)
-        for index, block in enumerate(self.decoder):
-            x = block(x, mask, (styles[2 * index], styles[2 * index + 1]), padded=padded)
-        last = apply_norm(self.final_norm, x, styles[-1])
-        normalised = self.mel(last)
+        for block in self.decoder:
+            x = block(x, mask, voice, padded=padded)
+        last = apply_layer(self.final_norm, x, voice)
+        normalised = apply_layer(self.mel, last, voice)
         if self.source is not None and drawn is not None:
-            normalised = normalised + self.source.leave(last, drawn)
+            normalised = normalised + self.source.leave(last, drawn, voice)
         mel = restore_mel(normalised)
         if self.postnet is None:
             return Decoded(mel, mel, mask, predicted)
-        return Decoded(mel, restore_mel(self.postnet(normalised, mask)), mask, predicted)
+        return Decoded(mel, restore_mel(self.postnet(normalised, mask, voice)), mask, predicted)
 
     def synthesize(
         self,
@@ -247,7 +233,7 @@ class AcousticModel(nn.Module):
         enriched, predicted = self.variance_adaptor(
             encoded,
             mask,
-            voice["prosody"],
+            voice,
             pitch_shift=pitch_shift * SEMITONE,
             energy_shift=math.log(energy_scale) / ENERGY_SPREAD,
             pitch_spread=self.dimensions.pitch_spread,
@@ -274,12 +260,15 @@ class AcousticModel(nn.Module):
             spread=self.dimensions.duration_spread,
         )
 
-    def styles(self, voice: Voice) -> list[Style | None]:
-        """One entry a norm of the decoder, in order: None for the plain ones."""
-        by_site = [voice[declared.name] for declared in self.takes if declared.by_site]
-        sites = [tuple(t[:, site] for t in by_site) for site in range(self.dimensions.sites)]
-        plain: list[Style | None] = [None] * (2 * self.dimensions.decoder_layers + 1 - len(sites))
-        return plain + sites
+
+def _blocks(
+    d: Dimensions, place: Literal["encoder", "decoder"], count: int, conditioning: Conditioning
+) -> nn.ModuleList:
+    blocks = nn.ModuleList()
+    for number in range(count):
+        norms = (conditioning.norm(place, 2 * number), conditioning.norm(place, 2 * number + 1))
+        blocks.append(FFTBlock(d.hidden, d.heads, d.filter, d.kernel, d.dropout, norms))
+    return blocks
 
 
 def target_variances(batch: Batch, durations: Tensor) -> Variances:

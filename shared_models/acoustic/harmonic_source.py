@@ -28,7 +28,9 @@ from shared_models.audio.normalisation import (
 from shared_models.features import Batch
 from shared_models.layers.sequences import Excerpt
 from shared_models.layers.transformer import zero_padding
+from shared_models.layers.voiced import apply_layer
 from shared_models.partition import Owner
+from shared_models.speakers.voice import Voice
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 650.0
 """F0 beyond these is drawn as the nearest of them."""
@@ -148,7 +150,9 @@ class ContourPredictor(nn.Module):
         nn.init.zeros_(self.output.bias)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, rows: Tensor, frames: Tensor, mask: Tensor, log_range: Tensor) -> PredictedContours:
+    def forward(
+        self, rows: Tensor, frames: Tensor, mask: Tensor, log_range: Tensor, voice: Voice | None = None
+    ) -> PredictedContours:
         """``rows (B, W, H + PHONEME_COLUMNS)`` of :func:`with_phoneme_columns`, regulated to ``frames (B, W)`` int64.
 
         ``mask (B, W)`` bool; ``log_range (B,)`` scales what a frame adds to its phoneme's pitch, as it scales the
@@ -162,9 +166,9 @@ class ContourPredictor(nn.Module):
         told = torch.stack([pitch, energy, elapsed, lasting.log1p()], dim=-1)
         x = torch.cat([vectors, told], dim=-1)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = F.relu(convolution(zero_padding(x, mask).transpose(1, 2))).transpose(1, 2)
-            x = self.dropout(norm(x))
-        pitch_change, voicing, energy_change = self.output(x).unbind(-1)
+            x = F.relu(apply_layer(convolution, zero_padding(x, mask).transpose(1, 2), voice)).transpose(1, 2)
+            x = self.dropout(apply_layer(norm, x, voice))
+        pitch_change, voicing, energy_change = apply_layer(self.output, x, voice).unbind(-1)
         return PredictedContours(
             pitch=pitch + log_range.exp()[:, None] * pitch_change,
             voicing=voicing,
@@ -191,13 +195,14 @@ class HarmonicSource(nn.Module):
         drawn: Tensor = self.bands(contours.pitch) * contours.voiced[..., None]
         return drawn
 
-    def enter(self, contours: Contours, drawn: Tensor) -> Tensor:
+    def enter(self, contours: Contours, drawn: Tensor, voice: Voice | None = None) -> Tensor:
         """What is added to the decoder's input ``(B, W, H)``."""
         told = torch.stack([contours.pitch * contours.voiced, contours.voiced, contours.energy], dim=-1)
-        entered: Tensor = self.entry(torch.cat([told, drawn], dim=-1))
-        return entered
+        x = torch.cat([told, drawn], dim=-1)
+        for layer in self.entry:
+            x = apply_layer(layer, x, voice)
+        return x
 
-    def leave(self, decoded: Tensor, drawn: Tensor) -> Tensor:
+    def leave(self, decoded: Tensor, drawn: Tensor, voice: Voice | None = None) -> Tensor:
         """What is added to the normalised mel ``(B, W, N_MELS)``; ``decoded (B, W, H)`` opens the gate."""
-        gated: Tensor = self.gate(decoded) * drawn
-        return gated
+        return apply_layer(self.gate, decoded, voice) * drawn

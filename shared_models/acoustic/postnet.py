@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from shared_models.layers.transformer import zero_padding
+from shared_models.layers.voiced import apply_layer
 from shared_models.partition import Owner
+from shared_models.speakers.voice import Voice
 
 
 class PostNet(nn.Module):
@@ -30,12 +32,12 @@ class PostNet(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths[1:-1])
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, mel: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, mel: Tensor, mask: Tensor, voice: Voice | None = None) -> Tensor:
         """``mel (B, T, M)`` normalised, ``mask (B, T)`` bool; to the refined mel ``(B, T, M)``."""
         x = mel
         last = len(self.convolutions) - 1
         for index, convolution in enumerate(self.convolutions):
-            x = convolution(zero_padding(x, mask).transpose(1, 2)).transpose(1, 2)
+            x = apply_layer(convolution, zero_padding(x, mask).transpose(1, 2), voice).transpose(1, 2)
             if index < last:
-                x = self.dropout(torch.tanh(self.norms[index](x)))
+                x = self.dropout(torch.tanh(apply_layer(self.norms[index], x, voice)))
         return mel + x

@@ -11,6 +11,7 @@ learn, all 0 for the average voice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,12 @@ from torch import Tensor, nn
 
 from shared_models.layers.sequences import masked_mean
 from shared_models.layers.transformer import zero_padding
+from shared_models.layers.voiced import apply_layer
 from shared_models.partition import Owner
+from shared_models.speakers.voice import Voice
 
+NORMS = 6
+"""Layer norms of the three predictors together."""
 PROSODY = 4
 """P: pitch register, log pitch range, energy, log speaking rate."""
 LOG_RANGE = 1
@@ -53,34 +58,34 @@ class VariancePredictor(nn.Module):
 
     belongs_to = Owner.SHARED
 
-    def __init__(self, hidden: int, dropout: float, kernel: int = 3) -> None:
+    def __init__(self, hidden: int, dropout: float, norms: Sequence[nn.Module], kernel: int = 3) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
             nn.Conv1d(hidden, hidden, kernel, padding=kernel // 2) for _ in range(2)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(2))
+        self.norms = nn.ModuleList(norms)
         self.output = nn.Linear(hidden, 1)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, voice: Voice) -> Tensor:
         """``x (B, L, H)``, ``mask (B, L)`` bool, to ``(B, L)``."""
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = F.relu(convolution(zero_padding(x, mask).transpose(1, 2))).transpose(1, 2)
-            x = self.dropout(norm(x))
-        predicted: Tensor = self.output(x).squeeze(-1)
+            x = F.relu(apply_layer(convolution, zero_padding(x, mask).transpose(1, 2), voice)).transpose(1, 2)
+            x = self.dropout(apply_layer(norm, x, voice))
+        predicted = apply_layer(self.output, x, voice).squeeze(-1)
         return predicted * mask
 
 
 class VarianceAdaptor(nn.Module):
-    """The three predictors and the embeddings of pitch and energy."""
+    """The three predictors and the embeddings of pitch and energy. ``norms`` are two each, in the predictors' order."""
 
     belongs_to = Owner.SHARED
 
-    def __init__(self, hidden: int, dropout: float, kernel: int = 3) -> None:
+    def __init__(self, hidden: int, dropout: float, norms: Sequence[nn.Module], kernel: int = 3) -> None:
         super().__init__()
-        self.duration = VariancePredictor(hidden, dropout)
-        self.pitch = VariancePredictor(hidden, dropout)
-        self.energy = VariancePredictor(hidden, dropout)
+        self.duration = VariancePredictor(hidden, dropout, norms[0:2])
+        self.pitch = VariancePredictor(hidden, dropout, norms[2:4])
+        self.energy = VariancePredictor(hidden, dropout, norms[4:6])
         self.pitch_embedding = nn.Conv1d(1, hidden, kernel, padding=kernel // 2)
         self.energy_embedding = nn.Conv1d(1, hidden, kernel, padding=kernel // 2)
 
@@ -88,7 +93,7 @@ class VarianceAdaptor(nn.Module):
         self,
         x: Tensor,
         mask: Tensor,
-        prosody: Tensor,
+        voice: Voice,
         pitch: Tensor | None = None,
         energy: Tensor | None = None,
         *,
@@ -98,27 +103,26 @@ class VarianceAdaptor(nn.Module):
     ) -> tuple[Enriched, Variances]:
         """Enrich ``x (B, L, H)`` with pitch and energy; returns it and what was predicted.
 
-        ``mask (B, L)`` bool, ``prosody (B, P)``. True ``pitch`` and ``energy (B, L)`` are used where given
-        (teacher forcing), else the predictions plus the shifts (normalised units), pitch at ``pitch_spread`` times its
-        distance from the utterance's mean.
+        ``mask (B, L)`` bool; a voice's ``prosody`` is ``(B, P)``. True ``pitch`` and ``energy (B, L)`` are used where
+        given (teacher forcing), else the predictions plus the shifts (normalised units), pitch at ``pitch_spread``
+        times its distance from the utterance's mean.
         """
-        register, log_range, loudness, rate = prosody[:, :, None].unbind(1)
-        log_duration = (self.duration(x, mask) + rate) * mask
-        predicted_pitch = (register + log_range.exp() * self.pitch(x, mask)) * mask
+        register, log_range, loudness, rate = voice["prosody"][:, :, None].unbind(1)
+        log_duration = (self.duration(x, mask, voice) + rate) * mask
+        predicted_pitch = (register + log_range.exp() * self.pitch(x, mask, voice)) * mask
         if pitch is None:
             wide = widened(predicted_pitch, mask, pitch_spread) if pitch_spread != 1 else predicted_pitch
             pitch = wide + pitch_shift
-        x = x + self._embed(self.pitch_embedding, pitch, mask)
-        predicted_energy = (loudness + self.energy(x, mask)) * mask
+        x = x + self._embed(self.pitch_embedding, pitch, mask, voice)
+        predicted_energy = (loudness + self.energy(x, mask, voice)) * mask
         energy = predicted_energy + energy_shift if energy is None else energy
-        x = x + self._embed(self.energy_embedding, energy, mask)
+        x = x + self._embed(self.energy_embedding, energy, mask, voice)
         predicted = Variances(log_duration, predicted_pitch, predicted_energy)
         return Enriched(zero_padding(x, mask), pitch, energy), predicted
 
     @staticmethod
-    def _embed(convolution: nn.Module, values: Tensor, mask: Tensor) -> Tensor:
-        embedded: Tensor = convolution((values * mask)[:, None])
-        return embedded.transpose(1, 2)
+    def _embed(convolution: nn.Module, values: Tensor, mask: Tensor, voice: Voice) -> Tensor:
+        return apply_layer(convolution, (values * mask)[:, None], voice).transpose(1, 2)
 
 
 def predicted_frames(

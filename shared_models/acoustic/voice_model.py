@@ -23,11 +23,11 @@ from shared_models.errors import RecipeError
 from shared_models.features import Batch
 from shared_models.kinds import class_at
 from shared_models.partition import PartitionedModel
-from shared_models.speakers.adaptation import ADAPTATIONS
-from shared_models.speakers.adaptation.adaptation import Adaptation
+from shared_models.speakers.adaptation.together import Together
 from shared_models.speakers.conditioning import CONDITIONINGS
 from shared_models.speakers.conditioning.conditioning import Conditioning, Maps
 from shared_models.speakers.heard import Heard
+from shared_models.speakers.projection import Projection
 from shared_models.speakers.sources import SOURCES
 from shared_models.speakers.sources.source import Contribution, Source
 from shared_models.speakers.voice import Voice, VoiceTensor, require_fit
@@ -48,19 +48,24 @@ class VoiceModel(nn.Module):
         self._name_of_maps = f"{speaker.conditioning}_maps"
         kinds = [class_at(SOURCES[kind]) for kind in speaker.sources]
         conditioning: Conditioning = class_at(CONDITIONINGS[speaker.conditioning])(
-            d, tokens=sum(kind.tokens for kind in kinds)
+            d, sum(kind.tokens for kind in kinds), speaker
         )
-        adaptation: Adaptation = class_at(ADAPTATIONS[speaker.personal])()
+        adaptation = Together(speaker)
         # In the order of the flat vector, which is also that of the random draws.
-        self.acoustic = AcousticModel(d, conditioning, adaptation.adds(d))
+        self.acoustic = AcousticModel(d, conditioning)
+        self.acoustic.takes += tuple(adaptation.adds(self.acoustic))
         self.add_module(self._name_of_maps, conditioning.maps())
         for name, kind in zip(speaker.sources, kinds, strict=True):
             self.add_module(name, kind(d))
+        if speaker.projection == "mlp":
+            for name in speaker.sources:
+                self.add_module(f"{name}_projection", Projection(d.embedding))
+        self._projects = speaker.projection == "mlp"
         self.aligner = Aligner(d.vocabulary, d.n_mels, d.hidden) if aligner.learn != "never" else None
         self.own_maps: nn.Module | None = None
-        offsets = adaptation.offsets(self.takes)
-        self._offsets = {offset.name for offset in offsets}
         kept = [one for source in self.sources.values() for one in source.keeps()]
+        offsets = _beside(kept, adaptation.offsets(self.takes))
+        self._offsets = {offset.name for offset in offsets}
         self.voices = Voices(voices, [*kept, *offsets])
         adaptation.install(self)
 
@@ -133,14 +138,19 @@ class VoiceModel(nn.Module):
     def voice_of_speaker(self, heard: Heard) -> Voice:
         """One voice from several references of one speaker; each source says how it pools them."""
         heard = self._looked_up(heard)
-        said = [source.pool(self._asked(kind, source, heard)) for kind, source in self.sources.items()]
+        said = [
+            self._projected(kind, source.pool(self._asked(kind, source, heard)))
+            for kind, source in self.sources.items()
+        ]
         own = {name: kept[:1] for name, kept in heard.own.items()}
         return self._made(self._total(said, heard.rows[:1]), own)
 
     def _voice(self, heard: Heard) -> tuple[Voice, Tensor | None]:
         """The voices, and the sources' penalty ``(B,)`` if there is one."""
         heard = self._looked_up(heard)
-        said = [self._asked(kind, source, heard) for kind, source in self.sources.items()]
+        said = [
+            self._projected(kind, self._asked(kind, source, heard)) for kind, source in self.sources.items()
+        ]
         total = self._total(said, heard.rows)
         return self._made(total, heard.own), total.penalty
 
@@ -156,6 +166,11 @@ class VoiceModel(nn.Module):
                 f"'{missing[0]}' to features.signals"
             )
         return source(heard)
+
+    def _projected(self, kind: str, said: Contribution) -> Contribution:
+        if not self._projects:
+            return said
+        return replace(said, embedding=self.get_submodule(f"{kind}_projection")(said.embedding))
 
     def _total(self, said: Sequence[Contribution], rows: Tensor) -> Contribution:
         return Contribution.total(said) if said else self._nothing(rows, 0)
@@ -215,6 +230,12 @@ class VoiceModel(nn.Module):
             pitch_shift=pitch_shift,
             energy_scale=energy_scale,
         )
+
+
+def _beside(kept: Sequence[VoiceTensor], offsets: Sequence[VoiceTensor]) -> list[VoiceTensor]:
+    """The offsets but for those of the sources' that a source keeps itself, as the table keeps the embedding."""
+    names = {one.name for one in kept}
+    return [one for one in offsets if one.made_by != "sources" or one.name not in names]
 
 
 def _newcomers(declared: VoiceTensor, like: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from shared_models.acoustic.harmonic_source import with_phoneme_columns
 from shared_models.acoustic.variance_adaptor import LOG_RANGE, Enriched, predicted_frames
 from shared_models.audio.normalisation import SEMITONE, restore_mel
 from shared_models.layers.sequences import valid_steps
-from shared_models.layers.transformer import Style, apply_norm, zero_padding
+from shared_models.layers.transformer import zero_padding
+from shared_models.layers.voiced import apply_layer
 from shared_models.partition import Owner
 from shared_models.speakers.voice import Voice
 
@@ -59,16 +60,17 @@ class AcousticGraph(nn.Module):
         ``duration_scale`` and ``pitch_shift`` (semitones) are scalars ``()`` float32.
         """
         voice = Voice(tensors)
-        prosody = voice["prosody"]
         model = self.model
         mask = valid_steps(lengths, phonemes.shape[1])
         steps = torch.arange(phonemes.shape[1])[None]
-        x = model.embedding(phonemes) * math.sqrt(model.dimensions.hidden) + self._positions(steps)
+        x = apply_layer(model.embedding, phonemes, voice) * math.sqrt(
+            model.dimensions.hidden
+        ) + self._positions(steps)
         x = zero_padding(x, mask)
         for block in model.encoder:
-            x = block(x, mask)
+            x = block(x, mask, voice)
         x = zero_padding(model.speaker(x, voice), mask)
-        enriched, log_duration = self._enrich(x, mask, prosody, pitch_shift)
+        enriched, log_duration = self._enrich(x, mask, voice, pitch_shift)
         durations = self._frames(phonemes, mask, log_duration, duration_scale)
         mel_lengths = durations.sum(1)
         longest = cast(int, mel_lengths.max().item())
@@ -76,8 +78,8 @@ class AcousticGraph(nn.Module):
         torch._check(longest >= 2)  # type: ignore[no-untyped-call]
         frame_mask = valid_steps(mel_lengths, longest)
         frames = torch.arange(longest)[None]
-        x, drawn = self._frame_inputs(enriched, durations, frames, frame_mask, prosody[:, LOG_RANGE])
-        return self._decode(x, drawn, frame_mask, model.styles(voice)), mel_lengths
+        x, drawn = self._frame_inputs(enriched, durations, frames, frame_mask, voice)
+        return self._decode(x, drawn, frame_mask, voice), mel_lengths
 
     def _positions(self, positions: Tensor) -> Tensor:
         """``positions (1, N)`` int64 to ``(1, N, H)``: the same numbers as the table's, computed, so that a
@@ -87,13 +89,11 @@ class AcousticGraph(nn.Module):
         both = torch.stack([angles, angles + math.pi / 2], dim=-1).sin()
         return both.flatten(2)[..., : self.model.dimensions.hidden].float()
 
-    def _enrich(
-        self, x: Tensor, mask: Tensor, prosody: Tensor, pitch_shift: Tensor
-    ) -> tuple[Enriched, Tensor]:
+    def _enrich(self, x: Tensor, mask: Tensor, voice: Voice, pitch_shift: Tensor) -> tuple[Enriched, Tensor]:
         enriched, predicted = self.model.variance_adaptor(
             x,
             mask,
-            prosody,
+            voice,
             pitch_shift=pitch_shift * SEMITONE,
             pitch_spread=self.model.dimensions.pitch_spread,
         )
@@ -112,28 +112,28 @@ class AcousticGraph(nn.Module):
         )
 
     def _frame_inputs(
-        self, enriched: Enriched, durations: Tensor, frames: Tensor, mask: Tensor, log_range: Tensor
+        self, enriched: Enriched, durations: Tensor, frames: Tensor, mask: Tensor, voice: Voice
     ) -> tuple[Tensor, Tensor | None]:
         """The decoder's input ``(B, T, H)``, and the harmonics ``(B, T, n_mels)`` of a model with a source."""
         source, positions = self.model.source, self._positions(frames)
         if source is None:
             return zero_padding(_regulate(enriched.sequence, durations, frames) + positions, mask), None
         rows = _regulate(with_phoneme_columns(enriched, durations), durations, frames)
-        contours = source.contours(rows, frames, mask, log_range).decided()
+        contours = source.contours(rows, frames, mask, voice["prosody"][:, LOG_RANGE], voice).decided()
         drawn = source.draw(contours)
         vectors = rows[..., : self.model.dimensions.hidden]
-        return zero_padding(vectors + positions + source.enter(contours, drawn), mask), drawn
+        return zero_padding(vectors + positions + source.enter(contours, drawn, voice), mask), drawn
 
-    def _decode(self, x: Tensor, drawn: Tensor | None, mask: Tensor, styles: list[Style | None]) -> Tensor:
+    def _decode(self, x: Tensor, drawn: Tensor | None, mask: Tensor, voice: Voice) -> Tensor:
         model = self.model
-        for index, block in enumerate(model.decoder):
-            x = block(x, mask, (styles[2 * index], styles[2 * index + 1]))
-        last = apply_norm(model.final_norm, x, styles[-1])
-        normalised = model.mel(last)
+        for block in model.decoder:
+            x = block(x, mask, voice)
+        last = apply_layer(model.final_norm, x, voice)
+        normalised = apply_layer(model.mel, last, voice)
         if model.source is not None and drawn is not None:
-            normalised = normalised + model.source.leave(last, drawn)
+            normalised = normalised + model.source.leave(last, drawn, voice)
         if model.postnet is not None:
-            normalised = model.postnet(normalised, mask)
+            normalised = model.postnet(normalised, mask, voice)
         return zero_padding(restore_mel(normalised), mask)
 
 

@@ -16,7 +16,7 @@ from shared_models.acoustic.dimensions import Dimensions
 from shared_models.acoustic.dimensions import dimensions as dimensions_of
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import Recipe
-from shared_models.export.pruning import prune_acoustic
+from shared_models.export.pruning import prune_acoustic, refuse_changed
 
 _BLOCK = re.compile(r"^(acoustic\.(encoder|decoder))\.(\d+)")
 
@@ -52,8 +52,10 @@ def can_be_cut(before: Dimensions, after: Dimensions) -> bool:
 def cut(model: VoiceModel, recipe: Recipe, smaller: Recipe) -> VoiceModel:
     """``model``, of ``recipe``, cut to the sizes of ``smaller``, which it :func:`can_be_cut` to.
 
-    Feed-forward layers lose their weakest channels (:func:`shared_models.export.pruning.prune_acoustic`).
+    Feed-forward layers lose their weakest channels (:func:`shared_models.export.pruning.prune_acoustic`). Raises
+    :class:`RecipeError` as that does.
     """
+    refuse_changed(model)
     sizes = dimensions_of(smaller.model)
     if sizes.filter < model.dimensions.filter:
         model, _ = prune_acoustic(model, recipe, sizes.filter)

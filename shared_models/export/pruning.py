@@ -22,6 +22,7 @@ from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 from shared_models.layers.transformer import ConvolutionalFeedForward
+from shared_models.layers.voiced import is_changed
 from shared_models.vocoders.magnitude import MagnitudeNetwork
 from shared_models.vocoders.vocos import ConvNeXtBlock, Vocos
 
@@ -36,12 +37,23 @@ _FeedForward = ConvolutionalFeedForward | ConvNeXtBlock
 def prune_acoustic(model: VoiceModel, recipe: Recipe, width: int) -> tuple[VoiceModel, Recipe]:
     """``model`` with ``width`` channels in each feed-forward layer, and the recipe of that model.
 
-    ``recipe`` is the model's own. Raises :class:`RecipeError` if ``width`` is not below the model's.
+    ``recipe`` is the model's own. Raises :class:`RecipeError` if ``width`` is not below the model's, and as
+    :func:`refuse_changed` does.
     """
+    refuse_changed(model)
     _check_width(width, model.dimensions.filter, "model.filter")
     smaller = recipe.override({"model.filter": width})
     pruned = build_model(smaller, voices=model.voices.count)
     return _narrowed(model, pruned), smaller
+
+
+def refuse_changed(model: VoiceModel) -> None:
+    """Raise :class:`RecipeError` for a model whose layers voices change: they would not fit a smaller one."""
+    if is_changed(model.acoustic):
+        raise RecipeError(
+            "voices of this adaptation change layers of the model, so it cannot be pruned or distilled for them: "
+            "export it as onnx or int8, or clone with speaker.personal 'vectors' or 'maps'"
+        )
 
 
 def prune_convnext(generator: ConvNeXtVocoder, hidden: int) -> ConvNeXtVocoder:

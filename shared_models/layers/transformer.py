@@ -9,10 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_models.layers.voiced import Tensors, apply_layer
 from shared_models.partition import Owner
-
-Style = tuple[Tensor, ...]
-"""What one norm takes of the speaker, each ``(B, ...)``: a scale and a shift ``(B, H)``, for instance."""
 
 
 class SelfAttention(nn.Module):
@@ -28,16 +26,15 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(hidden, hidden)
         self.output = nn.Linear(hidden, hidden)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, voice: Tensors | None = None) -> Tensor:
         """``x (B, N, H)``, ``mask (B, N)`` bool or None where every step is real; to ``(B, N, H)``."""
         attended = F.scaled_dot_product_attention(
-            self._split(self.query(x)),
-            self._split(self.key(x)),
-            self._split(self.value(x)),
+            self._split(apply_layer(self.query, x, voice)),
+            self._split(apply_layer(self.key, x, voice)),
+            self._split(apply_layer(self.value, x, voice)),
             attn_mask=None if mask is None else mask[:, None, None, :],
         )
-        joined: Tensor = self.output(attended.transpose(1, 2).flatten(2))
-        return joined
+        return apply_layer(self.output, attended.transpose(1, 2).flatten(2), voice)
 
     def _split(self, x: Tensor) -> Tensor:
         batch, steps, hidden = x.shape
@@ -54,17 +51,14 @@ class ConvolutionalFeedForward(nn.Module):
         self.expand = nn.Conv1d(hidden, filter, kernel, padding=kernel // 2)
         self.contract = nn.Conv1d(filter, hidden, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, voice: Tensors | None = None) -> Tensor:
         """``(B, N, H)``, zero where padded, to ``(B, N, H)``."""
-        contracted: Tensor = self.contract(F.relu(self.expand(x.transpose(1, 2))))
-        return contracted.transpose(1, 2)
+        expanded = F.relu(apply_layer(self.expand, x.transpose(1, 2), voice))
+        return apply_layer(self.contract, expanded, voice).transpose(1, 2)
 
 
 class FFTBlock(nn.Module):
-    """Self-attention and a convolutional feed-forward, each with a residual and a norm after it.
-
-    ``norms`` are the two norms; layer norms whose scale and shift are learnt and everybody's if None.
-    """
+    """Self-attention and a convolutional feed-forward, each with a residual and one of the two ``norms`` after it."""
 
     belongs_to = Owner.SHARED
 
@@ -75,37 +69,31 @@ class FFTBlock(nn.Module):
         filter: int,
         kernel: int,
         dropout: float,
-        norms: tuple[nn.Module, nn.Module] | None = None,
+        norms: tuple[nn.Module, nn.Module],
     ) -> None:
         super().__init__()
         self.attention = SelfAttention(hidden, heads)
         self.feed_forward = ConvolutionalFeedForward(hidden, filter, kernel)
-        self.attention_norm, self.feed_forward_norm = norms or (nn.LayerNorm(hidden), nn.LayerNorm(hidden))
+        self.attention_norm, self.feed_forward_norm = norms
         self.dropout = nn.Dropout(dropout)
 
     def forward(
         self,
         x: Tensor,
         mask: Tensor,
-        styles: tuple[Style | None, Style | None] = (None, None),
+        voice: Tensors | None = None,
         *,
         padded: bool = True,
     ) -> Tensor:
         """``x (B, N, H)`` zero where padded, ``mask (B, N)`` bool; to ``(B, N, H)``, zero where padded.
 
-        ``styles`` are the speaker's for the norms that take one. ``padded`` False promises that ``mask`` is
+        ``voice`` is told to the norms and layers that take one. ``padded`` False promises that ``mask`` is
         all true, which spares the work of masking.
         """
-        attended = self.dropout(self.attention(x, mask if padded else None))
-        x = zero_padding(apply_norm(self.attention_norm, x + attended, styles[0]), mask, padded)
-        fed = self.dropout(self.feed_forward(x))
-        return zero_padding(apply_norm(self.feed_forward_norm, x + fed, styles[1]), mask, padded)
-
-
-def apply_norm(norm: nn.Module, x: Tensor, style: Style | None) -> Tensor:
-    """``x (B, N, H)`` through a norm; conditional ones take a ``style``."""
-    normalised: Tensor = norm(x) if style is None else norm(x, *style)
-    return normalised
+        attended = self.dropout(self.attention(x, mask if padded else None, voice))
+        x = zero_padding(apply_layer(self.attention_norm, x + attended, voice), mask, padded)
+        fed = self.dropout(self.feed_forward(x, voice))
+        return zero_padding(apply_layer(self.feed_forward_norm, x + fed, voice), mask, padded)
 
 
 def zero_padding(x: Tensor, mask: Tensor, padded: bool = True) -> Tensor:

@@ -17,6 +17,14 @@ class Sizes(Protocol):
         """H, width of encoder and decoder."""
 
     @property
+    def encoder_layers(self) -> int:
+        """Blocks of the encoder."""
+
+    @property
+    def decoder_layers(self) -> int:
+        """Blocks of the decoder."""
+
+    @property
     def sites(self) -> int:
         """S, norms of the decoder that are the speaker's."""
 

@@ -108,7 +108,7 @@ def export(
             vocoder_steps=vocoder_steps,
             sentences=sentences,
         )
-        speaker = _profile(voice, loaded, packaged=base is None)
+        loaded, speaker = _profile(voice, loaded, packaged=base is None)
         rows = deploy(Source(loaded, generator, heard, speaker), output, plan, stage)
     if as_json:
         console.print_json({"output": str(output), "forms": [row.as_json() for row in rows]})
@@ -118,15 +118,16 @@ def export(
 
 
 def _profile(voice: str | None, base: Any, *, packaged: bool) -> Any:
-    """The voice of a profile of ``base``; the packaged base has a voice of its own."""
+    """``base`` for the voice of a profile, and that voice, if any; the packaged base has a voice of its own."""
     from client.profile import load_profile
     from shared_models.pretrained import DEFAULT_VOICE, packaged_voice, voice_names
 
     named = voice or (DEFAULT_VOICE if packaged and DEFAULT_VOICE in voice_names() else None)
     if named is None:
-        return None
+        return base, None
     path = packaged_voice(named) if named in voice_names() else Path(named)
-    return load_profile(path, base=base.hash).voice
+    own = load_profile(path, base=base.hash)
+    return base.adapted(own.adaptation or {}), own.voice
 
 
 def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:

@@ -71,7 +71,7 @@ def speak_freely(
     mask = valid_steps(batch.phoneme_lengths, batch.phonemes.shape[1])
     with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
         encoded = model.encode(batch.phonemes, mask, voice)
-        enriched, predicted = model.variance_adaptor(encoded, mask, voice["prosody"])
+        enriched, predicted = model.variance_adaptor(encoded, mask, voice)
         durations = model.spoken_frames(batch.phonemes, mask, predicted.log_duration)
         total = durations.sum(1)
         excerpt = Excerpt.drawn(total, int(on_host(total).max()), window, rng)
@@ -85,7 +85,7 @@ def speak_along(model: AcousticModel, batch: Batch, voice: Voice, led: Speech) -
     with _outputs(model.encoder) as encoder, _outputs(model.decoder) as decoder:
         encoded = model.encode(batch.phonemes, mask, voice)
         enriched, predicted = model.variance_adaptor(
-            encoded, mask, voice["prosody"], led.variances.pitch, led.variances.energy
+            encoded, mask, voice, led.variances.pitch, led.variances.energy
         )
         contours = None if led.contours is None else led.contours.decided()
         said = model.decode(enriched, led.durations, led.excerpt, voice, contours)

@@ -181,8 +181,11 @@ def _load(work: Judgement) -> VoicePartition:
     device = accelerator_of(work.recipe.engine).device
     repeat_on(device)
     if work.checkpoints is None:
-        return PartitionedModel(build_model(work.recipe).to(device))
-    return load_base(work.checkpoints).model.to(device)
+        return PartitionedModel(build_model(work.recipe.for_cloning()).to(device))
+    base = load_base(work.checkpoints).to(device)
+    if work.recipe.cloning.adaptation is not None:
+        base = base.adapted(work.recipe.for_cloning().speaker.adaptation)
+    return base.model
 
 
 def _stored(work: Judgement) -> Figures | None:

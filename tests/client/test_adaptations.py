@@ -6,15 +6,27 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_federation import personal_copy, random_speech, same, shaken, tiny_model, tiny_recipe
+from tiny_federation import (
+    personal_copy,
+    random_speech,
+    same,
+    shaken,
+    task_of,
+    tiny_model,
+    tiny_recipe,
+)
 
-from client.cloning import adapt, adapt_privately, voice_of_nobody
+from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
 from client.home.ledger import Ledger
+from client.learning.private_adaptation import private_steps
+from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
+from shared_models.errors import PrivacyError
 from shared_models.layers.sequences import valid_steps
-from shared_models.speakers.adaptation import ADAPTATIONS
+from shared_models.speakers.adaptation import ADAPTATIONS, NOTHING
 
 SOURCES = [["table", "mel_style"], ["mel_style"]]
+TRAINED = sorted(set(ADAPTATIONS) - {NOTHING})
 
 
 def recipe_of(adaptation: str, sources: list[str] | None = None) -> Recipe:
@@ -49,7 +61,7 @@ def test_the_voice_of_nobody_speaks_and_does_not_hum_one_note(adaptation: str) -
     assert float(heard.std(0).min()) > 1e-3
 
 
-@pytest.mark.parametrize("adaptation", sorted(ADAPTATIONS))
+@pytest.mark.parametrize("adaptation", TRAINED)
 def test_adapting_moves_every_personal_parameter_and_nothing_shared(adaptation: str) -> None:
     recipe = recipe_of(adaptation)
     model = shaken(tiny_model(recipe))
@@ -61,7 +73,7 @@ def test_adapting_moves_every_personal_parameter_and_nothing_shared(adaptation: 
     assert torch.equal(model.shared_vector(), shared)
 
 
-@pytest.mark.parametrize("adaptation", sorted(ADAPTATIONS))
+@pytest.mark.parametrize("adaptation", TRAINED)
 def test_private_adapting_trains_and_noises_every_personal_parameter(adaptation: str, tmp_path: Path) -> None:
     recipe = recipe_of(adaptation)
     model = shaken(tiny_model(recipe))
@@ -73,3 +85,20 @@ def test_private_adapting_trains_and_noises_every_personal_parameter(adaptation:
         # Noise reaches each number of each of them, also where the gradient is 0.
         assert bool((tensor != start[name]).all()), name
     assert torch.equal(model.shared_vector(), shared)
+
+
+def test_where_nothing_is_trained_a_voice_is_what_is_heard_and_dp_sgd_is_refused(tmp_path: Path) -> None:
+    recipe, ledger = recipe_of(NOTHING), Ledger(tmp_path / "ledger.sqlite", None, 1e-3)
+    model = shaken(tiny_model(recipe))
+    heard = zero_shot(model, random_speech(5))
+    adapted = adapt(model, random_speech(5), recipe)
+    assert all(torch.equal(adapted[name], heard[name]) for name in heard)
+    with pytest.raises(PrivacyError, match="nothing for DP-SGD to protect"):
+        adapt_privately(model, random_speech(5), recipe, ledger)
+    assert ledger.spent_protected() == 0
+    bare = tiny_model(recipe_of(NOTHING, ["mel_style"]))
+    assert bare.personal_state() == {}
+    with pytest.raises(PrivacyError, match="nothing for DP-SGD to protect"):
+        private_steps(
+            CLONING, bare, random_speech(5), task_of(recipe), book=ledger, purpose="test", generator=None
+        )

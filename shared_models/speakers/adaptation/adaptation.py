@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import nn
 
-from shared_models.speakers.sizes import Sizes
+from shared_models.model_config import SpeakerConfig
 from shared_models.speakers.voice import VoiceTensor
 
 
@@ -31,14 +31,19 @@ class AdaptableModel(Protocol):
 
 
 class Adaptation(Protocol):
-    """One kind, made without arguments.
+    """One kind, made of the recipe's section on speakers.
 
     A module that it makes a voice's own is declared ``Owner.PERSONAL`` and says by ``reset()`` how it begins. For
     DP-SGD its layers must be those that Opacus knows, with the batch first.
     """
 
-    def adds(self, sizes: Sizes) -> Sequence[VoiceTensor]:
-        """Tensors that voices have on top of what the conditioning takes: the weights of an adapter, for instance."""
+    def __init__(self, settings: SpeakerConfig) -> None: ...
+
+    def adds(self, acoustic: nn.Module) -> Sequence[VoiceTensor]:
+        """Tensors that voices have on top of what the conditioning takes: the weights of an adapter, for instance.
+
+        ``acoustic`` is the finished acoustic model, which no adaptation has changed yet.
+        """
 
     def offsets(self, takes: Sequence[VoiceTensor]) -> Sequence[VoiceTensor]:
         """Of the tensors that a model takes, those of which each voice keeps its own: what is added to what is made."""

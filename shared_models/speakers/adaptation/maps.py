@@ -8,9 +8,9 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from shared_models.model_config import SpeakerConfig
 from shared_models.partition import Owner
 from shared_models.speakers.adaptation.adaptation import AdaptableModel
-from shared_models.speakers.sizes import Sizes
 from shared_models.speakers.voice import VoiceTensor
 
 
@@ -21,7 +21,10 @@ class PersonalMaps:
     same with these and with vectors.
     """
 
-    def adds(self, sizes: Sizes) -> Sequence[VoiceTensor]:  # noqa: ARG002
+    def __init__(self, settings: SpeakerConfig) -> None:
+        """It has no settings."""
+
+    def adds(self, acoustic: nn.Module) -> Sequence[VoiceTensor]:  # noqa: ARG002
         """Nothing."""
         return ()
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
+from shared_models.model_config import SpeakerConfig
 from shared_models.speakers.adaptation.adaptation import AdaptableModel
-from shared_models.speakers.sizes import Sizes
 from shared_models.speakers.voice import VoiceTensor
 
 
 class Vectors:
     """AdaSpeech's serving form (arXiv 2103.00993), trained as it is: a few thousand numbers to noise."""
 
-    def adds(self, sizes: Sizes) -> Sequence[VoiceTensor]:  # noqa: ARG002
+    def __init__(self, settings: SpeakerConfig) -> None:
+        """It has no settings."""
+
+    def adds(self, acoustic: nn.Module) -> Sequence[VoiceTensor]:  # noqa: ARG002
         """Nothing."""
         return ()
 

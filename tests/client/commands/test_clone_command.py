@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import Result
 from safetensors import safe_open
 from tiny_federation import small_corpus, tiny_model, tiny_recipe
 from typer.testing import CliRunner
 
 from client import before_and_after
+from client.home.kept_bases import find_base
 from client.home.owner_ledger import open_owner_ledger, owner_ledger_path
+from client.profile import profile_base
+from client.speaker import Speaker
 from shared_models.base_model import BaseModel, write_base
-from shared_models.errors import BudgetError, PrivacyError, StaleCopyError
+from shared_models.errors import BudgetError, PrivacyError, RecipeError, StaleCopyError
 from shared_models.partition import weights_hash
 from simulations import cli
 
@@ -72,7 +76,7 @@ def test_a_private_profile_says_what_this_release_costs_and_nothing_else(
     assert set(header) == {"format", "base", "name", "privacy"}
     # Whatever is computed from the recordings without noise is named as such.
     assert set(found) - set(found["for_your_eyes"]) == {
-        "name", "profile", "numbers", "bytes", "privacy", "for_your_eyes",
+        "name", "profile", "numbers", "bytes", "personal", "privacy", "for_your_eyes",
     }  # fmt: skip
 
 
@@ -120,3 +124,25 @@ def test_a_restored_older_ledger_is_refused_and_no_profile_is_written(recordings
     voice.unlink()
     assert isinstance(clone(recordings, base, "--epsilon", "2", "--budget", "20").exception, StaleCopyError)
     assert not voice.exists()
+
+
+def test_a_voice_is_adapted_in_another_way_than_its_base_was_trained_with_and_speaks(
+    recordings: Path, base: Path
+) -> None:
+    plain = figures(recordings, base)
+    found = figures(recordings, base, "--adaptation", "vectors+lora")
+    assert found["personal"]["adaptation"] == "vectors+lora"
+    assert found["personal"]["numbers"] > plain["personal"]["numbers"]
+    assert found["personal"]["bytes"] == 4 * found["personal"]["numbers"]
+    kept = find_base(profile_base(Path(found["profile"])))
+    assert kept.recipe.speaker.personal == "vectors", "the base stays as it was"
+    for where in (base, None):
+        speaker = Speaker.load(found["profile"], base=where, vocoder="griffin_lim")
+        assert any(name.startswith("lora/") and bool(speaker.voice[name].any()) for name in speaker.voice)
+        assert speaker.unmarked(torch.tensor([5, 9, 14, 7])).wave.any()
+
+
+def test_an_adaptation_that_there_is_not_is_told_of(recordings: Path, base: Path) -> None:
+    done = clone(recordings, base, "--adaptation", "unheard")
+    assert isinstance(done.exception, RecipeError)
+    assert "no personal set 'unheard'" in str(done.exception)

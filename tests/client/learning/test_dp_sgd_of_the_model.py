@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from tiny_federation import in_float64
 from torch import Tensor
 
 from client.learning.dp_sgd import make_private
@@ -33,12 +34,16 @@ def _utterance(number: int, seed: torch.Generator, aligned: bool) -> Features:
     )
 
 
-@pytest.mark.parametrize("adaptation", sorted(ADAPTATIONS))
-@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize(
+    ("aligned", "adaptation"),
+    [*((True, kind) for kind in sorted(ADAPTATIONS)), (False, "vectors"), (False, "maps")],
+)
 def test_batched_gradients_are_those_of_one_utterance_at_a_time(aligned: bool, adaptation: str) -> None:
-    seed, recipe = torch.Generator().manual_seed(1), Recipe().override({"speaker.personal": adaptation})
+    seed = torch.Generator().manual_seed(1)
+    recipe = Recipe().override({"speaker.personal": adaptation, "model.hidden": 32, "model.filter": 64})
     partitioned = PartitionedModel(build_model(recipe, 1))
-    model = partitioned.model.eval()  # without dropout, which would draw differently in a batch
+    # In float64, because padding changes the order of float32's roundings.
+    model = partitioned.model.double().eval()  # without dropout, which would draw differently in a batch
     personal, tables = only_personal_trains(partitioned), partitioned.personal_parameters()
     for table in tables:
         table.data.normal_(0, 0.1, generator=seed)
@@ -46,7 +51,7 @@ def test_batched_gradients_are_those_of_one_utterance_at_a_time(aligned: bool, a
 
     def losses(indices: list[int]) -> Tensor:
         items = [utterances[index] for index in indices]
-        batch = collate(items, references=None)
+        batch = in_float64(collate(items, references=None))
         output = model(batch, window=None)
         return acoustic_loss(output, batch, per_utterance=True, weights=recipe.aligner).total
 
@@ -58,12 +63,18 @@ def test_batched_gradients_are_those_of_one_utterance_at_a_time(aligned: bool, a
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Full backward hook is firing")
         torch.autograd.backward(losses([0, 1, 2, 3]).sum())
+    # Attention does not depend on the bias of its keys, which has rounding for a gradient.
+    least = 1e-9 * max(float(gradient.norm()) for gradient in alone[0])
+    seen = 0
     for position, table in enumerate(tables):
         found = table.grad_sample  # type: ignore[attr-defined]
         for index in range(4):
             expected = alone[index][position]
-            assert float(expected.norm()) > 0
-            assert float((found[index] - expected).norm()) <= 1e-5 * float(expected.norm())
+            norm = float(expected.norm())
+            assert float((found[index] - expected).norm()) <= 1e-5 * max(norm, least)
             other = alone[(index + 1) % 4][position]
-            assert float((found[index] - other).norm()) > 1e-3 * float(expected.norm())
+            if norm > least:
+                seen += 1
+                assert float((found[index] - other).norm()) > 1e-3 * norm
+    assert seen >= 0.9 * 4 * len(tables)
     hooked.to_standard_module()
