@@ -114,7 +114,7 @@ def clone_voice(
     ``base`` is a run folder (of which ``arm`` names the arm), a checkpoint or a published model's folder; the packaged
     one by default. ``steps`` is the recipe's by default; ``zero_shot`` trains nothing. With ``epsilon`` the voice is
     adapted by DP-SGD, and ``budget``, by default the same, bounds everything that was ever cloned privately here.
-    ``embedding`` is a file of ``fedvoice embed --epsilon``, for the profile to carry. ``adaptation`` is what is trained,
+    ``embedding`` is a file of ``fedvoice embed --epsilon``, for the profile to carry. ``adaptation`` is what trains,
     as ``speaker.personal`` names it; the base recipe's by default. ``device`` is where to compute, as
     :meth:`Accelerator.resolve` takes it.
 

@@ -93,7 +93,7 @@ def change(layer: nn.Module, by: Change) -> None:
     if not isinstance(layer, Changed):
         if type(layer) not in _CHANGED:
             raise TypeError(f"a voice cannot change a {type(layer).__name__}")
-        layer.__class__ = _CHANGED[type(layer)]
+        layer.__class__ = _CHANGED[type(layer)]  # type: ignore[assignment]  # each is a module too
         assert isinstance(layer, Changed)
         layer.changes = []
     layer.changes.append(by)

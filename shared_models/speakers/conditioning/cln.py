@@ -50,7 +50,9 @@ class ConditionalNorms:
         self.sizes = sizes
         places = settings.norms or PLACES
         self.sites = sizes.sites if "decoder" in places else 0
-        self.others = {place: norms_at(place, sizes) for place in places if place != "decoder"}
+        self.others: dict[Place, int] = {
+            place: norms_at(place, sizes) for place in places if place != "decoder"
+        }
 
     def takes(self) -> tuple[VoiceTensor, ...]:
         """``embedding (E,)``, ``cln_scale`` and ``cln_shift (S, H)``, and the same of other places."""

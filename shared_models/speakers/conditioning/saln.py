@@ -83,7 +83,7 @@ class SALNMaps(nn.Module):
 
     def forward(self, embedding: Tensor, tokens: Tensor | None = None) -> dict[str, Tensor]:  # noqa: ARG002
         """``(B, E)`` to the tensors of all places by name."""
-        made = {}
+        made: dict[str, Tensor] = {}
         for place, count in self.counts.items():
             both = self.get_submodule(place)(embedding).view(-1, count, 2, self.hidden)
             made |= dict(zip(_names(place), both.unbind(2), strict=True))
