@@ -65,9 +65,7 @@ def _compare(model: VoiceModel, voice: Voice, support: Sequence[Features]) -> _H
     actual = target_variances(batch, durations)
     many = voice.expand(len(support))
     encoded = model.acoustic.encode(batch.phonemes, mask, many)
-    _, predicted = model.acoustic.variance_adaptor(
-        encoded, mask, many["prosody"], actual.pitch, actual.energy
-    )
+    _, predicted = model.acoustic.variance_adaptor(encoded, mask, many, actual.pitch, actual.energy)
     frames = valid_steps(batch.mel_lengths, batch.mel.shape[1]).float()
     voiced = phoneme_means(batch.voiced.float(), frames, durations) * durations
     return _Heard(durations, predicted, actual, mask, voiced)

@@ -33,9 +33,7 @@ def predictions(model: VoiceModel, voice: Voice, features: Features) -> tuple[to
     mask = valid_steps(batch.phoneme_lengths, batch.phonemes.shape[1])
     actual = target_variances(batch, batch.durations)
     encoded = model.acoustic.encode(batch.phonemes, mask, voice)
-    _, predicted = model.acoustic.variance_adaptor(
-        encoded, mask, voice["prosody"], actual.pitch, actual.energy
-    )
+    _, predicted = model.acoustic.variance_adaptor(encoded, mask, voice, actual.pitch, actual.energy)
     frames = predicted.log_duration[0].exp() - 1
     return frames, predicted.pitch[0], predicted.energy[0], actual.pitch[0], actual.energy[0]
 
