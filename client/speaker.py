@@ -14,6 +14,7 @@ The way is phonemes, mel, postfilter, vocoder, mark. Evaluation takes it too, an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +34,11 @@ from shared_models.base_model import load_base
 from shared_models.errors import TextError
 from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
 from shared_models.speakers.voice import Voice
+from shared_models.text.dictionary import Dictionary
 from shared_models.text.languages import MANDARIN, Language
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.text.pieces import Piece, split_text
+from shared_models.text.unspoken import UnspokenWarning, is_said, left_out, unspoken
 from shared_models.vocoders import Vocoder, build_vocoder
 from shared_models.watermark.perth import load_watermark
 
@@ -132,6 +135,7 @@ class Speaker:
         language: str = "en",
         speed: float = 1.0,
         pitch_shift: float = 0.0,
+        dictionary: Dictionary | None = None,
         on_piece: Callable[[int, int], None] | None = None,
     ) -> Wave:
         """``text`` of any length as one wave ``(samples,)`` at 22,050 Hz: all of :meth:`stream`.
@@ -139,7 +143,9 @@ class Speaker:
         ``on_piece`` is told ``(done, total)`` pieces.
         """
         waves = []
-        for spoken in self.stream(text, language=language, speed=speed, pitch_shift=pitch_shift):
+        for spoken in self.stream(
+            text, language=language, speed=speed, pitch_shift=pitch_shift, dictionary=dictionary
+        ):
             waves.append(spoken.wave)
             if on_piece is not None:
                 on_piece(spoken.number, spoken.pieces)
@@ -153,19 +159,32 @@ class Speaker:
         write_audio(Path(path), self.say(text, language=language), SAMPLE_RATE)
 
     def stream(
-        self, text: str, *, language: str = "en", speed: float = 1.0, pitch_shift: float = 0.0
+        self,
+        text: str,
+        *,
+        language: str = "en",
+        speed: float = 1.0,
+        pitch_shift: float = 0.0,
+        dictionary: Dictionary | None = None,
     ) -> Iterator[Spoken]:
         """Speak ``text`` piece by piece as each is ready; ``pitch_shift`` in semitones, ``speed`` 2 is twice as fast.
+
+        ``dictionary`` tells how some words are said. An :class:`UnspokenWarning` names what is left out because no
+        front end says it.
 
         Raises :class:`TextError` if there is nothing to say, and :class:`WatermarkError`, before the first sound, where
         speech cannot be marked.
         """
         watermark = load_watermark()
-        pieces = [piece for piece in split_text(text) if any(c.isalnum() for c in piece.text)]
+        missing = unspoken(text, language)
+        pieces = [piece for piece in split_text(text) if is_said(piece.text, language)]
         if not pieces:
-            raise TextError("there is nothing to say: give a text with at least one word")
+            reason = left_out(missing) if missing else "give a text with at least one word"
+            raise TextError(f"there is nothing to say: {reason}")
+        if missing:
+            warnings.warn(left_out(missing), UnspokenWarning, stacklevel=2)
         for number, piece in enumerate(pieces, start=1):
-            phonemes = encode(phonemize(piece.text, language))
+            phonemes = encode(phonemize(piece.text, language, dictionary))
             sound = self.unmarked(phonemes, speed=speed, pitch_shift=pitch_shift)
             marked = watermark.mark(sound.wave, SAMPLE_RATE)
             pause = np.zeros(int(piece.pause * SAMPLE_RATE) if number < len(pieces) else 0, dtype=np.float32)

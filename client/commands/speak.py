@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from shared_models.pretrained import DEFAULT_VOICE
 
 if TYPE_CHECKING:
     from client.speaker import Speaker
+    from shared_models.text.dictionary import Dictionary
 
 
 def speak(
@@ -31,6 +33,10 @@ def speak(
         str | None, typer.Option(help="packaged, griffin_lim, or a vocoder file; packaged if there is one.")
     ] = None,
     language: Annotated[str, typer.Option(help="Language of the text.")] = "en",
+    dictionary: Annotated[
+        Path | None,
+        typer.Option(help="How words are said: lines of a word, a tab and words, pinyin or /phones/."),
+    ] = None,
     speed: Annotated[
         float, typer.Option(min=0.25, max=4.0, callback=console.a_number, help="2 speaks twice as fast.")
     ] = 1.0,
@@ -61,19 +67,26 @@ def speak(
     from shared_models.accelerator import Accelerator
     from shared_models.audio.mel import SAMPLE_RATE
     from shared_models.audio.reading import write_audio
+    from shared_models.text.dictionary import Dictionary
+    from shared_models.text.unspoken import left_out, unspoken
 
     if list_voices:
         _list_voices(as_json)
         return
     said = sys.stdin.read() if text == "-" else text
+    own_words = Dictionary.read(dictionary) if dictionary is not None else None
     started = time.monotonic()
     speaker = Speaker.find(voice, base=base, arm=arm, vocoder=vocoder, device=device)
     speaker.warm_up(language)
     loading, on = time.monotonic() - started, str(Accelerator(speaker.device))
-    wave, figures = _say(said, speaker, language, speed, pitch, quiet=as_json)
+    wave, figures = _say(said, speaker, language, speed, pitch, own_words, quiet=as_json)
     write_audio(output, wave, SAMPLE_RATE)
+    missing = unspoken(said, language)
+    if missing:
+        console.notices().print(f"warning: {left_out(missing)}", highlight=False, soft_wrap=True)
     if as_json:
-        console.print_json({"output": str(output), "device": on, "seconds_to_load": loading, **figures})
+        told = {"output": str(output), "device": on, "seconds_to_load": loading, **figures}
+        console.print_json({**told, "left_out": list(missing)})
         return
     console.output().print(
         f"{output}: {figures['seconds']:.1f} s of speech, made in {figures['seconds_taken']:.1f} s "
@@ -84,17 +97,29 @@ def speak(
 
 
 def _say(
-    text: str, speaker: Speaker, language: str, speed: float, pitch: float, *, quiet: bool
+    text: str,
+    speaker: Speaker,
+    language: str,
+    speed: float,
+    pitch: float,
+    dictionary: Dictionary | None,
+    *,
+    quiet: bool,
 ) -> tuple[Any, dict[str, float]]:
     """The wave, and how long it is, took, and took to its first piece."""
     import numpy as np
 
     from shared_models.audio.mel import SAMPLE_RATE
+    from shared_models.text.unspoken import UnspokenWarning
 
     waves: list[Any] = []
     started, first = time.monotonic(), 0.0
-    with console.steps_progress("speaking", quiet=quiet) as advance:
-        for spoken in speaker.stream(text, language=language, speed=speed, pitch_shift=pitch):
+    with warnings.catch_warnings(), console.steps_progress("speaking", quiet=quiet) as advance:
+        warnings.simplefilter("ignore", UnspokenWarning)  # it is told in the end, in a line of its own
+        stream = speaker.stream(
+            text, language=language, speed=speed, pitch_shift=pitch, dictionary=dictionary
+        )
+        for spoken in stream:
             first = first or time.monotonic() - started
             waves.append(spoken.wave)
             advance(spoken.number, spoken.pieces)

@@ -7,15 +7,14 @@ values follow Lee and Zee, "Standard Chinese (Beijing)", Journal of the IPA 33 (
 from __future__ import annotations
 
 import re
-from re import Match
+import unicodedata
 
-from shared_models.text.characters import canonical, join_pauses
 from shared_models.text.english import english_phones
+from shared_models.text.mandarin_pinyin import spoken_pinyin, third_tones
 from shared_models.text.normalisation import normalise_english
-from shared_models.text.numbers import han_cardinal, han_decimal, han_digits
 from shared_models.text.symbols import PAUSES, TONES
 from shared_models.text.tokens import split_tokens
-from shared_models.text.written_english.rules import Spoken
+from shared_models.text.written_mandarin import normalise_mandarin
 
 _INITIALS = {
     "b": "p", "p": "pʰ", "m": "m", "f": "f", "d": "t", "t": "tʰ", "n": "n", "l": "l", "g": "k", "k": "kʰ",
@@ -39,20 +38,31 @@ _FINALS = {
 }  # fmt: skip
 _NASALS = frozenset({"m", "n", "ng"})
 """Finals of interjections such as 嗯, where pypinyin sees none."""
-_DOUBLED = frozenset("妈爸爷奶哥姐弟妹叔舅姑婶嫂")
-"""Said twice, the second time in the neutral tone: 妈妈 is ``ma1 ma5``."""
 _APICAL = {"zh": "ɻ̩", "ch": "ɻ̩", "sh": "ɻ̩", "r": "ɻ̩", "z": "ɹ̩", "c": "ɹ̩", "s": "ɹ̩"}
 """The vowel that pinyin writes ``i`` after these initials."""
 
-_PAUSES = str.maketrans(
-    dict.fromkeys("，、；：;:()（）《》【】—", ",") | dict.fromkeys("。．", ".") | {"！": "!", "？": "?"}
-)
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\u3007"
-_RUN = re.compile(rf"[{_HAN}]+|[,.!?]|[A-Za-z][A-Za-z' .-]*[A-Za-z]|[A-Za-z]")
+_COLOURED = {"a": "a", "ai̯": "a", "ɑ": "ɑ", "ɛ": "a", "ei̯": "ə"}
+"""Nuclei before the ɻ of 儿, which takes the place of i, n and ng: 点儿 is ``t j a ɻ``."""
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\u3007\U00020000-\U0003ffff"
+_PINYIN = r"[A-Za-züÜ]*[āáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜĀÁǍÀĒÉĚÈŌÓǑÒ][A-Za-züÜāáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜ]*"
+_RUN = re.compile(rf"[{_HAN}]+|[,.!?]|{_PINYIN}|[A-Za-z][A-Za-z' .-]*[A-Za-z]|[A-Za-z]")
+_SPELLED = re.compile(rf"{_PINYIN}(?: {_PINYIN})*")
 
 
 def mandarin_phones(text: str) -> list[str]:
-    """The phones of Mandarin text, with pauses. Words in Latin letters are read as English."""
+    """The phones of Mandarin text, with pauses. Pinyin with its tones is read as such, other Latin words as English."""
+    # Accents survive neither the normaliser nor the English rules.
+    text = unicodedata.normalize("NFC", text)
+    phones: list[str] = []
+    position = 0
+    for spelled in _SPELLED.finditer(text):
+        phones += _runs(text[position : spelled.start()])
+        phones += _spelled_phones(spelled[0])
+        position = spelled.end()
+    return phones + _runs(text[position:])
+
+
+def _runs(text: str) -> list[str]:
     phones: list[str] = []
     for run in _RUN.findall(normalise_mandarin(text)):
         if run in PAUSES:
@@ -60,20 +70,24 @@ def mandarin_phones(text: str) -> list[str]:
         elif run[0].isascii():
             phones.extend(english_phones(split_tokens(normalise_english(run))))
         else:
-            phones.extend(_han_phones(run))
+            phones.extend(p for _, syllable in spoken_pinyin(run) for p in pinyin_phones(syllable))
     return phones
 
 
-def normalise_mandarin(text: str) -> str:
-    """``text`` with numbers in characters (3.5% is 百分之三点五) and the marks ``, . ? !`` only."""
-    text = canonical(text.translate(_PAUSES)).translate(_PAUSES)
-    for pattern, spoken in _RULES:
-        text = pattern.sub(spoken, text)
-    return join_pauses(text)
+def _spelled_phones(text: str) -> list[str]:
+    """Pinyin with tone marks; a word that is none, such as café, is English."""
+    from pypinyin.contrib.tone_convert import to_tone3
+
+    words = text.split()
+    phones: list[str] = []
+    numbered = [to_tone3(word.lower(), neutral_tone_with_five=True, v_to_u=True) for word in words]
+    for word, syllable in zip(words, third_tones(numbered), strict=True):
+        phones += pinyin_phones(syllable) or english_phones(split_tokens(normalise_english(word)))
+    return phones
 
 
 def pinyin_phones(syllable: str) -> list[str]:
-    """Phones of a numbered pinyin syllable such as ``zhong1`` or ``lü4``; none for an unknown one.
+    """Phones of a numbered pinyin syllable such as ``zhong1``, ``lü4`` or ``dianr3``; none for an unknown one.
 
     >>> pinyin_phones("zhong1")
     ['ʈ͡ʂ', 'ʊ˥', 'ŋ']
@@ -82,6 +96,8 @@ def pinyin_phones(syllable: str) -> list[str]:
 
     tone = syllable[-1:] if syllable[-1:] in "12345" else "5"
     letters = syllable.rstrip("012345").replace("v", "ü").replace("u:", "ü")
+    coloured = letters.endswith("r") and letters != "er"
+    letters = letters.removesuffix("r") if coloured else letters
     if letters.removeprefix("h") in _NASALS:
         initial, final = letters[: letters.startswith("h")], letters.removeprefix("h")
     else:
@@ -91,77 +107,16 @@ def pinyin_phones(syllable: str) -> list[str]:
     glide, nucleus, coda = _FINALS[final]
     if final == "i" and initial in _APICAL:
         nucleus = _APICAL[initial]
+    if coloured:
+        glide, nucleus, coda = _with_er(glide, nucleus, coda)
     sounds = [_INITIALS[initial], glide, nucleus + TONES[int(tone) - 1], coda]
     return [sound for sound in sounds if sound]
 
 
-def _han_phones(characters: str) -> list[str]:
-    from pypinyin import Style, lazy_pinyin
-
-    # 〇 is a digit that pypinyin has no reading for.
-    characters = characters.replace("〇", "零")
-    syllables = lazy_pinyin(
-        characters,
-        style=Style.TONE3,
-        neutral_tone_with_five=True,
-        tone_sandhi=True,
-        errors="ignore",
-    )
-    if len(syllables) == len(characters):
-        syllables = _neutral_tones(characters, syllables)
-    return [phone for syllable in _third_tones(syllables) for phone in pinyin_phones(syllable)]
-
-
-def _neutral_tones(characters: str, syllables: list[str]) -> list[str]:
-    before = ["", *characters][:-1]
-    return [
-        syllable[:-1] + "5" if character == previous and character in _DOUBLED else syllable
-        for character, previous, syllable in zip(characters, before, syllables, strict=True)
-    ]
-
-
-def _third_tones(syllables: list[str]) -> list[str]:
-    """A third tone before another one becomes a second: 老虎 is ``lao2 hu3``. In a row: all but the last."""
-    following = [*syllables, ""][1:]
-    return [
-        syllable[:-1] + "2" if syllable.endswith("3") and after.endswith("3") else syllable
-        for syllable, after in zip(syllables, following, strict=True)
-    ]
-
-
-def _clock(match: Match[str]) -> str:
-    hour, minute = int(match[1]), int(match[2])
-    if minute == 0:
-        return f"{_hours(hour)}点"
-    return f"{_hours(hour)}点{'零' if minute < 10 else ''}{han_cardinal(minute)}分"
-
-
-def _hours(hour: int) -> str:
-    return "两" if hour == 2 else han_cardinal(hour)
-
-
-def _plain_number(match: Match[str]) -> str:
-    text = match[0]
-    # Telephone and identity numbers: long, without separators.
-    return han_digits(text) if re.fullmatch(r"\d{7,}", text) else han_decimal(text)
-
-
-def _date(match: Match[str]) -> str:
-    month, day = han_cardinal(int(match[2])), han_cardinal(int(match[3]))
-    return f"{han_digits(match[1])}年{month}月{day}日"
-
-
-_N = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
-_RULES: list[tuple[re.Pattern[str], Spoken]] = [
-    (re.compile(r"(\d{4})(?=年)"), lambda m: han_digits(m[1])),
-    (re.compile(r"\b(\d{4})-(\d{1,2})-(\d{1,2})\b"), _date),
-    (re.compile(r"(?<!\d)([01]?\d|2[0-3])[:,]([0-5]\d)(?!\d)"), _clock),
-    (re.compile(rf"[¥￥] ?({_N})"), lambda m: f"{han_decimal(m[1])}元"),
-    (re.compile(rf"\$ ?({_N})"), lambda m: f"{han_decimal(m[1])}美元"),
-    (re.compile(rf"({_N}) ?%"), lambda m: f"百分之{han_decimal(m[1])}"),
-    (re.compile(r"(\d+)/(\d+)"), lambda m: f"{han_cardinal(int(m[2]))}分之{han_cardinal(int(m[1]))}"),
-    (re.compile(r"(?<![\d\w])-(?=\d)"), "负"),
-    (re.compile(r"(?<=\d) ?[-~] ?(?=\d)"), "到"),
-    (re.compile(r"(?<![\d第])2(?=[个位只条年天次种张本件块])"), "两"),
-    (re.compile(_N), _plain_number),
-]
+def _with_er(glide: str, nucleus: str, coda: str) -> tuple[str, str, str]:
+    """A final with the r of 儿, which stands for i, n and ng behind a vowel, and wants a vowel before it."""
+    if nucleus in {"i", "y", "ɹ̩", "ɻ̩"}:
+        return {"i": "j", "y": "ɥ"}.get(nucleus, glide), "ə", "ɻ"
+    if coda == "ŋ":
+        return glide, nucleus, "ɻ"
+    return glide, _COLOURED.get(nucleus, nucleus) if coda == "n" or nucleus.endswith("i̯") else nucleus, "ɻ"

@@ -17,7 +17,7 @@ from shared_models.text.written_english.quantities import SYMBOLS
 from shared_models.text.written_english.roman import roman_value
 from shared_models.text.written_english.rules import apply
 
-_SIGNS = {
+SIGNS = {
     "&": " and ", "%": " percent", "+": " plus ", "=": " equals ", "@": " at ", "°": " degrees ",
     "/": " ", "_": " ", "€": " euros ", "£": " pounds ", "$": " dollars ", "¥": " yen ", "*": " ", "~": " about ",
     "<": " less than ", ">": " greater than ", **SYMBOLS,
@@ -64,7 +64,7 @@ def normalise_english(text: str, *, day_first: bool = False) -> str:
         text = text.lower()
     text = _LONG_FIGURES.sub(lambda m: f" {decimal(m[0])} ", text)
     text = apply(english_rules(day_first), text)
-    text = "".join(_SIGNS.get(c, c) for c in text)
+    text = "".join(SIGNS.get(c, c) for c in text)
     text = re.sub(r"\s-+\s|--+|[;:()\[\]{}]", " , ", without_accents(text))
     text = re.sub(r"[^A-Za-z',.?!\s]", " ", text)
     text = " ".join(_cased(word) for word in text.split())

@@ -17,7 +17,10 @@ from shared_models.errors import CorpusError, TextError
 FOLDER = Path(__file__).resolve().parent / "normaliser_lists"
 LISTS = {"en": FOLDER / "english.tsv"}
 """Lists of our own, by language, written by hand before the normaliser was asked."""
+POLYPHONES = FOLDER / "polyphones.tsv"
+"""Sentences of our own in which [one character] has several readings, and its numbered pinyin as it is spoken."""
 _OTHERS = " / "
+_MARKED = re.compile(r"(.*)\[(.)\](.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,31 @@ def score(lines: Sequence[Line], language: str) -> Score:
     for line in lines:
         said = normalise(line.written)
         if plain(said) not in {plain(reading) for reading in line.readings}:
+            misses.append(Miss(line, said))
+    return Score(tuple(lines), tuple(misses))
+
+
+def read_polyphones(path: Path) -> list[Line]:
+    """The sentences of a list of polyphones. Raises :class:`CorpusError` for a file that is none."""
+    lines = read_list(path)
+    unmarked = next((line for line in lines if not _MARKED.fullmatch(line.written)), None)
+    if unmarked is not None:
+        raise CorpusError(f"{path}: {unmarked.written[:40]!r} has no [character] in brackets")
+    return lines
+
+
+def score_polyphones(lines: Sequence[Line]) -> Score:
+    """Read the marked character of every sentence; a third tone that sandhi raised counts as itself."""
+    from shared_models.text.mandarin_pinyin import spoken_pinyin
+
+    misses = []
+    for line in lines:
+        marked = _MARKED.fullmatch(line.written)
+        if marked is None:
+            raise CorpusError(f"{line.written[:40]!r} has no [character] in brackets")
+        said = spoken_pinyin("".join(marked.groups()))[len(marked[1])][1]
+        raised = f"{said[:-1]}3" if said.endswith("2") else said
+        if not {said, raised} & set(line.readings):
             misses.append(Miss(line, said))
     return Score(tuple(lines), tuple(misses))
 
