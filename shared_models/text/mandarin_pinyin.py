@@ -82,8 +82,10 @@ def _words(characters: str) -> list[str]:
 def _read(word: str) -> list[str]:
     from pypinyin import Style, lazy_pinyin
 
-    found = lazy_pinyin(word, Style.TONE3, errors=lambda text: [""] * len(text), neutral_tone_with_five=True)
-    return [str(syllable) for syllable in found] if len(found) == len(word) else [""] * len(word)
+    found = list(lazy_pinyin(word, Style.TONE3, errors="ignore", neutral_tone_with_five=True))
+    if len(found) == len(word):
+        return found
+    return [syllable for c in word for syllable in (_read(c) if len(word) > 1 else [""])]
 
 
 def _simplified(characters: str) -> str:

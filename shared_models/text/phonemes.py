@@ -14,12 +14,12 @@ from shared_models.text.english import english_words
 from shared_models.text.languages import ENGLISH, MANDARIN, Language
 from shared_models.text.mandarin import mandarin_phones
 from shared_models.text.normalisation import normalise_english
-from shared_models.text.symbols import SILENCE, SILENT, SYMBOL_IDS
+from shared_models.text.symbols import PAUSES, SILENCE, SILENT, SYMBOL_IDS
 from shared_models.text.tokens import split_tokens
 from shared_models.text.unspoken import HAN
 
 # Chinese inside English, with the figures and marks that belong to it.
-_HAN_RUN = re.compile(rf"(?:\d[\d.]*)?[{HAN}](?:[{HAN}\d，。、；：！？（）…·%％]*[{HAN}%％])?")
+_HAN_RUN = re.compile(rf"(?:\d[\d.]*)?[{HAN}][{HAN}\d，。、；：！？（）…·%％]*")
 
 
 def phonemize(text: str, language: str = "en", dictionary: Dictionary | None = None) -> list[str]:
@@ -44,7 +44,10 @@ def words(text: str, language: str = "en", dictionary: Dictionary | None = None)
     spoken = Language.of(language)
     found: list[tuple[str, ...]] = []
     for part in dictionary.divide(text) if dictionary is not None else [text]:
-        found += _words(part, spoken) if isinstance(part, str) else [part]
+        if isinstance(part, str):
+            found += [*(_pause_first(part) if found else []), *_words(part, spoken)]
+        else:
+            found.append(part)
     if not any(phone not in SILENT for word in found for phone in word):
         shown = text.strip()[:20]
         raise TextError(f"nothing in {shown!r} can be said in language {language!r}; write it in words")
@@ -79,4 +82,11 @@ def _english_words(text: str, day_first: bool) -> list[tuple[str, ...]]:
         )
         found.append(tuple(mandarin_phones(chinese[0])))
         position = chinese.end()
+        found += _pause_first(text[position:])
     return found + english_words(split_tokens(normalise_english(text[position:], day_first=day_first)))
+
+
+def _pause_first(text: str) -> list[tuple[str, ...]]:
+    """The pause that ``text`` begins with, which the normaliser takes from a text of its own."""
+    mark = re.match(r"\s*([,.!?;:])(?!\d)", text)
+    return [(mark[1] if mark[1] in PAUSES else ",",)] if mark else []

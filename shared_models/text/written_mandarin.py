@@ -48,7 +48,7 @@ def normalise_mandarin(text: str) -> str:
     """
     text = re.sub("[①-⑳]", lambda m: f"{unicodedata.normalize('NFKC', m[0])}、", text)
     text = re.sub("[Ⅰ-Ⅻ]", lambda m: str(ord(m[0]) - ord("Ⅰ") + 1), text)
-    text = canonical(text.translate(_DIVIDERS)).translate(str.maketrans({"(": "、", ")": "、"}))
+    text = canonical(text.translate(_DIVIDERS)).translate(str.maketrans("()", "、、"))
     text = apply(_RULES, text)
     if any(map(str.isdigit, text)):
         text = _by_library(text)
@@ -146,7 +146,7 @@ def _date(match: Match[str]) -> str:
 
 
 def _year_span(match: Match[str]) -> str:
-    return f"{han_digits(match[1])}到{han_digits(match[2])}年"
+    return f"{han_digits(match[1])}{match[2]}到{han_digits(match[3])}年"
 
 
 def _whole(match: Match[str]) -> str:
@@ -164,25 +164,30 @@ _MAGNITUDE = r"(万亿|千亿|百亿|千万|百万|十万|亿|万|千|百)?"
 _UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 _RULES: list[Rule] = [
     (
-        re.compile(r"(?:https?://|www\.)[\x21-\x7e]+|[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", re.ASCII),
+        re.compile(r"(?:https?://|www\.)[\x21-\x7e]+|[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|"
+            r"(?<![A-Za-z0-9.-])(?:[A-Za-z0-9-]+\.)+(?:com|cn|org|net|edu|gov|io|top)\b(?:/[\x21-\x7e]*)?",
+            re.ASCII,
+        ),
         lambda m: f" {normalise_english(m[0])} ",
     ),
     (re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?!,?\d)"), lambda m: m[0].replace(",", "")),
     (re.compile(r"(?<=\d),(?=\d)"), "、"),
     # Numbers to call and to key in.
     (re.compile(r"\+\d{1,3}(?:[ -]?\d{2,5}){2,4}"), lambda m: "加" + _groups(m)),
-    (re.compile(r"(?<!\d)(0\d{2,3})、? ?(\d{7,8})(?!\d)"), _groups),
-    (re.compile(r"(?<![\d-])\d{3,4}(?:-\d{3,8}){1,3}(?![\d-]|年)"), lambda m: _figures(m[0])),
+    (re.compile(r"(?<!\d)(0\d{2,3})、? ?(\d{4} ?\d{3,4})(?!\d)"), _groups),
+    (re.compile(r"(?<![\d-])(?:\d{3,4}-\d{7,8}|\d{3,4}(?:-\d{3,8}){2,3})(?![\d-]|年)"), lambda m: _figures(m[0])),
     (re.compile(rf"({DIALLED}) ?:? ?({SERVICE_NUMBERS})(?!\d)"), lambda m: m[1] + han_digits(m[2]).replace("一", "幺")),
     (re.compile(rf"({DIALLED}) ?:? ?(\d{{3,}}(?:[ -]\d+)*)(?![\d.]|[个次元])"), lambda m: m[1] + _figures(m[2])),
     (re.compile(rf"(?<![\d.])(?:{SERVICE_NUMBERS})(?=热线|电话|报警|急救|平台|客服)"), _service),
-    (re.compile(r"(?<![\d.])(?:10086|10010|12306|12315|955\d\d)(?![\d.]|[元个人次万])"), _service),
+    (re.compile(r"(?<![\d.])(?:10086|10010|12306|12315|955\d\d)(?![\d.]|[元个人次万行字件])"), _service),
     (re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"), lambda m: "点".join(map(han_digits, m[0].split(".")))),
     (re.compile(r"((?:[vV]|版本号?) ?)(\d+(?:\.\d+)+)"), _version),
     (re.compile(rf"({NAMED_BY_FIGURES[0]})(?={NAMED_BY_FIGURES[1]})"), lambda m: han_digits(m[1])),
+    (re.compile(r"(?<=波音)\d{3}(?!\d)"), lambda m: han_digits(m[0])),
+    (re.compile(r"\b[Nn]o\. ?(?=\d)"), "第"),
     # Dates.
     (re.compile(r"(?<![\d.])(1\d{3}|20\d\d)([-./])(\d{1,2})\2(\d{1,2})(?![\d.])"), _date),
-    (re.compile(rf"(1\d{{3}}|20\d\d)年?{_SPAN}(1\d{{3}}|20\d\d)年"), _year_span),
+    (re.compile(rf"(1\d{{3}}|20\d\d)(年?){_SPAN}(1\d{{3}}|20\d\d)年"), _year_span),
     (re.compile(rf"(?<!\d)(1[89]\d\d|20\d\d)(?={OF_A_YEAR})"), lambda m: han_digits(m[1])),
     (re.compile(r"(?<!\d)([5-9]\d|0\d)(?=年(?!代|[级龄来间后前以多的]))"), lambda m: han_digits(m[1])),
     (re.compile(r"(?<![\d.])(\d{1,2})月(?:(\d{1,2})(?=[日号]|、|到|-))?"), lambda m: (

@@ -15,7 +15,7 @@ from typing import Any
 from shared_models.errors import CorpusError, TextError
 
 FOLDER = Path(__file__).resolve().parent / "normaliser_lists"
-LISTS = {"en": FOLDER / "english.tsv"}
+LISTS = {"en": FOLDER / "english.tsv", "zh": FOLDER / "mandarin.tsv"}
 """Lists of our own, by language, written by hand before the normaliser was asked."""
 POLYPHONES = FOLDER / "polyphones.tsv"
 """Sentences of our own in which [one character] has several readings, and its numbered pinyin as it is spoken."""
@@ -114,6 +114,14 @@ def score(lines: Sequence[Line], language: str) -> Score:
     return Score(tuple(lines), tuple(misses))
 
 
+def score_list(path: Path, language: str) -> Score:
+    """A list of texts, or one of polyphones, which is told by its brackets. Raises as :func:`read_list`."""
+    lines = read_list(path)
+    if all(_MARKED.fullmatch(line.written) for line in lines):
+        return score_polyphones(lines)
+    return score(lines, language)
+
+
 def read_polyphones(path: Path) -> list[Line]:
     """The sentences of a list of polyphones. Raises :class:`CorpusError` for a file that is none."""
     lines = read_list(path)
@@ -146,7 +154,7 @@ def _english() -> Callable[[str], str]:
 
 
 def _mandarin() -> Callable[[str], str]:
-    from shared_models.text.mandarin import normalise_mandarin
+    from shared_models.text.written_mandarin import normalise_mandarin
 
     return normalise_mandarin
 

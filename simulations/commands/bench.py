@@ -14,6 +14,7 @@ from simulations.commands import (
     bench_cloning,
     bench_devices,
     bench_live,
+    bench_normaliser,
     bench_speech,
     bench_watermark,
 )
@@ -159,6 +160,7 @@ def _efficiency_table(figures: dict[str, Any]) -> Table:
     return table
 
 
+app.command()(bench_normaliser.normaliser)
 app.command()(bench_speech.vocoders)
 app.command()(bench_speech.speaking)
 app.command()(bench_watermark.watermark)

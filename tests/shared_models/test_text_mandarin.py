@@ -110,7 +110,8 @@ def test_languages_inside_one_another_are_each_read_in_their_own() -> None:
     )
     assert phonemize("Hello 你好 friend", "en")[1:-1] == hello + ni_hao + friend
     assert phonemize("Hello 你好 friend", "zh")[1:-1] == hello + ni_hao + friend
-    assert phonemize("I ate 3个苹果。", "en")[1:-1][-12:] == phonemize("3个苹果。", "zh")[1:-1][-12:]
+    apples = phonemize("3个苹果。", "zh")[1:-1]
+    assert phonemize("I ate 3个苹果。", "en")[1:-1] == phonemize("I ate", "en")[1:-1] + apples
     assert (
         phonemize("写信到 me@site.org", "zh")[1:-1]
         == phonemize("写信到", "zh")[1:-1] + phonemize("me@site.org")[1:-1]

@@ -78,7 +78,7 @@ def test_a_dictionary_says_words_in_words_pinyin_and_phones(tmp_path: Path) -> N
         "# mine\nGIF\tjif\nNguyen\t/N W IH1 N/\n朝阳\tchao2 yang2\nОля\t/ˈoʊ l j ə/\n", encoding="utf-8"
     )
     own = Dictionary.read(path)
-    assert phonemize("a gif file", "en", own) == phonemize("a jif file", "en")
+    assert phonemize("a GIF file", "en", own) == phonemize("a jif file", "en")
     assert phonemize("Call Nguyen.", "en", own)[1:-1] == [*phonemize("Call")[1:-1], "n", "w", "ˈɪ", "n", "."]
     assert phonemize("朝阳门", "zh", own) == phonemize("cháo yáng 门", "zh")
     assert "l" in phonemize("Оля", "en", own)

@@ -21,6 +21,7 @@ from mutants import (
     partition,
     personal_privacy,
     rounds,
+    texts,
 )
 from mutants.mutant import Mutant
 
@@ -38,5 +39,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *calls.MUTANTS,
     *floors.MUTANTS,
     *devices.MUTANTS,
+    *texts.MUTANTS,
     *embeddings.MUTANTS,
 )
