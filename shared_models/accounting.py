@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
 from shared_models.errors import PrivacyError
@@ -91,6 +90,8 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
 
     if excess(0.0) <= 0:
         return 0.0
+    from scipy.optimize import brentq  # half a second, for which no process waits that accounts for nothing
+
     highest = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1.0  # above the bound by moments
     return float(brentq(excess, 0.0, highest, xtol=1e-12, rtol=1e-12)) * (1 + 1e-9)
 
@@ -130,6 +131,8 @@ def noise_multiplier_for(epsilon: float, delta: float, sampling_probability: flo
         high, low = low, max(low / 2, SMALLEST_NOISE)
     if cost(low) <= epsilon:
         return low
+    from scipy.optimize import brentq
+
     # Bracketed as epsilon(low) > epsilon >= epsilon(high), and close to straight in logarithms.
     root = brentq(
         lambda log: math.log(cost(math.exp(log)) / epsilon), math.log(low), math.log(high), xtol=1e-4

@@ -27,11 +27,8 @@ from torch import Tensor, nn
 
 from shared_models.accelerator import CPU, exact_dtype, on_host
 from shared_models.accounting import SampledGaussian
-from shared_models.accounting import noise_multiplier_for as noise_multiplier_for_personal
 from shared_models.errors import PrivacyError
 from shared_models.noise import standard_normal, uniform
-
-__all__ = ["PersonalDP", "PrivateOptimizer", "dp_sgd_steps", "make_private", "noise_multiplier_for_personal"]
 
 
 @dataclass(frozen=True, slots=True)

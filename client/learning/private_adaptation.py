@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from client.home.ledger import Ledger, Spend
-from client.learning.dp_sgd import PersonalDP, dp_sgd_steps, noise_multiplier_for_personal
 from client.learning.material import on_device
 from client.learning.personal_terms import PersonalTerms
 from client.task import Task
 from shared_models.accelerator import Accelerator
-from shared_models.accounting import SampledGaussian, epsilon_of
+from shared_models.accounting import SampledGaussian, epsilon_of, noise_multiplier_for
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Phase
 from shared_models.config import Recipe
@@ -33,6 +32,9 @@ from shared_models.errors import PrivacyError
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
 from shared_models.optimization import adam
+
+if TYPE_CHECKING:
+    from client.learning.dp_sgd import PersonalDP
 
 MECHANISM = "DP-SGD (Poisson-subsampled Gaussian)"
 NOTHING_TO_PROTECT = (
@@ -61,6 +63,9 @@ def private_steps(
     before the first step. Raises :class:`BudgetError` if the budget of ``book`` does not allow it, and
     :class:`PrivacyError` where nothing is personal.
     """
+    # Opacus takes two seconds to load, which a device that trains no voice privately need not wait for.
+    from client.learning.dp_sgd import dp_sgd_steps
+
     if not model.personal_parameters():
         raise PrivacyError(NOTHING_TO_PROTECT)
     recipe, steps = task.recipe, phase.steps(task.recipe)
@@ -122,11 +127,13 @@ def _nothing_dropped(model: nn.Module) -> Iterator[None]:
 def _settings(
     recipe: Recipe, terms: PersonalTerms, utterances: int, steps: int, total_steps: int
 ) -> PersonalDP:
+    from client.learning.dp_sgd import PersonalDP
+
     batch = min(recipe.client.batch_size, utterances)
     noise = recipe.personal_privacy.noise_multiplier
     if noise is None:
         assert terms.epsilon is not None  # the recipe's own validation
-        noise = noise_multiplier_for_personal(terms.epsilon, terms.delta, batch / utterances, total_steps)
+        noise = noise_multiplier_for(terms.epsilon, terms.delta, batch / utterances, total_steps)
     noise = max(noise, terms.minimum_noise_multiplier)
     return PersonalDP(noise, recipe.personal_privacy.clipping_norm, utterances, batch, steps)
 

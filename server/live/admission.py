@@ -81,6 +81,7 @@ def gate_options(home: ServerHome) -> GateOptions:
         burst = float(chosen.pop("stranger_burst", limits.stranger.burst))
         head_seconds = float(chosen.pop("head_seconds", limits.head_seconds))
         on_loopback = bool(chosen.pop("metrics_on_loopback", False))
+        takeover_seconds = float(chosen.pop("takeover_seconds", GateOptions().takeover_seconds))
     except (OSError, ValueError, TypeError) as error:
         raise ServiceError(
             f"{path} cannot be read ({error}): mend it, or remove it for the defaults"
@@ -92,6 +93,7 @@ def gate_options(home: ServerHome) -> GateOptions:
     return GateOptions(
         limits=replace(limits, stranger=stranger, head_seconds=head_seconds),
         metrics_on_loopback=on_loopback,
+        takeover_seconds=takeover_seconds,
         proxies=proxies,
     )
 

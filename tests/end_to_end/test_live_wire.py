@@ -113,7 +113,7 @@ def _add_personal(secrets: Secrets, device: Device, run: str, rounds: int) -> No
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    return record(tmp_path_factory.mktemp("honest"), 3, ROUNDS)
+    return record(tmp_path_factory.mktemp("honest"), 2, ROUNDS)
 
 
 def test_nothing_that_must_stay_is_on_the_wire(run: Recorded) -> None:
@@ -191,6 +191,6 @@ sys.meta_path.insert(0, Leak())
 def test_a_device_that_leaks_is_caught(tmp_path: Path) -> None:
     (tmp_path / "patch").mkdir()
     (tmp_path / "patch" / "sitecustomize.py").write_text(_LEAK)
-    leaky = record(tmp_path, 2, 1, PYTHONPATH=str(tmp_path / "patch"))
+    leaky = record(tmp_path, 1, 1, PYTHONPATH=str(tmp_path / "patch"))
     assert ("mel", "raw") in leaky.secrets.found_in(leaky.said)
     assert leaky.secrets.found_in(leaky.heard) == set()

@@ -12,8 +12,8 @@ from independence import most_correlated, most_repetitive
 from opacus import GradSampleModule
 from torch import Tensor, nn
 
-from client.learning.dp_sgd import PersonalDP, dp_sgd_steps, make_private, noise_multiplier_for_personal
-from shared_models.accounting import SampledGaussian, epsilon_of
+from client.learning.dp_sgd import PersonalDP, dp_sgd_steps, make_private
+from shared_models.accounting import SampledGaussian, epsilon_of, noise_multiplier_for
 from shared_models.errors import BudgetError, PrivacyError
 
 UTTERANCES, HIDDEN = 7, 6
@@ -299,7 +299,7 @@ def test_the_module_is_left_without_hooks_and_may_be_trained_again() -> None:
 
 def test_five_utterances_report_what_they_cost() -> None:
     problem = Problem()
-    sigma = noise_multiplier_for_personal(8.0, 1e-3, 2 / 5, 30)
+    sigma = noise_multiplier_for(8.0, 1e-3, 2 / 5, 30)
     settings = PersonalDP(sigma, 0.5, utterances=5, expected_batch=2, steps=30)
     reserved: list[SampledGaussian] = []
     spent = dp_sgd_steps(

@@ -13,7 +13,7 @@ from client.home.device import Device
 from client.home.ledger import Ledger
 from client.home.owner_ledger import open_owner_ledger
 from client.home.policy import Policy
-from client.learning import private_adaptation
+from client.learning import dp_sgd
 from client.learning.dp_sgd import PersonalDP, dp_sgd_steps
 from client.rounds import device_training
 from shared_models.acoustic.voice_model import VoicePartition
@@ -90,7 +90,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[PersonalDP]:
         seen.append(chosen)
         return dp_sgd_steps(module, optimizer, loss, chosen, **how)
 
-    monkeypatch.setattr(private_adaptation, "dp_sgd_steps", watched)
+    monkeypatch.setattr(dp_sgd, "dp_sgd_steps", watched)
     return seen
 
 

@@ -70,12 +70,14 @@ def test_proxies_one_behind_the_other() -> None:
 
 def test_what_gate_json_says_counts_or_is_refused(tmp_path: Path) -> None:
     home = ServerHome(tmp_path)
-    assert gate_options(home).proxies == ()
+    assert (gate_options(home).proxies, gate_options(home).takeover_seconds) == ((), 8.0)
     path = home.path("gate.json")
-    path.write_text(json.dumps({"proxies": ["10.0.0.0/8"], "stranger_burst": 7, "head_seconds": 4}))
+    chosen = {"proxies": ["10.0.0.0/8"], "stranger_burst": 7, "head_seconds": 4, "takeover_seconds": 2}
+    path.write_text(json.dumps(chosen))
     options = gate_options(home)
     assert options.proxies == networks(["10.0.0.0/8"])
     assert (options.limits.stranger.burst, options.limits.head_seconds) == (7.0, 4.0)
+    assert options.takeover_seconds == 2.0
     for wrong in (
         "{", "[1]", '{"proxies": "10.0.0.5"}', '{"proxies": ["proxy.example.org"]}', '{"proxy": ["10.0.0.5"]}',
         '{"stranger_burst": "many"}',

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from hypothesis import strategies as st
 from live_home import make_home
 from nasty_names import NASTY, OBEYED
 from tiny_federation import tiny_recipe
+from typed_command import Typed
 
 from server.drops import Drop
 from server.live.enrolment import _name
@@ -26,8 +24,6 @@ from server.live.registry import Registry
 from server.live.setup import Wanted, prepare
 from shared_models.errors import EnrolmentError, ServiceError
 from shared_models.shown_text import name_problem
-
-_WIDE = {**os.environ, "COLUMNS": "200"}
 
 
 def registry_with(folder: Path, names: list[str]) -> ServerHome:
@@ -40,16 +36,17 @@ def registry_with(folder: Path, names: list[str]) -> ServerHome:
     return home
 
 
-def _fedvoice(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "simulations.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=_WIDE)
+@pytest.fixture
+def fedvoice(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+    monkeypatch.setenv("COLUMNS", "200")
+    return Typed(capsys)
 
 
 @pytest.mark.parametrize("way", [[], ["--json"]])
-def test_a_registry_of_nasty_names_is_listed(tmp_path: Path, way: list[str]) -> None:
+def test_a_registry_of_nasty_names_is_listed(tmp_path: Path, way: list[str], fedvoice: Typed) -> None:
     """As written by a server of before names were checked. One called ``[/]`` ended the command with a traceback."""
     registry_with(tmp_path / "home", NASTY)
-    listed = _fedvoice("serve", "devices", "--home", str(tmp_path / "home"), *way)
+    listed = fedvoice("serve", "devices", "--home", str(tmp_path / "home"), *way)
     text = listed.stdout
     assert (listed.returncode, listed.stderr) == (0, "")
     assert OBEYED.search(text.replace("\n", "")) is None
@@ -63,7 +60,7 @@ def test_a_registry_of_nasty_names_is_listed(tmp_path: Path, way: list[str]) -> 
         )
 
 
-def test_a_device_is_revoked_by_what_it_is_meant_by(tmp_path: Path) -> None:
+def test_a_device_is_revoked_by_what_it_is_meant_by(tmp_path: Path, fedvoice: Typed) -> None:
     """A name that is a number stood for another device's place, and two such devices could not be revoked at all."""
     names = ["1", "0", "bob", "bob", "[/]"]
     home = registry_with(tmp_path / "home", names)
@@ -87,19 +84,19 @@ def test_a_device_is_revoked_by_what_it_is_meant_by(tmp_path: Path) -> None:
     ):
         with pytest.raises(ServiceError, match="no device has the"):
             registry.named(asked, by)  # type: ignore[arg-type]
-    revoked = _fedvoice("serve", "revoke", "--name", "1", "--home", str(home.folder))
+    revoked = fedvoice("serve", "revoke", "--name", "1", "--home", str(home.folder))
     assert revoked.returncode == 0, revoked.stderr
     # Of two that answer, one takes part no more: the other is meant.
-    assert _fedvoice("serve", "revoke", "1", "--home", str(home.folder)).returncode == 0
-    ambiguous = _fedvoice("serve", "revoke", "bob", "--home", str(home.folder))
+    assert fedvoice("serve", "revoke", "1", "--home", str(home.folder)).returncode == 0
+    ambiguous = fedvoice("serve", "revoke", "bob", "--home", str(home.folder))
     assert ambiguous.returncode != 0
     assert "number 2" in ambiguous.stderr
     assert keys[3][:16] in ambiguous.stderr
-    assert _fedvoice("serve", "revoke", "--key", keys[2], "--home", str(home.folder)).returncode == 0
-    assert _fedvoice("serve", "revoke", "--number", "4", "--home", str(home.folder)).returncode == 0
+    assert fedvoice("serve", "revoke", "--key", keys[2], "--home", str(home.folder)).returncode == 0
+    assert fedvoice("serve", "revoke", "--number", "4", "--home", str(home.folder)).returncode == 0
     assert [device.state for device in registry.devices()] == ["revoked"] * 3 + ["active", "revoked"]
     for wrong in ([], ["bob", "--number", "3"], ["--name", "a", "--key", "b"]):
-        assert _fedvoice("serve", "revoke", *wrong, "--home", str(home.folder)).returncode == 2
+        assert fedvoice("serve", "revoke", *wrong, "--home", str(home.folder)).returncode == 2
 
 
 @given(st.text(max_size=80))
