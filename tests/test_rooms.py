@@ -185,7 +185,7 @@ def test_machine_paths_are_told_from_others(text: str, caught: bool) -> None:
     assert bool(machine_paths(text)) == caught
 
 
-# What private training, cloning and accounts that are not empty load when they need it: three seconds of processor time.
+# Three seconds of processor time, for whoever trains privately or accounts for something.
 LATER = {"opacus", "scipy.optimize", "scipy.stats", "sympy", "dp_accounting"}
 
 
