@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ from tiny_federation import tiny_overrides
 from typed_command import Typed
 
 from server.live.home import ServerHome
+from server.live.journal import read_standing
 from server.live.supervisor import healthy
 from shared_models.join_code import JoinCode
 
@@ -29,12 +31,19 @@ def fedvoice(capsys: pytest.CaptureFixture[str]) -> Typed:
     return Typed(capsys)
 
 
-def _until_healthy(home: ServerHome, server: subprocess.Popen[str]) -> None:
+def _until(reached: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not (home.exists and healthy(home)):
-        assert server.poll() is None
+    while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def _until_healthy(home: ServerHome, server: subprocess.Popen[str]) -> None:
+    def reached() -> bool:
+        assert server.poll() is None
+        return home.exists and healthy(home)
+
+    _until(reached)
 
 
 @pytest.mark.slow
@@ -64,6 +73,8 @@ def test_an_operators_day(tmp_path: Path, fedvoice: Typed) -> None:
         assert fedvoice("serve", "revoke", "2", "--home", folder).returncode == 0
         listed = json.loads(fedvoice("serve", "devices", "--home", folder, "--json").stdout)
         assert [d["state"] for d in listed] == ["active", "active", "revoked"]
+        # The federation's own process begins after the SuperLink's.
+        _until(lambda: read_standing(home.folder).rounds == 3)
         status = json.loads(fedvoice("serve", "status", "--home", folder, "--json").stdout)
         assert (status["up"], status["rounds"], status["devices"]["active"]) == (True, 3, 2)
 
