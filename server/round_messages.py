@@ -24,15 +24,16 @@ def train_messages(
 ) -> list[Message]:
     """The ``train`` messages with ``weights`` ``(D,)`` to ``nodes`` (member to node id), by member.
 
-    Beside what :mod:`shared_models.wire` describes, a header holds the recipe, the run, the attempt, the population
-    that cohorts are drawn from, without which a device cannot tell what a round costs it, and under
+    Beside what :mod:`shared_models.wire` describes, a header holds the recipe without the operator's folders, the run,
+    the attempt, the population that cohorts are drawn from, without which a device cannot tell what a round costs it,
+    and under
     ``seen`` the last round in which this device's update was counted, -1 if never: a device whose own files know
     of less is running from an old copy of them, and its privacy ledger is short.
     """
     header, shared = downlink.encode(attempt.round, weights)
     common = {
         **header,
-        "recipe": plan.recipe.model_dump_json(),
+        "recipe": plan.recipe.without_folders().model_dump_json(),
         "run": plan.run,
         "attempt": attempt.number,
         "population": plan.clients,

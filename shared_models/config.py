@@ -38,6 +38,8 @@ from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 UNPROTECTED = "unprotected"
 NOTHING_SENT = "nothing sent"
+PATHS = ("corpus.path", "pretraining.corpus", "pretraining.start", "evaluation.vocoder")
+"""Fields that may name a file or folder of whoever wrote the recipe."""
 
 
 class CorpusConfig(Section):
@@ -248,13 +250,12 @@ class Recipe(Section):
 
     def without_folders(self) -> Recipe:
         """The recipe as it is told to others: of paths on this machine, their last names alone."""
-        paths = {
-            "corpus.path": self.corpus.path,
-            "pretraining.corpus": self.pretraining.corpus,
-            "pretraining.start": self.pretraining.start,
-            "evaluation.vocoder": self.evaluation.vocoder,
-        }
-        return self.override({field: path and Path(path).name for field, path in paths.items()})
+        told = {}
+        for path in PATHS:
+            section, name = path.split(".")
+            value = getattr(getattr(self, section), name)
+            told[path] = value and Path(value).name
+        return self.override(told)
 
     @property
     def digest(self) -> str:

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
 
+from client.learning.vocoder_figures import Figures, told_figures
 from client.learning.vocoder_training import VocoderTrainer
 from shared_models.accelerator import accelerator_of, repeat_on
 from shared_models.audio.mel import HOP, log_mel
@@ -85,26 +86,25 @@ def train_vocoder(
     trainer = VocoderTrainer(untrained.to(device), config, recipe.seed)
     done = restore(trainer, run.path / "checkpoints")
     forget_after(run.path / "metrics.jsonl", done)
-    sums: dict[str, list[float]] = {}
+    unread: dict[int, Figures] = {}
     started = time.monotonic()
     ends = started + 60.0 * minutes if minutes is not None else float("inf")
     for number in range(done + 1, config.steps + 1):
         rng = generator(recipe.seed, "vocoder segments", number)
         segments = random_segments(speakers, config.batch_size, config.drawn_frames, rng)
-        for name, value in trainer.step(segments, number).items():
-            sums.setdefault(name, []).append(value)
+        unread[number] = trainer.step(segments, number)
         last = number == config.steps or time.monotonic() >= ends
         keeping = last or number % config.checkpoint_every == 0
         validating = last or number % config.validate_every == 0
         if number % _REPORT_EVERY == 0 or keeping or validating:
-            line: dict[str, Any] = {"step": number, **{k: sum(v) / len(v) for k, v in sums.items()}}
+            line: dict[str, Any] = {"step": number, **_means(told_figures(unread))}
             line["seconds"] = time.monotonic() - started
             if validating:
                 line |= validate(trainer, held_out)
             append_line(run.path / "metrics.jsonl", json.dumps(finite(line)), durable=keeping)
             if on_metrics is not None:
                 on_metrics(line)
-            sums, started = {}, time.monotonic()
+            unread, started = {}, time.monotonic()
         if keeping:
             keep(trainer, run.path / "checkpoints", number)
         if on_step is not None:
@@ -113,6 +113,14 @@ def train_vocoder(
         if last:
             break
     return export(trainer, run, recipe, done)
+
+
+def _means(figures: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Each figure's mean over the steps that have it."""
+    found: dict[str, list[float]] = {}
+    for name, value in (pair for step in figures for pair in step.items()):
+        found.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def validation_segments(waves: VocoderWaves) -> WaveSegments | None:

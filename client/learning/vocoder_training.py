@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from client.learning.vocoder_figures import GRADIENT, Figures
 from shared_models.audio.mel import HOP
 from shared_models.audio.wave_segments import WaveSegments
 from shared_models.config import VocoderConfig
@@ -40,7 +41,7 @@ class _Verdict:
 
     gradient: Tensor
     """Of the weighted adversarial and feature losses at the generated wave ``(B, samples)``."""
-    figures: dict[str, float]
+    figures: Figures
 
 
 class VocoderTrainer:
@@ -51,6 +52,7 @@ class VocoderTrainer:
         trainer = VocoderTrainer(Vocos(), config, seed=1)
         for number in range(1, config.steps + 1):
             losses = trainer.step(segments, number)
+            told_figures({number: losses})  # or of many steps at once
         trainer.average  # the weights to keep
     """
 
@@ -76,11 +78,12 @@ class VocoderTrainer:
         self._generator_optimizer = self._optimizer(generator, config.generator_lr)
         self._judge_optimizer = self._optimizer(judges, config.discriminator_lr) if len(judges) else None
 
-    def step(self, segments: WaveSegments, number: int) -> dict[str, float]:
-        """Train on ``segments`` as step ``number`` (from 1) of the recipe's; the losses by name.
+    def step(self, segments: WaveSegments, number: int) -> Figures:
+        """Train on ``segments`` as step ``number`` (from 1) of the recipe's; the losses by name, still unread.
 
-        Nothing but the arguments and the state decides the outcome, so a resumed training repeats it.
-        Raises :class:`CheckpointError` where a loss is no longer finite; nothing was updated then.
+        Nothing but the arguments and the state decides the outcome, so a resumed training repeats it. Whether a loss
+        is finite shows when it is read (:func:`client.learning.vocoder_figures.told_figures`): before anything that
+        came of the steps is kept or sent.
         """
         self.generator.train()
         self._set_learning_rates(number)
@@ -98,38 +101,33 @@ class VocoderTrainer:
             figures |= verdict.figures
         return self._learn(distance, figures, number, generated, pull)
 
-    def _denoise(self, generator: DiffWave, segments: WaveSegments, number: int) -> dict[str, float]:
+    def _denoise(self, generator: DiffWave, segments: WaveSegments, number: int) -> Figures:
         """A diffusion model has a loss of its own, and nobody to convince."""
         noisy = NoisyWaves.of(segments.wave, random_generator(self.seed, "vocoder noise", number))
         size = self.config.segments_at_once or len(noisy)
         self._generator_optimizer.zero_grad(set_to_none=True)
-        mean = 0.0
+        shares = []
         for waves, mel in zip(noisy.split(size), torch.split(segments.mel, size), strict=True):
             share = generator.training_loss(waves, mel) * (len(waves) / len(noisy))
-            mean += share.item()
+            shares.append(share.detach())
             torch.autograd.backward(share)
-        figures = {"noise": mean}
-        self._require_finite(figures, number)
-        return self._move(figures, number)
+        return self._move({"noise": torch.stack(shares)}, number)
 
-    def _match_magnitudes(
-        self, generator: MagnitudeNetwork, segments: WaveSegments, number: int
-    ) -> dict[str, float]:
+    def _match_magnitudes(self, generator: MagnitudeNetwork, segments: WaveSegments, number: int) -> Figures:
         """Nor has a predictor of magnitudes, which says nothing about phase."""
         log, convergence = generator.distances(segments.wave, segments.mel, self.config.context_frames)
-        figures = {"log_magnitude": log.item(), "convergence": convergence.item()}
+        figures = {"log_magnitude": log.detach(), "convergence": convergence.detach()}
         return self._learn(log + CONVERGENCE_WEIGHT * convergence, figures, number)
 
     def _learn(
         self,
         loss: Tensor,
-        figures: dict[str, float],
+        figures: Figures,
         number: int,
         generated: Tensor | None = None,
         pull: Tensor | None = None,
-    ) -> dict[str, float]:
+    ) -> Figures:
         """One step of the generator down ``loss``, and down ``pull`` at the wave it generated."""
-        self._require_finite(figures, number)
         self._generator_optimizer.zero_grad(set_to_none=True)
         if generated is None or pull is None:
             torch.autograd.backward(loss)
@@ -137,9 +135,9 @@ class VocoderTrainer:
             torch.autograd.backward([loss, generated], [None, pull])
         return self._move(figures, number)
 
-    def _move(self, figures: dict[str, float], number: int) -> dict[str, float]:
+    def _move(self, figures: Figures, number: int) -> Figures:
         """The generator's step along the gradient that it has, which ``figures`` gets the norm of."""
-        figures["gradient"] = self._update(self.generator, self._generator_optimizer)
+        figures[GRADIENT] = self._update(self.generator, self._generator_optimizer)
         self._follow(number)
         return figures
 
@@ -148,14 +146,14 @@ class VocoderTrainer:
         context = self.config.context_frames * HOP
         return wave[:, context : wave.shape[1] - context]
 
-    def _distances(self, generated: Tensor, real: Tensor, number: int) -> tuple[Tensor, dict[str, float]]:
+    def _distances(self, generated: Tensor, real: Tensor, number: int) -> tuple[Tensor, Figures]:
         """The part of the generator's loss that needs no discriminator."""
         mel = mel_loss(generated, real)
-        total, figures = self.config.mel_weight * mel, {"mel": mel.item()}
+        total, figures = self.config.mel_weight * mel, {"mel": mel.detach()}
         if number < self.config.adversarial_from or not len(self.discriminators):
             stft = multi_resolution_stft_loss(generated, real)
             total = total + self.config.stft_weight * stft
-            figures["stft"] = stft.item()
+            figures["stft"] = stft.detach()
         return total, figures
 
     def _judge(self, generated: Tensor, real: Tensor, number: int) -> _Verdict:
@@ -164,7 +162,8 @@ class VocoderTrainer:
         learning = number % self.config.discriminate_every == 0
         self.discriminators.train().requires_grad_(learning)
         leaf = generated.requires_grad_()
-        of_generator, of_judges, matching, lost = leaf.new_zeros(()), leaf.new_zeros(()), 0.0, 0.0
+        of_generator, of_judges = leaf.new_zeros(()), leaf.new_zeros(())
+        matching, lost = [], []
         for discriminator, weight in zip(self.discriminators, self.weights, strict=True):
             of_real: Judgement = discriminator(real)
             of_generated: Judgement = discriminator(leaf)
@@ -173,22 +172,21 @@ class VocoderTrainer:
             of_generator = of_generator + weight * (adversarial + self.config.feature_weight * features)
             if learning:
                 of_judges = of_judges + discriminator_loss(of_real, of_generated, self.config.adversarial)
-            matching += features.item()
-            lost += adversarial.item()
+            matching.append(features.detach())
+            lost.append(adversarial.detach())
         (gradient,) = torch.autograd.grad(of_generator, leaf, retain_graph=learning)
-        figures = {"adversarial": lost, "features": matching}
+        figures = {"adversarial": torch.stack(lost), "features": torch.stack(matching)}
         if learning:
-            figures["discriminator"] = of_judges.item()
-            self._require_finite(figures, number)
+            figures["discriminator"] = of_judges.detach()
             self._judge_optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(of_judges, inputs=list(self.discriminators.parameters()))
             self._update(self.discriminators, self._judge_optimizer)
         return _Verdict(gradient, figures)
 
-    def _update(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> float:
+    def _update(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
         norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.gradient_clip)
         optimizer.step()
-        return norm.item()
+        return norm
 
     def _optimizer(self, module: nn.Module, lr: float) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
@@ -212,14 +210,6 @@ class VocoderTrainer:
         ours: list[Tensor] = list(self.average.parameters())
         theirs: list[Tensor] = list(self.generator.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay)
-
-    def _require_finite(self, figures: dict[str, float], number: int) -> None:
-        wrong = [name for name, value in figures.items() if not math.isfinite(value)]
-        if wrong:
-            raise CheckpointError(
-                f"the vocoder's training diverged at step {number} (loss '{wrong[0]}' is not finite): lower "
-                "vocoder.generator_lr or vocoder.gradient_clip and start anew"
-            )
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name; not copied."""
@@ -251,11 +241,6 @@ class VocoderTrainer:
     def _optimizers(self) -> list[tuple[str, torch.optim.Optimizer]]:
         named = [("generator_moments", self._generator_optimizer), ("judge_moments", self._judge_optimizer)]
         return [(name, optimizer) for name, optimizer in named if optimizer is not None]
-
-
-def main_loss(figures: dict[str, float]) -> float:
-    """The one loss of a step that a curve shows: of whichever kind of generator it is."""
-    return next(figures[name] for name in ("mel", "noise", "log_magnitude") if name in figures)
 
 
 def learning_rate_share(config: VocoderConfig, number: int) -> float:

@@ -8,10 +8,11 @@ devices a round waits for and how long: none of these makes an answer tell more,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from client.rounds.answers import RunRecord
-from shared_models.config import Recipe, parse_recipe
+from shared_models.config import PATHS, Recipe, parse_recipe
 from shared_models.errors import RecipeError
 
 THE_OPERATORS_OWN = frozenset({"federation.rounds", "federation.quorum", "federation.deadline_seconds"})
@@ -47,4 +48,11 @@ def _fields(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
         if isinstance(value, Mapping) and value:
             yield from _fields(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
+            yield f"{prefix}{name}", _told(f"{prefix}{name}", value)
+
+
+def _told(name: str, value: Any) -> Any:
+    """A value as it is told; servers of before told the whole of a path, and those of today its last name."""
+    if name in PATHS and isinstance(value, str):
+        return Path(value).name
+    return list(value) if isinstance(value, tuple) else value

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from client.home.device import Device
-from client.learning.vocoder_training import VocoderTrainer, main_loss
+from client.learning.vocoder_figures import main_loss, told_figures
+from client.learning.vocoder_training import VocoderTrainer
 from client.task import Task
 from shared_models import wire
 from shared_models.audio.alignment import read_alignment
@@ -68,7 +69,8 @@ def vocoder_round(
 ) -> VocoderRound:
     """Train ``client.outer_steps`` steps from the shared ``weights`` ``(D,)``; the discriminators move in place.
 
-    Raises :class:`CorpusError` if no recording is as long as a segment.
+    Raises :class:`CorpusError` if no recording is as long as a segment, and :class:`CheckpointError` if a loss is not
+    finite.
     """
     recipe, config = task.recipe, _schedule(task.recipe)
     rng = task.generator("vocoder round")
@@ -78,11 +80,11 @@ def vocoder_round(
     seed = derive_seed(recipe.seed, "vocoder client", task.member)
     trainer = VocoderTrainer(parts.generator, config, seed, parts.discriminators)
     steps = recipe.client.outer_steps
-    losses = []
+    figures = {}
     for number in range((task.round - 1) * steps + 1, task.round * steps + 1):
         segments = random_segments([waves], config.batch_size, config.drawn_frames, rng)
-        figures = trainer.step(segments, number)
-        losses.append(main_loss(figures))
+        figures[number] = trainer.step(segments, number)
+    losses = [main_loss(told) for told in told_figures(figures)]
     return VocoderRound(wire.form_update(model, weights, task.round), losses)
 
 

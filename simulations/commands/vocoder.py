@@ -248,7 +248,7 @@ def _refuse_changes(
 def _shown_on(bars: console.RoundsProgress, lines: list[dict[str, Any]]) -> Callable[[int, int], None]:
     """The callback of every step: the bar moves, with the newest figures beside it."""
 
-    from client.learning.vocoder_training import main_loss
+    from client.learning.vocoder_figures import main_loss
 
     def show(done: int, _total: int) -> None:
         # The validation is older than the losses: it is in one of the last lines that have it.

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from client.learning.vocoder_figures import GRADIENT, told_figures
 from client.learning.vocoder_training import VocoderTrainer, learning_rate_share
 from shared_models.audio.mel import HOP
 from shared_models.audio.wave_segments import WaveSegments, segments_of
@@ -43,6 +44,11 @@ def _snapshot(trainer: VocoderTrainer, prefix: str) -> dict[str, torch.Tensor]:
 def _moved(trainer: VocoderTrainer, before: dict[str, torch.Tensor]) -> bool:
     now = trainer.state()
     return any(not torch.equal(now[name], value) for name, value in before.items())
+
+
+def _read(trainer: VocoderTrainer, segments: WaveSegments, number: int = 1) -> dict[str, float]:
+    (figures,) = told_figures({number: trainer.step(segments, number)})
+    return figures
 
 
 def test_the_adversary_teaches_the_generator_and_nothing_else_does() -> None:
@@ -103,7 +109,7 @@ def test_distances_alone_until_the_adversary_enters() -> None:
 
 def test_training_brings_the_mel_nearer() -> None:
     trainer = _trainer(_config(discriminators=(), discriminator_widths=(), generator_lr=5e-3, decay="none"))
-    losses = [trainer.step(_segments(), n)["mel"] for n in range(1, 41)]
+    losses = [_read(trainer, _segments(), n)["mel"] for n in range(1, 41)]
     assert losses[-1] < 0.7 * losses[0]
 
 
@@ -114,12 +120,12 @@ def test_the_context_is_seen_and_not_judged() -> None:
     other = segments.wave.clone()
     other[:, :edge], other[:, -edge:] = 0.5, -0.5
     losses = [
-        _trainer(config).step(WaveSegments(segments.mel, wave), 1)["mel"] for wave in (segments.wave, other)
+        _read(_trainer(config), WaveSegments(segments.mel, wave))["mel"] for wave in (segments.wave, other)
     ]
     assert losses[0] == losses[1]
     moved = segments.mel.clone()
     moved[:, 0] += 1.0
-    assert _trainer(config).step(WaveSegments(moved, segments.wave), 1)["mel"] != losses[0]
+    assert _read(_trainer(config), WaveSegments(moved, segments.wave))["mel"] != losses[0]
 
 
 def test_a_restored_trainer_goes_on_bit_for_bit() -> None:
@@ -169,14 +175,24 @@ def test_without_an_average_it_is_the_generator() -> None:
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_divergence_is_an_error_and_changes_nothing() -> None:
+def test_a_loss_that_is_not_finite_is_an_error_once_it_is_read() -> None:
     trainer = _trainer(_config())
-    before = _snapshot(trainer, "generator/")
     broken = _segments()
     broken.wave[0, 700] = torch.nan
+    figures = {3: trainer.step(_segments(), 3), 4: trainer.step(broken, 4), 5: trainer.step(_segments(), 5)}
     with pytest.raises(CheckpointError, match="diverged at step 4"):
-        trainer.step(broken, 4)
-    assert not _moved(trainer, before)
+        told_figures(figures)
+
+
+def test_figures_are_read_as_the_sums_of_their_parts_and_in_order() -> None:
+    figures = {
+        7: {"mel": torch.tensor(0.25), "features": torch.tensor([0.1, 0.2, 0.4])},
+        9: {"mel": torch.tensor(2.0), GRADIENT: torch.tensor(torch.inf)},
+    }
+    first, second = told_figures(figures)
+    assert first == {"mel": 0.25, "features": sum(float(torch.tensor(x)) for x in (0.1, 0.2, 0.4))}
+    assert second == {"mel": 2.0, GRADIENT: float("inf")}, "a clipped gradient's norm stops nothing"
+    assert told_figures({}) == []
 
 
 def test_a_diffusion_model_learns_to_take_noise_off() -> None:
@@ -185,8 +201,8 @@ def test_a_diffusion_model_learns_to_take_noise_off() -> None:
     )
     trainer, again = _trainer(config), _trainer(config)
     assert len(trainer.discriminators) == 0
-    losses = [trainer.step(_segments(), number)["noise"] for number in (1, 2, 3)]
-    assert losses == [again.step(_segments(), number)["noise"] for number in (1, 2, 3)]
+    losses = [_read(trainer, _segments(), number)["noise"] for number in (1, 2, 3)]
+    assert losses == [_read(again, _segments(), number)["noise"] for number in (1, 2, 3)]
 
 
 def test_a_diffusion_models_step_is_the_same_in_parts() -> None:
@@ -196,7 +212,7 @@ def test_a_diffusion_models_step_is_the_same_in_parts() -> None:
     )
     segments = _segments(count=5)
     for number in (1, 2, 3):
-        ours, theirs = parts.step(segments, number), whole.step(segments, number)
+        ours, theirs = _read(parts, segments, number), _read(whole, segments, number)
         assert ours == pytest.approx(theirs, rel=1e-5)
     torch.testing.assert_close(
         parts.generator.state_dict(), whole.generator.state_dict(), rtol=1e-4, atol=1e-5

@@ -65,3 +65,11 @@ def test_a_field_that_a_newer_version_brought_is_at_its_default() -> None:
     assert record.recipe is not None
     del record.recipe["federation"]["over_sampling"]
     assert refusal_of_change(record, PLAIN, 100) is None
+
+
+def test_a_server_that_tells_no_folders_any_more_goes_on_with_a_run_of_before() -> None:
+    before = PLAIN.override({"corpus.path": "/data/ours/speech", "pretraining.start": "/data/runs/first"})
+    record = RunRecord(recipe=before.model_dump(mode="json"), population=100)
+    assert refusal_of_change(record, before.without_folders(), 100) is None
+    other = before.without_folders().override({"corpus.path": "others"})
+    assert "the run's corpus.path was 'speech'" in str(refusal_of_change(record, other, 100))
