@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from client.learning.cached_features import CachedFeatures
-from client.learning.material import on_device
+from client.learning.kept_features import TRAININGS_ROOM, KeptFeatures, Room
 from client.learning.phases import LossOf, aligner_loss, teacher_forced, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.accelerator import accelerator_of, repeat_on, seeded
@@ -31,7 +31,6 @@ from shared_models.seeds import derive_seed, generator
 from simulations.mel_adversary import MelAdversary
 from simulations.mixed_batch import mixed_batches
 from simulations.preparation import Prepared
-from simulations.remembered import RememberedFeatures, Room
 
 _PERSONAL = "personal."
 _MOMENTS = "moments."
@@ -52,10 +51,10 @@ def train_centralised(
     checkpoint to go on from.
     """
     torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
-    device, room = accelerator_of(recipe.engine).device, Room()
+    device, room = accelerator_of(recipe.engine).device, Room(TRAININGS_ROOM)
     repeat_on(device)
     speakers = [
-        on_device(RememberedFeatures(CachedFeatures(u, data.cache, recipe.features), room), device)
+        KeptFeatures(CachedFeatures(u, data.cache, recipe.features), room, device)
         for u in data.train.values()
     ]
     model = build_model(recipe, voices=len(speakers)).to(device)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from client.learning.kept_features import DEVICES_ROOM, KeptFeatures, Room
 from shared_models.accelerator import CPU
 from shared_models.algorithms.algorithm import Utterances
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
 from shared_models.speakers.heard import Reference
-
-ROOM = 1 << 30
-"""Bytes of a device's utterances that stay on an accelerator: one and a half hours of speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +57,10 @@ class _Selection(Sequence[Features]):
         return self._items[self._indices[index]]
 
 
-class Resident(Sequence[Features]):
-    """Utterances that stay on an accelerator from their first use on, as far as there is room for them."""
-
-    def __init__(self, utterances: Sequence[Features], device: torch.device, room: int = ROOM) -> None:
-        self._utterances = utterances
-        self._device = device
-        self._room = room
-        self._there: dict[int, Features] = {}
-
-    def __len__(self) -> int:
-        return len(self._utterances)
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        if index in self._there:
-            return self._there[index]
-        moved = self._utterances[index].to(self._device)
-        self._room -= moved.nbytes
-        if self._room >= 0:
-            self._there[index] = moved
-        return moved
-
-
 def on_device(utterances: Sequence[Features], device: torch.device) -> Sequence[Features]:
     """The utterances as training on ``device`` takes them: themselves on the processor, or if they are there."""
-    there = device == CPU or isinstance(utterances, Resident)
-    return utterances if there else Resident(utterances, device)
+    there = device == CPU or (isinstance(utterances, KeptFeatures) and utterances.device == device)
+    return utterances if there else KeptFeatures(utterances, Room(DEVICES_ROOM), device)
 
 
 def draw_batch(utterances: Sequence[Features], recipe: Recipe, rng: torch.Generator) -> Batch:

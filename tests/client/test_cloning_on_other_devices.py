@@ -11,7 +11,6 @@ from tiny_federation import random_speech, tiny_model, tiny_recipe
 
 from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
 from client.home.ledger import Ledger
-from client.learning.material import Resident
 from client.speaker import Speaker
 from shared_models.speakers.voice import Voice
 from shared_models.vocoders import build_vocoder
@@ -58,13 +57,3 @@ def test_what_leaves_is_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [len(shape) for shape in read] == [1, 2]
     assert sound.mel.device == torch.device("cpu")
     assert sound.wave.shape == (9 * 256,)
-
-
-def test_utterances_stay_where_they_are_trained_on_while_there_is_room() -> None:
-    speech = random_speech(3)
-    there = Resident(speech, META, room=speech[0].nbytes + speech[1].nbytes)
-    assert there[0] is there[0]
-    assert there[1] is there[1]
-    assert there[2] is not there[2]
-    assert there[2].mel.device == META
-    assert len(there) == 3
