@@ -10,7 +10,7 @@ from shared_models.accelerator import CPU
 from shared_models.features import Features
 
 DEVICES_ROOM = 1 << 30
-"""Bytes of a device's utterances that stay on an accelerator: eight hours of speech, less where features bring signals."""
+"""Bytes of a device's utterances that stay on an accelerator: eight hours of speech without further signals."""
 TRAININGS_ROOM = 3 << 30
 """Bytes of all utterances of a centralised training that stay: about 25 hours of speech."""
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import psutil
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from tiny_federation import features_of_tests, small_corpus, tiny_model, tiny_recipe
 
+from client.app import app
 from client.home.policy import Policy, as_toml
 from client.live.enrolment import enrol
 from client.rounds.question import Question
@@ -26,6 +27,8 @@ from shared_models.config import Recipe, recipe_from_json
 from shared_models.join_code import JoinCode
 from simulations.preparation import make_devices, prepare
 
+Made = tuple[Path, Recipe]
+"""A device's home, and the recipe of its federation."""
 PRIVATE = {
     "privacy__mode": "central",
     "privacy__noise_multiplier": 1.0,
@@ -73,6 +76,13 @@ def digest_of(content: RecordDict) -> str:
     vector = torch.frombuffer(bytearray(content.array_records["shared"]["shared"].data), dtype=torch.float32)
     weights = wire.Weights(str(header["schema"]), int(header["round"]), vector)  # type: ignore[arg-type]
     return Question.of(header, recipe_from_json(str(header["recipe"])), weights).digest
+
+
+def ask(home: Path, content: RecordDict) -> Message:
+    """What the device of ``home`` answers to a ``train`` message, in this process."""
+    message = Message(content, dst_node_id=1, message_type="train", group_id="1")
+    context = Context(1, 1, {"partition-id": 0, "device": str(home)}, RecordDict(), {})
+    return app(message, context)
 
 
 def bytes_of(reply: Message) -> bytes:

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from flwr.app import Context, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.app import Message
 from independence import most_correlated
-from live_device import bytes_of, device_of, question
+from live_device import Made, ask, bytes_of, device_of, question
 
-from client import app as device_app
 from client.home.device import Device
 from client.home.owner_ledger import open_owner_ledger
 from client.learning.cached_features import CachedFeatures
@@ -28,14 +26,7 @@ PERSONAL = {
     "federation__rounds": ROUNDS,
     "client__inner_steps": 16,
 }
-Made = tuple[Path, Recipe]
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("_run_id", "_task_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, name, 1)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def answered(home: Path, recipe: Recipe, number: int = 1) -> Message:
-    message = Message(question(recipe, number), dst_node_id=1, message_type="train", group_id="1")
-    context = Context(1, 1, {"partition-id": 0, "device": str(home)}, RecordDict(), {})
-    return device_app.app(message, context)
+    return ask(home, question(recipe, number))
 
 
 def voice(home: Path) -> torch.Tensor:

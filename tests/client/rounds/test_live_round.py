@@ -8,42 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import Context, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
-from live_device import allow, bytes_of, device_of, question
+from live_device import Made, allow, ask, bytes_of, device_of, question
 from tiny_federation import tiny_model
 
 from client import app as device_app
 from client.home import ledger_anchor
 from client.rounds import live_round
-from shared_models.config import Recipe
 from shared_models.errors import DeclinedError, FedVoiceError, StorageError
 
-Made = tuple[Path, Recipe]
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("_run_id", "_task_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, name, 1)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return device_of(tmp_path_factory.mktemp("live"))
-
-
-@pytest.fixture
-def device(made: Made, tmp_path: Path) -> Made:
-    shutil.copytree(made[0], tmp_path / "home")
-    return tmp_path / "home", made[1]
-
-
-def ask(home: Path, content: RecordDict) -> Message:
-    message = Message(content, dst_node_id=1, message_type="train", group_id="1")
-    context = Context(1, 1, {"partition-id": 0, "device": str(home)}, RecordDict(), {})
-    return device_app.app(message, context)
 
 
 def entries(home: Path) -> int:

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from flwr.app import Context, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
-from live_device import allow, bytes_of, device_of, digest_of, question
+from live_device import Made, allow, ask, bytes_of, device_of, digest_of, question
 from tiny_federation import tiny_model
 
 from client import app as device_app
@@ -20,19 +18,11 @@ from client.home.spending import spent_without_sampling
 from client.rounds.answers import Answers
 from client.rounds.outbox import Outbox
 from shared_models.accounting import SampledGaussian, epsilon_of
-from shared_models.config import Recipe
 from shared_models.errors import DeclinedError, FedVoiceError, PrivacyError, StorageError
 from shared_models.refusals import Refused
 
-Made = tuple[Path, Recipe]
+pytestmark = pytest.mark.usefixtures("alone")
 WIDE = {"total_epsilon": 1000.0, "epsilon_per_run": 1000.0, "total_epsilon_without_sampling": 1000.0}
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("_run_id", "_task_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, name, 1)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +30,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     home, recipe = device_of(tmp_path_factory.mktemp("lies"), federation__rounds=20)
     allow(home, **WIDE)
     return home, recipe
-
-
-@pytest.fixture
-def device(made: Made, tmp_path: Path) -> Made:
-    shutil.copytree(made[0], tmp_path / "home")
-    return tmp_path / "home", made[1]
-
-
-def ask(home: Path, content: RecordDict) -> Message:
-    message = Message(content, dst_node_id=1, message_type="train", group_id="1")
-    context = Context(1, 1, {"partition-id": 0, "device": str(home)}, RecordDict(), {})
-    return device_app.app(message, context)
 
 
 def spent(home: Path) -> float:
