@@ -11,15 +11,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_federation import features_of_tests, personal_copy, shaken, task_of, tiny_model, tiny_recipe
+from own_parts import OWN
+from tiny_federation import (
+    features_of_tests,
+    personal_copy,
+    shaken,
+    small_corpus,
+    task_of,
+    tiny_model,
+    tiny_recipe,
+)
 
+from client.app import DEVICES_VARIABLE
 from client.cloning import adapt, adapt_privately, voice_alone, voice_of
+from client.home.device import Device
 from client.home.ledger import Ledger
 from client.learning.local_round import Material, VoicePartition, local_round
 from client.profile import VoiceProfile, load_profile, save_profile
+from server.app import make_app, plan_for
+from server.rounds import RoundReport
 from shared_models.audio.cache import FeatureCache
-from shared_models.audio.signals import SIGNALS
-from shared_models.config import CorpusConfig, Recipe
+from shared_models.config import CorpusConfig, EngineConfig, Recipe
 from shared_models.errors import RecipeError
 from shared_models.export.depth import cut, kept_sites
 from shared_models.export.onnx_voice import OnnxVoice
@@ -27,23 +39,20 @@ from shared_models.export.voice_folder import write_voice
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
 from shared_models.partition import Owner, weights_hash
-from shared_models.speakers.adaptation import ADAPTATIONS
-from shared_models.speakers.conditioning import CONDITIONINGS
 from shared_models.speakers.heard import Heard
-from shared_models.speakers.sources import SOURCES
 from shared_models.vocoders.vocos import Vocos, VocosDimensions
 from simulations.attacks.leave_one_out import sums_before_noise
 from simulations.corpora import open_corpus
+from simulations.engine import run_federation
+from simulations.preparation import make_devices, prepare
 
 NORM = 0.05
 
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SIGNALS, "loudness", "own_signal.Loudness")
-    monkeypatch.setitem(SOURCES, "ripples", "own_source.Ripples")
-    monkeypatch.setitem(CONDITIONINGS, "attending", "own_conditioning.Attending")
-    monkeypatch.setitem(ADAPTATIONS, "bottleneck", "own_adaptation.Bottleneck")
+    for kinds, name, place in OWN:
+        monkeypatch.setitem(kinds, name, place)
 
 
 def recipe_of(**changes: object) -> Recipe:
@@ -122,6 +131,40 @@ def test_a_round_trains_what_is_shared_and_the_voice_and_leaves_what_is_frozen()
     assert losses.penalty.item() > 0
     parts = losses.mel + losses.duration + losses.pitch + losses.energy
     torch.testing.assert_close(losses.total, parts + losses.penalty)
+
+
+def test_a_federation_on_two_worker_processes_trains_them(tmp_path: Path) -> None:
+    corpus = small_corpus(tmp_path / "corpus", train=2, utterances=4)
+    changes = {"federation__rounds": 2, "federation__cohort": 2, "client__outer_steps": 1}
+    data = prepare(recipe_of(corpus__path=str(corpus), **changes), features_of_tests())
+    homes = make_devices(tmp_path / "devices", data.train, data.cache)
+    plan = plan_for(data.recipe, tmp_path / "checkpoints", "run", 2, seeded_noise=True)
+    told: list[RoundReport] = []
+    weights = [plan.initial]
+
+    def on_round(report: RoundReport, after: torch.Tensor) -> None:
+        told.append(report)
+        weights.append(after.clone())
+
+    run_federation(
+        make_app(plan, on_round), "own_parts_app:app", engine=EngineConfig(workers=2), clients=2,
+        environment={DEVICES_VARIABLE: str(homes.resolve())},
+    )  # fmt: skip
+    assert [(report.clients, report.dropped) for report in told] == [(2, {})] * 2
+    moved = weights[2] != weights[1]
+    assert all(
+        bool(moved[spec.start : spec.stop].any())
+        for spec in plan.partition.shared
+        if spec.name in ("ripples.colour.weight", "ripples.loudness.weight")
+    )
+    voices = [
+        Device.open(home.parent).load_personal("run", 3) for home in sorted(homes.glob("*/recordings.json"))
+    ]
+    assert len(voices) == 2
+    for voice in voices:
+        assert voice is not None
+        assert set(voice) == set(tiny_model(data.recipe).personal_state())
+    assert not torch.equal(voices[0]["voices.up.weight"], voices[1]["voices.up.weight"])  # type: ignore[index]
 
 
 def test_one_speaker_s_voice_pools_as_the_source_says() -> None:

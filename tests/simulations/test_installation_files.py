@@ -16,9 +16,11 @@ import click
 import pytest
 import typer
 
+from client.home.owner_ledger import owner_ledger_path
 from client.live import installation as of_devices
 from server.live import installation as of_servers
 from shared_models.service_unit import exec_line
+from shared_models.state_folder import state_folder
 from simulations import cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -143,3 +145,17 @@ def test_what_a_container_file_runs_are_commands_that_there_are(who: str) -> Non
     assert re.search("^VOLUME /data$", text, re.MULTILINE)
     (user,) = re.findall("^USER (.*)$", text, re.MULTILINE)
     assert f"--uid 1000 {user} " in text
+
+
+@pytest.mark.parametrize("who", CONTAINERFILES)
+def test_what_is_remembered_is_in_the_volume(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ledgers and what was released outlive a container: one that is made anew of the same volume knows of them."""
+    (chosen,) = re.findall("^ENV (.*)$", CONTAINERFILES[who], re.MULTILINE)
+    for name in ("XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, _, value in (word.partition("=") for word in chosen.split()):
+        monkeypatch.setenv(name, value)
+    places = [state_folder(), *([owner_ledger_path()] if who == "device" else [])]
+    assert all(place.is_relative_to("/data") for place in places)
+    # A home that is restored from a backup does not bring the memory of it along.
+    assert not any(place.is_relative_to("/data/home") for place in places)

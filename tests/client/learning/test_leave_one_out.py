@@ -128,6 +128,8 @@ WHAT_IS_PERSONAL: list[dict[str, Any]] = [
     *({"speaker__personal": kind} for kind in sorted(ADAPTATIONS)),
     *({"speaker__personal": kind, "speaker__sources": ["table"]} for kind in sorted(ADAPTATIONS)),
     {"speaker__sources": ["mel_style"]},
+    # Gradients come out of the passes in bfloat16 then: they are clipped and added up in float32 all the same.
+    {"engine__precision": "bfloat16"},
 ]
 
 

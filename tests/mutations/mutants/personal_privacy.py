@@ -16,6 +16,14 @@ _SCALE = "self.noise_multiplier * self.max_grad_norm\n"
 
 MUTANTS = (
     mutant(
+        "DP-SGD clips in the precision of the passes",
+        "one utterance moves the sum by at most C, whatever the passes were computed in",
+        Edit(_STEPS, "gradients.append(found.to(parameter.dtype))", "gradients.append(found)"),
+        "client/learning/test_leave_one_out.py::"
+        "test_leaving_an_utterance_out_moves_the_sum_by_the_clipping_norm_at_most"
+        "[looped-{'engine__precision': 'bfloat16'}]",
+    ),
+    mutant(
         "DP-SGD noise off",
         "a step carries noise",
         Edit(_STEPS, _SCALE, "0.0 * self.max_grad_norm\n"),

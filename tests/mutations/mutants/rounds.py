@@ -14,6 +14,23 @@ _WRONG = "server/test_validation.py::test_it_is_dropped_by_name_and_the_others_c
 
 MUTANTS = (
     mutant(
+        "messages name the operator's folders",
+        "no device is told where the operator keeps corpora and bases",
+        Edit(
+            "server/round_messages.py",
+            "plan.recipe.without_folders().model_dump_json()",
+            "plan.recipe.model_dump_json()",
+        ),
+        "server/test_round_messages.py::test_no_message_names_a_folder_of_the_operators",
+    ),
+    mutant(
+        "a run is dropped for a folder's name",
+        "a server that no longer tells its folders goes on with the runs of before",
+        Edit("client/rounds/pinned_recipe.py", "if name in PATHS and", "if not PATHS and"),
+        "client/rounds/test_pinned_recipe.py::"
+        "test_a_server_that_tells_no_folders_any_more_goes_on_with_a_run_of_before",
+    ),
+    mutant(
         "cohort rate (cohort+1)/N",
         "people are drawn at the rate that the accountant is told",
         Edit(
