@@ -14,13 +14,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from shared_models.adversarial_config import AdversarialConfig as AdversarialConfig
 from shared_models.algorithms import ALGORITHMS, DEFAULT
 from shared_models.algorithms.algorithm import Algorithm, Sends
+from shared_models.client_config import ClientConfig as ClientConfig
+from shared_models.client_config import CloningConfig as CloningConfig
 from shared_models.compression_config import CompressionConfig as CompressionConfig
-from shared_models.device_name import DeviceName, Precision
+from shared_models.corpus_config import CorpusConfig as CorpusConfig
+from shared_models.corpus_config import PretrainingConfig as PretrainingConfig
 from shared_models.errors import RecipeError
 from shared_models.federation_config import SCHEDULE
 from shared_models.federation_config import FederationConfig as FederationConfig
@@ -33,129 +36,14 @@ from shared_models.privacy_config import PrivacyConfig as PrivacyConfig
 from shared_models.privacy_config import default_delta as default_delta
 from shared_models.privacy_config import delta_problem as delta_problem
 from shared_models.recipe_section import Section
-from shared_models.speakers.adaptation import kinds_of
+from shared_models.simulation_config import EngineConfig as EngineConfig
+from shared_models.simulation_config import EvaluationConfig as EvaluationConfig
 from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 UNPROTECTED = "unprotected"
 NOTHING_SENT = "nothing sent"
 PATHS = ("corpus.path", "pretraining.corpus", "pretraining.start", "evaluation.vocoder")
 """Fields that may name a file or folder of whoever wrote the recipe."""
-
-
-class CorpusConfig(Section):
-    """Which speakers take part, and how much of each."""
-
-    path: str = Field("embedded", description="'embedded' for the packaged voices, or a folder or CSV.")
-    layout: Literal["auto", "embedded", "csv", "folder", "ljspeech", "vctk", "libritts", "aishell3"] = Field(
-        "auto", description="How the corpus is laid out; 'auto' recognises it."
-    )
-    speakers: int | None = Field(None, ge=1, description="At most so many train speakers; all by default.")
-    test_speakers: int | None = Field(None, ge=1, description="At most so many unseen speakers.")
-    only: str = Field(
-        "*", description="Train speakers whose id matches, as 'k_*'; unseen ones are not chosen by it."
-    )
-    utterances: int | None = Field(None, ge=2, description="At most so many utterances a train speaker.")
-    min_seconds: float = Field(0.8, gt=0, description="Shorter recordings are left out (seconds).")
-    max_seconds: float = Field(14.0, gt=0, description="Longer recordings are left out (seconds).")
-
-
-class PretrainingConfig(Section):
-    """Centralised training on public speech before the first round; every arm starts from its weights."""
-
-    start: str | None = Field(
-        None,
-        description="A base to start from instead of random weights: 'packaged', a run folder, a checkpoint, or a "
-        "published model's folder. It must have all of this model's shared tensors.",
-    )
-    steps: int = Field(0, ge=0, description="0 leaves the weights as they start.")
-    corpus: str = Field(
-        "embedded", description="Public speech: 'embedded' for the packaged synthetic voices."
-    )
-    only: str = Field("*", description="Its speakers whose id matches; none of them may also be a client.")
-    aligner_steps: int = Field(0, ge=0, description="First steps that train the aligner alone.")
-    lr: float = Field(1e-3, gt=0)
-    batch_size: int = Field(6, ge=1)
-
-
-class ClientConfig(Section):
-    """The device's side of a round."""
-
-    inner_steps: int = Field(3, ge=0, description="Steps on the personal set, on support utterances.")
-    inner_lr: float = Field(0.02, gt=0, description="Adam on the personal set.")
-    outer_steps: int = Field(4, ge=1, description="Steps on the shared set, on query utterances.")
-    outer_lr: float = Field(1e-3, gt=0)
-    outer_optimizer: Literal["sgd", "adam"] = "adam"
-    decay_from: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="Share of the rounds after which outer_lr falls, linearly to a twentieth.",
-    )
-    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises to its full.")
-    gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of a local step.")
-    batch_size: int = Field(6, ge=1, description="Utterances a step.")
-    length_buckets: bool = Field(
-        False,
-        description="Centralised training: utterances of a step have about as many phonemes, which wastes less on "
-        "padding.",
-    )
-    window_frames: int | None = Field(
-        256, ge=32, description="Decode at most so many frames of an utterance a step; null for all."
-    )
-    support_fraction: float = Field(0.4, gt=0, lt=1, description="Share of utterances in the inner loop.")
-
-
-class CloningConfig(Section):
-    """How a newcomer's voice is cloned from a few utterances."""
-
-    support: int = Field(5, ge=1, description="Utterances to clone from.")
-    steps: int = Field(60, ge=0, description="Adaptation steps on the personal set; 0 is zero-shot.")
-    lr: float = Field(0.02, gt=0)
-    adaptation: str | None = Field(
-        None,
-        description="What a clone trains, as speaker.personal names it; that itself if null. A base need not have been "
-        "trained with it.",
-    )
-    local_steps: int = Field(
-        60, ge=1, description="Steps on the whole model where a device trains alone (algorithm 'local')."
-    )
-
-    @field_validator("adaptation")
-    @classmethod
-    def _known_adaptation(cls, adaptation: str | None) -> str | None:
-        return adaptation and "+".join(kinds_of(adaptation))
-
-
-class EvaluationConfig(Section):
-    """What is measured on unseen speakers."""
-
-    speakers: int | None = Field(None, ge=1, description="At most so many; all by default.")
-    queries: int = Field(5, ge=1, description="Query utterances a speaker.")
-    metrics: tuple[Literal["similarity", "mcd", "f0", "wer"], ...] = ("similarity", "mcd", "f0", "wer")
-    every: int = Field(5, ge=1, description="Rounds between validation losses.")
-    validation: int = Field(12, ge=1, description="Unseen utterances in the validation loss.")
-    vocoder: str = Field(
-        "griffin_lim",
-        description="What the clones are heard through: griffin_lim, packaged, or a vocoder file.",
-    )
-
-
-class EngineConfig(Section):
-    """Where the clients of a simulation run."""
-
-    kind: Literal["process", "ray"] = "process"
-    workers: int | None = Field(None, ge=1, description="Worker processes; one a core by default.")
-    threads: int = Field(1, ge=1, description="Torch threads a client: part of what makes runs repeat.")
-    device: DeviceName = Field(
-        "auto",
-        description="Where training and evaluation run: cpu, cuda, cuda:N, mps, or auto, which takes what is there. "
-        "Worker processes share one GPU. A live device's owner decides this in the policy.",
-    )
-    precision: Precision = Field(
-        "float32",
-        description="bfloat16: products within forward passes; weights and privacy stay float32. 'auto' is bfloat16 "
-        "on a device made for it, where equal seeds then give other weights, and float32 elsewhere.",
-    )
 
 
 class Recipe(Section):

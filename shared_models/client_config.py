@@ -1,0 +1,58 @@
+"""A recipe's sections on training: a device's steps in a round, and a newcomer's clone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from shared_models.recipe_section import Section
+
+
+class ClientConfig(Section):
+    """The device's side of a round."""
+
+    inner_steps: int = Field(3, ge=0, description="Steps on the personal set, on support utterances.")
+    inner_lr: float = Field(0.02, gt=0, description="Adam on the personal set.")
+    outer_steps: int = Field(4, ge=1, description="Steps on the shared set, on query utterances.")
+    outer_lr: float = Field(1e-3, gt=0)
+    outer_optimizer: Literal["sgd", "adam"] = "adam"
+    decay_from: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the rounds after which outer_lr falls, linearly to a twentieth.",
+    )
+    warmup_rounds: int = Field(0, ge=0, description="First rounds, over which outer_lr rises to its full.")
+    gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of a local step.")
+    batch_size: int = Field(6, ge=1, description="Utterances a step.")
+    length_buckets: bool = Field(
+        False,
+        description="Centralised training: utterances of a step have about as many phonemes, which wastes less on "
+        "padding.",
+    )
+    window_frames: int | None = Field(
+        256, ge=32, description="Decode at most so many frames of an utterance a step; null for all."
+    )
+    support_fraction: float = Field(0.4, gt=0, lt=1, description="Share of utterances in the inner loop.")
+
+
+class CloningConfig(Section):
+    """How a newcomer's voice is cloned from a few utterances."""
+
+    support: int = Field(5, ge=1, description="Utterances to clone from.")
+    steps: int = Field(60, ge=0, description="Adaptation steps on the personal set; 0 is zero-shot.")
+    lr: float = Field(0.02, gt=0)
+    adaptation: str | None = Field(
+        None,
+        description="What a clone trains, as speaker.personal names it; that itself if null. A base need not have been "
+        "trained with it.",
+    )
+    local_steps: int = Field(
+        60, ge=1, description="Steps on the whole model where a device trains alone (algorithm 'local')."
+    )
+
+    @field_validator("adaptation")
+    @classmethod
+    def _known_adaptation(cls, adaptation: str | None) -> str | None:
+        return adaptation and "+".join(kinds_of(adaptation))
