@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from live_rehearsals import PATIENCE, federation_of, tiny_plan
 
-from client.home.policy import Policy, as_toml
+from client.home.policy import Policy
 from server.live.setup import invite
 from simulations.rehearsal.command_process import CommandProcess
 from simulations.rehearsal.comparison import compare, simulate_the_same
@@ -140,71 +140,35 @@ def test_hostile_devices_are_dropped_by_name_and_change_no_bit(tmp_path: Path) -
     assert found.equal, found
 
 
-@pytest.fixture(scope="module")
-def declined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveFederation]:
-    """A federation that asks for personal parameters, and a device whose owner does not give them."""
-    folder = tmp_path_factory.mktemp("declined")
-    live = federation_of(tiny_plan(1, 1, federation__algorithm="full"), folder)
-    live._policy = Policy(modes=("none",))
-    with live:
+def test_a_copied_home_is_refused_while_the_first_runs_and_a_revoked_device_for_good(tmp_path: Path) -> None:
+    plan = tiny_plan(1, 1)
+    plan.serve_options.extend(
+        ["--population", "2", "--set", "federation.cohort=2", "--set", "federation.quorum=2"]
+    )
+    with federation_of(plan, tmp_path) as live:
         live.serve()
         live.join_all()
-        yield live
-
-
-def _is_refused(live: LiveFederation, reason: str) -> None:
-    _until(lambda: reason in _told(live), "the server reports the reason")
-    _until(lambda: reason in str(live.device_status(0).get("refusal", "")), "the owner reads it")
-    assert not list(live.device_home(0).glob("personal/*/*")), "trained though declined"
-    # The error itself, and no update.
-    assert live.device_status(0).get("sent", 0) < 2000
-    assert "last_round" not in live.device_status(0)
-
-
-def test_a_server_that_asks_for_too_much_gets_nothing_and_survives_it(declined: LiveFederation) -> None:
-    _is_refused(declined, "policy allowed_shared")
-    assert declined.server.running
-    # Under the policy that a first join writes, it is the zero noise that is declined.
-    (declined.device_home(0) / "policy.toml").write_text(as_toml(Policy()))
-    _is_refused(declined, "policy modes")
-    assert declined.server.running
-
-
-def test_too_little_noise_gets_nothing(tmp_path: Path) -> None:
-    plan = tiny_plan(1, 1, privacy__mode="central", privacy__noise_multiplier=0.05, federation__rounds=1)
-    live = federation_of(plan, tmp_path)
-    live._policy = Policy(epsilon_per_run=1e6, total_epsilon=1e6, minimum_batch=1)
-    with live:
-        live.serve()
-        live.join_all()
-        _is_refused(live, "policy minimum_noise_multiplier")
-
-
-def test_a_copied_home_is_refused_while_the_first_runs(declined: LiveFederation, tmp_path: Path) -> None:
-    _until(lambda: declined.view().online == 1, "the device comes online")
-    copied = tmp_path / "copy"
-    shutil.copytree(declined.device_home(0), copied, ignore=shutil.ignore_patterns("join.lock"))
-    thief = CommandProcess(
-        ["join", "--home", str(copied), "--json"], tmp_path / "thief.log", {"OMP_NUM_THREADS": "1"}
-    )
-    thief.start()
-    try:
-        said = _until(lambda: _problem(copied), "the copy is refused")
-    finally:
-        assert thief.stop() == []
-    print("copy:", said)
-    assert "key in use" in {refusal["kind"] for refusal in _refusals(declined)}
-    assert declined.device_status(0)["state"] in ("waiting", "training"), "the first is not disturbed"
-
-
-def test_a_revoked_device_is_refused_for_good(declined: LiveFederation, tmp_path: Path) -> None:
-    revoke = CommandProcess(
-        ["serve", "revoke", "0", "--home", str(declined.home.folder)], tmp_path / "revoke.log"
-    )
-    revoke.start()
-    _until(lambda: not revoke.running, "the operator revokes")
-    _until(lambda: "revoked" in str(declined.device_status(0).get("problem")), "the device is told")
-    assert _refusals(declined)[-1]["kind"] == "revoked device"
+        _until(lambda: live.view().online == 1, "the device comes online")
+        copied = tmp_path / "copy"
+        shutil.copytree(live.device_home(0), copied, ignore=shutil.ignore_patterns("join.lock"))
+        thief = CommandProcess(
+            ["join", "--home", str(copied), "--json"], tmp_path / "thief.log", {"OMP_NUM_THREADS": "1"}
+        )
+        thief.start()
+        try:
+            said = _until(lambda: _problem(copied), "the copy is refused")
+        finally:
+            assert thief.stop() == []
+        print("copy:", said)
+        assert "key in use" in {refusal["kind"] for refusal in _refusals(live)}
+        assert live.device_status(0)["state"] in ("waiting", "training"), "the first is not disturbed"
+        revoke = CommandProcess(
+            ["serve", "revoke", "0", "--home", str(live.home.folder)], tmp_path / "revoke.log"
+        )
+        revoke.start()
+        _until(lambda: not revoke.running, "the operator revokes")
+        _until(lambda: "revoked" in str(live.device_status(0).get("problem")), "the device is told")
+        assert _refusals(live)[-1]["kind"] == "revoked device"
 
 
 def _problem(home: Path) -> str:
@@ -212,6 +176,39 @@ def _problem(home: Path) -> str:
         return str(json.loads((home / "status.json").read_text()).get("problem") or "")
     except (OSError, ValueError):
         return ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "policy", "reason"),
+    [
+        ({"federation__algorithm": "full"}, Policy(modes=("none",)), "policy allowed_shared"),
+        ({}, Policy(), "policy modes"),
+        (
+            {"privacy__mode": "central", "privacy__noise_multiplier": 0.05, "federation__rounds": 1},
+            Policy(epsilon_per_run=1e6, total_epsilon=1e6, minimum_batch=1),
+            "policy minimum_noise_multiplier",
+        ),
+    ],
+    ids=["personal parameters", "zero noise", "too little noise"],
+)
+def test_a_server_that_asks_for_too_much_gets_nothing_and_survives_it(
+    tmp_path: Path, changes: dict[str, Any], policy: Policy, reason: str
+) -> None:
+    plan = tiny_plan(1, 1, **changes)
+    live = federation_of(plan, tmp_path)
+    live._policy = policy
+    with live:
+        live.serve()
+        live.join_all()
+        found = _until(lambda: reason in _told(live), "the server reports the reason")
+        assert found
+        assert live.server.running or plan.recipe.privacy.mode == "central"
+        _until(lambda: reason in str(live.device_status(0).get("refusal", "")), "the owner reads it")
+    home = live.device_home(0)
+    assert not list(home.glob("personal/*/*")), "trained though declined"
+    # The error itself, and no update.
+    assert live.device_status(0).get("sent", 0) < 2000
+    assert "last_round" not in live.device_status(0)
 
 
 def _told(live: LiveFederation) -> str:
