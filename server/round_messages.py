@@ -26,9 +26,8 @@ def train_messages(
 
     Beside what :mod:`shared_models.wire` describes, a header holds the recipe without the operator's folders, the run,
     the attempt, the population that cohorts are drawn from, without which a device cannot tell what a round costs it,
-    and under
-    ``seen`` the last round in which this device's update was counted, -1 if never: a device whose own files know
-    of less is running from an old copy of them, and its privacy ledger is short.
+    and under ``seen`` the last round in which this device's update was counted, -1 if never: a device whose own files
+    know of less is running from an old copy of them, and its privacy ledger is short.
     """
     header, shared = downlink.encode(attempt.round, weights)
     common = {
