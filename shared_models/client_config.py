@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared_models.recipe_section import Section
+from shared_models.speakers.adaptation import kinds_of
 
 
 class ClientConfig(Section):
