@@ -7,6 +7,7 @@ that will stay), say in one sentence what is promised, and name the narrowest te
 from __future__ import annotations
 
 from mutants import (
+    adaptations,
     admission,
     calls,
     clipping,
@@ -27,6 +28,7 @@ from mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *noise.MUTANTS,
+    *adaptations.MUTANTS,
     *rounds.MUTANTS,
     *clipping.MUTANTS,
     *ledger.MUTANTS,

@@ -1,0 +1,48 @@
+"""Bugs in what a voice changes of a model."""
+
+from __future__ import annotations
+
+from mutants.mutant import Edit, mutant
+
+_LORA = "shared_models/speakers/adaptation/lora.py"
+_PROFILE = "client/profile.py"
+_PRIVATE = "client/learning/private_adaptation.py"
+_OF_KINDS = "shared_models/speakers/test_adaptation_kinds.py::"
+
+MUTANTS = (
+    mutant(
+        "LoRA of the first voice for all",
+        "each voice of a batch is changed by its own tensors",
+        Edit(_LORA, "voice[self.up] @ narrow", "voice[self.up][:1] @ narrow"),
+        _OF_KINDS + "test_each_voice_of_a_batch_is_changed_by_its_own_tensors[lora]",
+    ),
+    mutant(
+        "LoRA that begins with an effect",
+        "a newcomer sounds as the base does, whatever the adaptation",
+        Edit(
+            _LORA,
+            'VoiceTensor(up, (outputs, self.rank), made_by="voice")',
+            'VoiceTensor(up, (outputs, self.rank), made_by="voice", '
+            "start=partial(uniform_start, up, outputs, self.rank))",
+        ),
+        _OF_KINDS + "test_a_base_has_the_same_shared_set_with_it_and_a_newcomer_sounds_the_same[lora]",
+    ),
+    mutant(
+        "DP-SGD of an empty personal set",
+        "a guarantee is given for nothing but what was trained under it",
+        Edit(
+            _PRIVATE,
+            "    if not model.personal_parameters():\n        raise PrivacyError(NOTHING_TO_PROTECT)\n",
+            "",
+        ),
+        "client/test_adaptations.py::"
+        "test_where_nothing_is_trained_a_voice_is_what_is_heard_and_dp_sgd_is_refused",
+    ),
+    mutant(
+        "profile that forgets its adaptation",
+        "a voice speaks from its file, however it was adapted",
+        Edit(_PROFILE, "    if profile.adaptation is not None:\n", "    if not profile.name:\n"),
+        "client/commands/test_clone_command.py::"
+        "test_a_voice_is_adapted_in_another_way_than_its_base_was_trained_with_and_speaks",
+    ),
+)
