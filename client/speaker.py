@@ -14,6 +14,7 @@ The way is phonemes, mel, postfilter, vocoder, mark. Evaluation takes it too, an
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,11 +30,11 @@ from shared_models.accelerator import Accelerator, on_host
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.audio.mel import SAMPLE_RATE
 from shared_models.audio.postfilter import sharpen
-from shared_models.audio.reading import Wave, write_audio
+from shared_models.audio.reading import Wave, refuse_format, write_audio
 from shared_models.base_model import load_base
-from shared_models.errors import TextError
+from shared_models.errors import CheckpointError, TextError
 from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
-from shared_models.speakers.voice import Voice
+from shared_models.speakers.voice import Voice, require_fit
 from shared_models.text.dictionary import Dictionary
 from shared_models.text.languages import MANDARIN, Language
 from shared_models.text.phonemes import encode, phonemize
@@ -109,7 +110,12 @@ class Speaker:
         loaded = load_base(base, arm) if base is not None else find_base(profile_base(Path(profile)))
         own = load_profile(Path(profile), base=loaded.hash)
         sound = build_vocoder(vocoder or default_vocoder(), where)
-        return cls(loaded.to(where).adapted(own.adaptation or {}).model.model, own.voice, sound)
+        model = loaded.to(where).adapted(own.adaptation or {}).model.model
+        try:
+            require_fit(own.voice, model.takes)
+        except CheckpointError as error:
+            raise CheckpointError(f"{profile}: {error}") from None
+        return cls(model, own.voice, sound)
 
     @classmethod
     def find(
@@ -152,10 +158,11 @@ class Speaker:
         return np.concatenate(waves)
 
     def write(self, text: str, path: str | Path, *, language: str = "en") -> None:
-        """Say ``text`` to a ``.wav``, ``.flac`` or ``.ogg`` file.
+        """Say ``text`` to a file whose suffix names the format: ``.wav``, ``.flac``, ``.ogg``, ``.mp3`` and others.
 
         Raises as :meth:`stream` does, :class:`AudioError` for another suffix, and StorageError.
         """
+        refuse_format(Path(path))
         write_audio(Path(path), self.say(text, language=language), SAMPLE_RATE)
 
     def stream(
@@ -175,6 +182,9 @@ class Speaker:
         Raises :class:`TextError` if there is nothing to say, and :class:`WatermarkError`, before the first sound, where
         speech cannot be marked.
         """
+        for what, number in (("speed", speed), ("pitch shift", pitch_shift)):
+            if not math.isfinite(number) or (what == "speed" and number <= 0):
+                raise TextError(f"the {what} is {number}: give a number, as 1.2")
         watermark = load_watermark()
         missing = unspoken(text, language)
         pieces = [piece for piece in split_text(text) if is_said(piece.text, language)]

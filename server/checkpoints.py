@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
@@ -83,27 +84,34 @@ def load_checkpoint(path: Path, *, schema: str | None = None) -> Checkpoint:
     )
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a FedVoice checkpoint")
-    if schema is not None and header["schema"] != schema:
+    if schema is not None and header.get("schema") != schema:
         raise CheckpointError(
-            f"the checkpoint {path} holds another model (schema {header['schema']}, this recipe makes {schema}): "
+            f"the checkpoint {path} holds another model (schema {header.get('schema')}, this recipe makes {schema}): "
             "use the recipe that it was trained with"
         )
     moments = {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
-    # Files of before it was kept apart have it in the header, and those of before there were live runs not at all.
-    found = load_participation(path.parent, int(header["round"]), weights_hash(tensors["weights"]))
-    if found is None:
-        counted = json.loads(header.get("counted", "{}"))
-        found = Participation(
-            {int(member): number for member, number in counted.items()},
-            json.loads(header.get("report", "null")),
+    try:
+        number, weights = int(header["round"]), tensors["weights"]
+        # Files of before it was kept apart have it in the header, and those of before there were live runs not at all.
+        counted = {int(m): int(n) for m, n in json.loads(header.get("counted", "{}")).items()}
+        report, accountant = json.loads(header.get("report", "null")), json.loads(header["accountant"])
+        known = header["schema"], header["recipe"]
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"the header of the checkpoint {path} is damaged ({type(error).__name__}: {error}): use the one before it"
+        ) from None
+    if weights.ndim != 1 or not weights.is_floating_point() or not bool(torch.isfinite(weights).all()):
+        raise CheckpointError(
+            f"the weights in the checkpoint {path} are no vector of finite numbers: use the one before it"
         )
+    found = load_participation(path.parent, number, weights_hash(weights)) or Participation(counted, report)
     return Checkpoint(
-        round=int(header["round"]),
-        weights=tensors["weights"],
-        schema=header["schema"],
-        recipe=header["recipe"],
+        round=number,
+        weights=weights,
+        schema=known[0],
+        recipe=known[1],
         optimizer=moments,
-        accountant=json.loads(header["accountant"]),
+        accountant=accountant,
         counted=found.counted,
         report=found.report,
     )

@@ -75,7 +75,7 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
             f"the checkpoint {file} holds another model than its recipe makes (schema {header['schema']}, and "
             f"{partition.schema} here): it was written by another version of FedVoice"
         )
-    if not bool(torch.isfinite(weights).all()):
+    if not weights.is_floating_point() or not bool(torch.isfinite(weights).all()):
         raise CheckpointError(
             f"the weights in {file} hold NaN or infinite numbers: nothing can be cloned on them"
         )

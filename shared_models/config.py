@@ -211,7 +211,7 @@ def recipe_from_json(text: str) -> Recipe:
     """The recipe that a message or a run folder carries."""
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"the recipe is not valid JSON: {error}") from None
     return parse_recipe(data, where="recipe")
 

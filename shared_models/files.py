@@ -21,6 +21,9 @@ from shared_models.private_files import private_folder, private_opener
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}
+_LONGEST_STEM = 200
+"""Bytes of a file's name that its temporary one has; file systems take 255."""
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -30,8 +33,11 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """
     content = data.encode() if isinstance(data, str) else data
     # The process id keeps two writers of one path apart; the leading dot keeps half a file out of globs.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    stem = os.fsencode(path.name)[:_LONGEST_STEM].decode(errors="ignore")
+    partial = path.with_name(f".{stem}.{os.getpid()}.partial")
     with storage_problems(path):
+        if path.is_dir():
+            raise StorageError(f"{path} cannot be written: it is a folder; name a file")
         private_folder(path.parent)
         try:
             with open(partial, "wb", opener=private_opener) as file:
@@ -109,7 +115,11 @@ def explain_storage(error: OSError, path: Path | str) -> StorageError | None:
         return StorageError(
             f"{path} is not writable ({error.strerror}): choose another place or mend its rights"
         )
-    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+    if error.errno in _NO_NAME:
+        return StorageError(
+            f"{str(path)[:100]} cannot be written: the name is too long or not allowed; choose another"
+        )
+    if error.errno in {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}:
         return StorageError(f"{path} cannot be written: a file stands where a folder is needed")
     return None
 

@@ -22,9 +22,9 @@ def speak(
     voice: Annotated[
         str, typer.Option(help="A packaged voice's name, or a profile from `fedvoice clone`.")
     ] = DEFAULT_VOICE,
-    output: Annotated[Path, typer.Option(help="Audio file to write: .wav, .flac or .ogg.")] = Path(
-        "speech.wav"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Audio file to write: .wav, .flac, .ogg, .opus, .mp3, .aiff, .au or .caf.")
+    ] = Path("speech.wav"),
     base: Annotated[
         Path | None, typer.Option(help="The run that the voice was cloned on, if it was moved.")
     ] = None,
@@ -66,13 +66,14 @@ def speak(
     from client.speaker import Speaker
     from shared_models.accelerator import Accelerator
     from shared_models.audio.mel import SAMPLE_RATE
-    from shared_models.audio.reading import write_audio
+    from shared_models.audio.reading import refuse_format, write_audio
     from shared_models.text.dictionary import Dictionary
     from shared_models.text.unspoken import left_out, unspoken
 
     if list_voices:
         _list_voices(as_json)
         return
+    refuse_format(output)
     said = sys.stdin.read() if text == "-" else text
     own_words = Dictionary.read(dictionary) if dictionary is not None else None
     started = time.monotonic()

@@ -5,13 +5,14 @@ Source of the norm: T. Salimans, D. Kingma, "Weight normalization", NeurIPS 2016
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from shared_models.errors import CheckpointError
+from shared_models.shown_text import shown
 
 _LISTED = 3
 
@@ -52,7 +53,27 @@ def load_folded_weights(generator: nn.Module, weights: Mapping[str, Tensor], whe
     generator's, of another shape or not finite; the generator is then unusable.
     """
     fold_weight_norm(generator)
-    wanted = generator.state_dict()
+    _require_fit(generator.state_dict(), weights, where)
+    generator.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+
+
+def load_fitting(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], where: str) -> nn.Module:
+    """The generator that ``build`` makes, folded and with ``weights``, as float32.
+
+    It is made without memory first: sizes that the weights do not have are refused before any is taken. Raises
+    :class:`CheckpointError` as :func:`load_folded_weights`.
+    """
+    with torch.device("meta"):
+        sizes = build()
+        fold_weight_norm(sizes)
+    _require_fit(sizes.state_dict(), weights, where)
+    generator = build()
+    load_folded_weights(generator, weights, where)
+    return generator
+
+
+def _require_fit(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor], where: str) -> None:
+    """Raise :class:`CheckpointError`, as :func:`load_folded_weights`, where ``weights`` are not those ``wanted``."""
     for found, problem in (
         ([n for n in wanted if n not in weights], "lacks the tensors {}"),
         ([n for n in weights if n not in wanted], "holds the tensors {}, which this generator has not"),
@@ -67,13 +88,12 @@ def load_folded_weights(generator: nn.Module, weights: Mapping[str, Tensor], whe
                 f"{where} holds '{name}' of shape {tuple(tensor.shape)} where its dimensions make "
                 f"{tuple(wanted[name].shape)}: it is of other dimensions"
             )
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+        if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
             raise CheckpointError(
                 f"{where} holds values in '{name}' that are no finite numbers: it is damaged"
             )
-    generator.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
 
 
 def _some(names: list[str]) -> str:
-    listed = ", ".join(f"'{name}'" for name in names[:_LISTED])
+    listed = ", ".join(f"'{shown(name)[:60]}'" for name in names[:_LISTED])
     return listed if len(names) <= _LISTED else f"{listed} and {len(names) - _LISTED} more"

@@ -45,6 +45,16 @@ PUBLISHED: MappingProxyType[str, Dimensions] = MappingProxyType(
 """The sizes that each kind was published with; ``magnitude`` is this repository's own."""
 
 
+LARGEST_SIZE = 65_536
+"""Of any number among a generator's sizes, and for some of them less: what a file asks for must fit into a memory."""
+_LARGEST: MappingProxyType[str, int] = MappingProxyType(
+    {"blocks": 64, "layers": 256, "cycle": 16, "iterations": 1024, "block_dilations": 1024, "kernels": 1024,
+     "block_kernels": 1024}
+)  # fmt: skip
+_MOST_ITEMS = 16
+"""In one list of sizes."""
+
+
 def build_generator(kind: str, dimensions: Dimensions | None = None) -> nn.Module:
     """An untrained generator, of the published sizes unless told otherwise.
 
@@ -69,16 +79,24 @@ def dimensions_from_json(kind: str, text: str) -> Dimensions:
     sizes: type[Dimensions] = KINDS[kind][0]
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     expected = {field.name: getattr(PUBLISHED[kind], field.name) for field in fields(sizes)}
     if not isinstance(values, dict) or set(values) != set(expected):
         raise RecipeError(f"the dimensions of '{kind}' must be an object of {', '.join(expected)}")
     frozen = {name: _as_tuples(value) for name, value in values.items()}
     for name, value in frozen.items():
+        if not _is_within(value, _LARGEST.get(name, LARGEST_SIZE)):
+            raise RecipeError(f"'{name}' of '{kind}' is larger than any generator that could be used")
         if not _alike(value, expected[name]):
             raise RecipeError(f"'{name}' of '{kind}' is {value!r}, and should be like {expected[name]!r}")
     return sizes(**frozen)
+
+
+def _is_within(value: Any, largest: int) -> bool:
+    if isinstance(value, tuple):
+        return len(value) <= _MOST_ITEMS and all(_is_within(item, largest) for item in value)
+    return not isinstance(value, int | float) or value <= largest
 
 
 def _as_tuples(value: Any) -> Any:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from shared_models.errors import CheckpointError, RecipeError
-from shared_models.vocoders.folding import load_folded_weights, weight_of
+from shared_models.vocoders.folding import load_fitting, weight_of
 from shared_models.vocoders.hifigan import V2, HiFiGan, HiFiGanDimensions
+from shared_models.vocoders.kinds import LARGEST_SIZE
 from shared_models.vocoders.mel_settings import mel_settings_of, refuse_mismatch
 from shared_models.vocoders.neural import NeuralVocoder
 
@@ -25,6 +26,8 @@ _NORMED = (
     (".parametrizations.weight.original0", ".parametrizations.weight.original1"),  # as today's torch does
 )
 """Names under which weight norm leaves the length and the direction of a weight."""
+_PLACES = ("generator", "model_g", "state_dict", "model")
+_PREFIXES = ("module.", "generator.", "_orig_mod.", "model.")
 
 
 def import_hifigan(checkpoint: Path, config: Path) -> NeuralVocoder:
@@ -36,9 +39,8 @@ def import_hifigan(checkpoint: Path, config: Path) -> NeuralVocoder:
     settings = _read_config(config)
     refuse_mismatch(mel_settings_of(settings, f"the configuration {config}"), f"the vocoder of {config}")
     dimensions = _dimensions(settings, config)
-    generator = HiFiGan(dimensions)
     weights = _folded(_read_generator(checkpoint), checkpoint)
-    load_folded_weights(generator, weights, f"the checkpoint {checkpoint}")
+    generator = load_fitting(lambda: HiFiGan(dimensions), weights, f"the checkpoint {checkpoint}")
     notes = {"source": f"public HiFi-GAN checkpoint {checkpoint.name}"}
     return NeuralVocoder(generator.requires_grad_(False), _kind(dimensions), dimensions, notes)
 
@@ -53,7 +55,7 @@ def _kind(dimensions: HiFiGanDimensions) -> str:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"the HiFi-GAN configuration {path} cannot be read ({error}): give the config.json that came with "
             "the checkpoint"
@@ -89,7 +91,7 @@ def _dimensions(settings: dict[str, Any], path: Path) -> HiFiGanDimensions:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_SIZE:
         raise ValueError(f"{value!r} is no count")
     return value
 
@@ -113,15 +115,38 @@ def _read_generator(path: Path) -> dict[str, Tensor]:
             f"the HiFi-GAN checkpoint {path} cannot be read ({type(error).__name__}): it is truncated, damaged or "
             "not a torch file of tensors alone, so get it again"
         ) from None
-    tensors = content.get("generator") if isinstance(content, dict) else None
-    if not isinstance(tensors, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
-    ):
+    tensors = _state_of(content)
+    if tensors is None:
         held = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
             f"{path} holds no 'generator' with tensors by name (it holds: {held[:200]}); HiFi-GAN's generator "
             "files are those named 'g_...' or 'generator...'"
         )
+    return _without_prefixes(tensors)
+
+
+def _state_of(content: Any) -> dict[str, Tensor] | None:
+    """The generator's tensors: under a name as the authors and others save them, or the whole content."""
+    if not isinstance(content, dict):
+        return None
+    for name in _PLACES:
+        if _is_state(content.get(name)):
+            return dict(content[name])
+    return dict(content) if content and _is_state(content) else None
+
+
+def _is_state(found: Any) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
+    )
+
+
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """By the generator's own names: without what wrappers (DataParallel, compile, Lightning) put before them."""
+    own = {n: t for n, t in tensors.items() if n.startswith("generator.")}
+    tensors = own or tensors
+    while prefix := next((p for p in _PREFIXES if tensors and all(n.startswith(p) for n in tensors)), None):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.files import write_atomically
 from shared_models.tensor_file import read_tensors
-from shared_models.vocoders.folding import folded_weights, load_folded_weights
+from shared_models.vocoders.folding import folded_weights, load_fitting
 from shared_models.vocoders.kinds import (
     KINDS,
     Dimensions,
@@ -88,8 +88,7 @@ def load_vocoder(path: Path) -> NeuralVocoder:
     except RecipeError as error:
         raise CheckpointError(f"{where} cannot be used, since {error}") from None
     notes = _json(header, "notes")
-    generator = build_generator(kind, dimensions)
-    load_folded_weights(generator, weights, where)
+    generator = load_fitting(lambda: build_generator(kind, dimensions), weights, where)
     return NeuralVocoder(
         generator.requires_grad_(False),
         kind,
@@ -116,6 +115,6 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def _json(header: Mapping[str, str], key: str) -> object:
     try:
         value: object = json.loads(header.get(key, ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value

@@ -10,8 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 from server.checkpoints import (
+    FORMAT,
     Checkpoint,
     latest_checkpoint,
     load_checkpoint,
@@ -43,6 +45,34 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert equal(load_checkpoint(path, schema="abc"), saved)
     bare = Checkpoint(4, torch.zeros(2), "abc", "{}")
     assert equal(load_checkpoint(save_checkpoint(tmp_path, bare)), bare)
+
+
+@pytest.mark.parametrize(
+    ("header", "tensors"),
+    [
+        ({"round": "three"}, {}),
+        ({"round": None}, {}),
+        ({"accountant": "{"}, {}),
+        ({"accountant": "[" * 99_999}, {}),
+        ({"recipe": None}, {}),
+        ({"schema": None}, {}),
+        ({"counted": "[]"}, {}),
+        ({}, {"weights": torch.tensor([1.0, torch.nan])}),
+        ({}, {"weights": torch.zeros(2, 2)}),
+        ({}, {"weights": torch.zeros(3, dtype=torch.int64)}),
+        ({}, {"others": torch.zeros(3)}),
+    ],
+)
+def test_a_header_or_weights_that_do_not_hold_are_refused(
+    tmp_path: Path, header: dict[str, str | None], tensors: dict[str, torch.Tensor]
+) -> None:
+    whole = {"format": FORMAT, "round": "3", "schema": "abc", "recipe": "{}", "accountant": "null"}
+    kept = {key: value for key, value in (whole | header).items() if value is not None}
+    path = tmp_path / "round-00003.safetensors"
+    path.write_bytes(save(tensors or {"weights": torch.zeros(3)}, kept))
+    with pytest.raises(CheckpointError, match=r"round-00003.*use the one before it") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_there_is_none_in_an_empty_or_missing_folder(tmp_path: Path) -> None:

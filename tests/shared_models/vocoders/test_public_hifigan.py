@@ -52,6 +52,36 @@ def test_folded_and_newly_parametrised_tensors_are_taken_too(tmp_path: Path) -> 
         assert torch.allclose(import_hifigan(*write(tmp_path, other, config))(mel), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "generator.", "generator.module.", "_orig_mod.module."])
+@pytest.mark.parametrize("place", ["generator", "state_dict", None])
+def test_what_wrappers_put_before_names_is_no_matter(prefix: str, place: str | None, tmp_path: Path) -> None:
+    config, mel = CONFIGS["v3"], torch.randn(3, 80)
+    tensors = random_tensors(config)
+    checkpoint, settings_ = write(tmp_path, tensors, config)
+    expected = import_hifigan(checkpoint, settings_)(mel)
+    renamed = {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+    if prefix.startswith("generator.") and place != "generator":
+        renamed["discriminator.weight"] = torch.zeros(1)  # as Lightning saves both
+    torch.save({place: renamed} if place else renamed, checkpoint)
+    assert torch.allclose(import_hifigan(checkpoint, settings_)(mel), expected, atol=1e-6)
+
+
+def test_a_bare_state_is_taken(tmp_path: Path) -> None:
+    checkpoint, config = write(tmp_path, random_tensors(CONFIGS["v3"]), CONFIGS["v3"])
+    torch.save(random_tensors(CONFIGS["v3"]), checkpoint)
+    assert import_hifigan(checkpoint, config)(torch.randn(2, 80)).shape == (512,)
+
+
+def test_sizes_that_no_memory_has_are_refused_at_once(tmp_path: Path) -> None:
+    for channels in (65_536, 2**40):
+        config = CONFIGS["v3"] | {
+            "upsample_initial_channel": channels,
+            "upsample_kernel_sizes": [1024, 1024, 1024],
+        }
+        with pytest.raises(CheckpointError):
+            import_hifigan(*write(tmp_path, random_tensors(CONFIGS["v3"]), config))
+
+
 @pytest.mark.parametrize(("version", "kind"), [("v1", "hifigan_v1"), ("v3", "hifigan_v3")])
 def test_an_import_can_be_saved_and_loaded(version: str, kind: str, tmp_path: Path) -> None:
     vocoder = import_hifigan(*write(tmp_path, random_tensors(CONFIGS[version]), CONFIGS[version]))

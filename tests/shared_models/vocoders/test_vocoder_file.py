@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +107,36 @@ def rewritten(path: Path, header: dict[str, str], tensors: dict[str, torch.Tenso
         ({"dimensions": json.dumps({"width": 8, "hidden": 16, "blocks": 1})}, "has not"),
         ({"mel": "[]"}, "settings"),
         ({"mel": "{}"}, "sampling_rate"),
+        ({"mel": "[" * 99_999}, "settings"),
+        ({"dimensions": "[" * 99_999}, "dimensions"),
     ],
 )
 def test_headers_that_do_not_hold_are_refused(header: dict[str, str], said: str, tmp_path: Path) -> None:
     path = rewritten(written(tmp_path)[0], header)
     with pytest.raises(CheckpointError, match=said):
         load_vocoder(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        ("vocos", {"width": 65_536, "hidden": 65_536, "blocks": 2}),
+        ("vocos", {"width": 2**40, "hidden": 16, "blocks": 2}),
+        ("vocos", {"width": 8, "hidden": 16, "blocks": 10**9}),
+        ("diffwave", {"channels": 4, "layers": 10**9, "cycle": 2}),
+        ("diffwave", {"channels": 4, "layers": 3, "cycle": 10**6}),
+        ("melgan", {"channels": 16, "rates": [8, 8, 2, 2], "blocks": 1000}),
+        ("magnitude", {"width": 8, "hidden": 8, "blocks": 1, "iterations": 10**9}),
+    ],
+)
+def test_sizes_that_would_fill_the_memory_are_refused_at_once(
+    kind: str, sizes: dict[str, Any], tmp_path: Path
+) -> None:
+    path = rewritten(written(tmp_path)[0], {"kind": kind, "dimensions": json.dumps(sizes)})
+    started = time.process_time()
+    with pytest.raises(CheckpointError, match=r"vocoder\.safetensors"):
+        load_vocoder(path)
+    assert time.process_time() - started < 5
 
 
 def test_another_mel_is_refused_by_every_field_that_differs(tmp_path: Path) -> None:
