@@ -19,6 +19,11 @@ from client.home import owner_ledger
 hypothesis.settings.register_profile("fedvoice", deadline=None)
 hypothesis.settings.load_profile("fedvoice")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz", type=int, default=0, help="so many damaged files of each kind in test_fuzz.py")
+
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

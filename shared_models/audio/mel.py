@@ -33,9 +33,11 @@ LOG_FLOOR = -11.512925464970229
 @lru_cache(maxsize=1)
 def mel_basis() -> Tensor:
     """The filter bank ``(N_FFT // 2 + 1, N_MELS)``, each filter of unit area in Hz (Slaney)."""
-    basis: Tensor = melscale_fbanks(
-        N_FFT // 2 + 1, F_MIN, F_MAX, N_MELS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
-    )
+    # It is kept, also where a model is just being made on another device.
+    with torch.device("cpu"):
+        basis: Tensor = melscale_fbanks(
+            N_FFT // 2 + 1, F_MIN, F_MAX, N_MELS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
+        )
     return basis
 
 

@@ -20,7 +20,7 @@ from shared_models.audio.mel import HOP, SAMPLE_RATE
 from shared_models.audio.postfilter import sharpen
 from shared_models.audio.reading import read_audio
 from shared_models.base_model import packaged_base
-from shared_models.errors import CheckpointError, TextError, WatermarkError
+from shared_models.errors import AudioError, CheckpointError, TextError, WatermarkError
 from shared_models.text import english
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.text.pieces import SENTENCE_PAUSE
@@ -82,8 +82,9 @@ def test_a_packaged_voice_is_marked_whole_and_in_every_piece_and_in_files(tmp_pa
     )
     assert len(pieces) == 2
     assert all(watermark.score(piece.wave, SAMPLE_RATE) > THRESHOLD for piece in pieces)
-    speaker.write("The wind was cold that morning.", tmp_path / "said.ogg")
-    assert watermark.score(*read_audio(tmp_path / "said.ogg")) > THRESHOLD
+    for suffix in (".ogg", ".mp3", ".opus", ".aiff"):
+        speaker.write("The wind was cold that morning.", tmp_path / f"said{suffix}")
+        assert watermark.score(*read_audio(tmp_path / f"said{suffix}")) > THRESHOLD, suffix
     said = speaker.unmarked(encode(phonemize("The wind was cold that morning.")))
     assert watermark.score(said.wave, SAMPLE_RATE) < THRESHOLD
 
@@ -102,6 +103,19 @@ def test_sound_that_is_not_finite_is_not_spoken() -> None:
     speaker.vocoder = lambda mel: torch.full((len(mel) * HOP,), torch.nan)
     with pytest.raises(WatermarkError, match="cannot be marked"):
         speaker.say("Good morning.")
+
+
+@pytest.mark.parametrize("wrong", [{"speed": float("nan")}, {"speed": 0.0}, {"pitch_shift": float("inf")}])
+def test_a_speed_that_is_none_is_an_error(wrong: dict[str, float]) -> None:
+    with pytest.raises(TextError, match="give a number"):
+        tiny_speaker().say("Good morning.", **wrong)
+
+
+def test_another_format_is_refused_before_a_word_is_spoken(tmp_path: Path) -> None:
+    speaker = tiny_speaker()
+    with pytest.raises(AudioError, match=r"cannot be written as '\.docx'; use one of \.wav"):
+        speaker.write("Good morning.", tmp_path / "said.docx")
+    assert speaker.vocoder.mels == []  # type: ignore[attr-defined]
 
 
 def test_nothing_to_say_is_an_error() -> None:

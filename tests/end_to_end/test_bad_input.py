@@ -188,6 +188,36 @@ def test_a_corrupted_voice(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert "clone the voice again" in error
 
 
+@pytest.mark.parametrize("output", ["x" * 300 + ".wav", "folder.wav", "said.docx", "said", "file/said.wav"])
+def test_a_name_that_no_sound_can_have(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "file").touch()
+    base = base_of(tmp_path / "base")
+    voice = profile_on(base, tmp_path / "v.voice.safetensors")
+    error = error_of(
+        capsys,
+        "speak",
+        "Hello.",
+        "--voice",
+        voice,
+        "--base",
+        base,
+        "--vocoder",
+        "griffin_lim",
+        "--output",
+        output,
+    )
+    assert "cannot be written" in error
+    assert len(error) < 400
+
+
+def test_one_recording_is_no_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "memo.wav").write_bytes(b"RIFF")
+    assert "memo.wav is one recording: name the folder" in error_of(capsys, "clone", tmp_path / "memo.wav")
+
+
 def test_the_console_script_ends_with_the_same_line_and_a_code(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "simulations.cli", "simulate", "--corpus", "nowhere", "--output", "run"],

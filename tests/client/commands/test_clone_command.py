@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from click.testing import Result
 from safetensors import safe_open
@@ -146,3 +148,24 @@ def test_an_adaptation_that_there_is_not_is_told_of(recordings: Path, base: Path
     done = clone(recordings, base, "--adaptation", "unheard")
     assert isinstance(done.exception, RecipeError)
     assert "no personal set 'unheard'" in str(done.exception)
+
+
+def test_odd_files_are_left_out_by_name_and_stdout_stays_json(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "me"
+    folder.mkdir()
+    for number in range(4):
+        take = np.random.default_rng(number).normal(0, 0.1, 24000)
+        soundfile.write(folder / f"{number}.wav", take, 16000)
+        (folder / f"{number}.txt").write_text("good words")
+    (folder / "memo.m4a").write_bytes(b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(100))
+    (folder / "memo.txt").write_text("words")
+    (folder / "untold.wav").write_bytes(b"RIFF")
+    grid = '"ooTextFile" "TextGrid" 0 9 <exists> 1 "TextTier" "phones" 0 5 1 0.5 "a"'
+    (folder / "3.TextGrid").write_text(grid)
+    found = figures(folder, base, "--zero-shot", "--name", "[red]Ann[/] \x1b[31m")
+    assert found["utterances"] == 3
+    said = " ".join(found["left_out"])
+    for name in ("memo.m4a", "untold.wav", "3.TextGrid"):
+        assert name in said
+    shown = clone(folder, base, "--zero-shot", "--name", "[/]" * 50)
+    assert shown.exit_code == 0, shown.output

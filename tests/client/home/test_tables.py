@@ -47,6 +47,11 @@ def test_a_quote_that_is_not_closed_takes_no_row_with_it(tmp_path: Path, delimit
     assert found.problems == ()
 
 
+def test_an_open_quote_is_not_closed_by_a_later_row(tmp_path: Path) -> None:
+    found = table(tmp_path, 'path,text\n0.wav,"zero\n1.wav,one\n2.wav,two"\n', "0.wav", "1.wav", "2.wav")
+    assert texts(found) == {"0.wav": '"zero', "1.wav": "one", "2.wav": 'two"'}
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_what_csv_writes_is_read(tmp_path: Path, delimiter: str, end: str) -> None:

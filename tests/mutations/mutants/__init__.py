@@ -18,6 +18,7 @@ from mutants import (
     live_round,
     lying_server,
     noise,
+    odd_files,
     owners_terms,
     partition,
     personal_privacy,
@@ -43,4 +44,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *devices.MUTANTS,
     *texts.MUTANTS,
     *embeddings.MUTANTS,
+    *odd_files.MUTANTS,
 )

@@ -30,6 +30,7 @@ from shared_models.vocoders import (
 from shared_models.vocoders.diffwave import DiffWaveDimensions
 from shared_models.vocoders.hifigan import HiFiGanDimensions
 from shared_models.vocoders.kinds import Dimensions
+from shared_models.vocoders.magnitude import MagnitudeDimensions
 from shared_models.vocoders.mel_settings import OURS, MelSettings, mel_settings_of, refuse_mismatch
 from shared_models.vocoders.melgan import MelGanDimensions
 from shared_models.vocoders.vocos import VocosDimensions
@@ -41,6 +42,7 @@ SIZES: dict[str, Dimensions] = {
     "melgan": MelGanDimensions(channels=16),
     "diffwave": DiffWaveDimensions(channels=4, layers=3, cycle=2),
     "vocos": VocosDimensions(width=8, hidden=16, blocks=2),
+    "magnitude": MagnitudeDimensions(width=8, hidden=16, blocks=2, iterations=2),
 }
 
 
