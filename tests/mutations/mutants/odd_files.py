@@ -12,7 +12,11 @@ MUTANTS = (
     mutant(
         "numbers of a profile go unchecked",
         "a voice of numbers that no voice has is refused before it is spoken in",
-        Edit("client/profile.py", "        if problem := _problem(tensor):\n", "        if (problem := _problem(tensor)) and False:\n"),
+        Edit(
+            "client/profile.py",
+            "        if problem := _problem(tensor):\n",
+            "        if (problem := _problem(tensor)) and False:\n",
+        ),
         _PROFILES + "test_tensors_that_are_no_voice[<lambda>-'embedding' holds NaN or infinite numbers]",
     ),
     mutant(
@@ -25,13 +29,21 @@ MUTANTS = (
     mutant(
         "piper's speakers are one person",
         "the people of a corpus stay apart, since privacy counts them",
-        Edit("client/home/tables.py", "    speakers = width == 3 and _second_is_speaker(", "    speakers = width == 4 and _second_is_speaker("),
+        Edit(
+            "client/home/tables.py",
+            "    speakers = width == 3 and _second_is_speaker(",
+            "    speakers = width == 4 and _second_is_speaker(",
+        ),
         _TABLES + "test_piper_names_speakers_in_its_second_column",
     ),
     mutant(
         "cut files pass",
         "a recording that ends before its text does is left out",
-        Edit("shared_models/audio/decoding.py", "    if missing > _LOST_SECONDS * rate:\n", "    if missing > 1e9 * rate:\n"),
+        Edit(
+            "shared_models/audio/decoding.py",
+            "    if missing > _LOST_SECONDS * rate:\n",
+            "    if missing > 1e9 * rate:\n",
+        ),
         _SOUNDS + "test_a_file_that_was_cut_short_is_found[0.6-.wav]",
     ),
-)  # fmt: skip
+)
