@@ -34,6 +34,9 @@ class PretrainingConfig(Section):
         description="A base to start from instead of random weights: 'packaged', a run folder, a checkpoint, or a "
         "published model's folder. It must have all of this model's shared tensors.",
     )
+    fresh: tuple[str, ...] = Field(
+        (), description="Shared tensors that begin at random all the same, as 'acoustic.source.*'."
+    )
     steps: int = Field(0, ge=0, description="0 leaves the weights as they start.")
     corpus: str = Field(
         "embedded", description="Public speech: 'embedded' for the packaged synthetic voices."

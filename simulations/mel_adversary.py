@@ -48,13 +48,13 @@ class MelAdversary:
     def loss(self, output: AcousticOutput, round_number: int) -> Tensor:
         """One step of the discriminator on a batch; what to add to the decoder's loss ``()``.
 
-        Its value means nothing; its gradient on ``output.mel`` has ``adversarial.weight`` times the norm of the L1
-        error's. It is 0 before ``adversarial.from_round``.
+        Its value is 0, so that losses stay comparable; its gradient on ``output.mel`` has ``adversarial.weight`` times
+        the norm of the L1 error's, from ``adversarial.from_round`` on.
         """
         self._learn(output)
         if round_number < self.config.from_round:
             return output.mel.new_zeros(())
-        return (output.mel * self._pull(output)).sum()
+        return ((output.mel - output.mel.detach()) * self._pull(output)).sum()
 
     def state(self) -> dict[str, Tensor]:
         """Weights and moments, for a checkpoint."""

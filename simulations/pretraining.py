@@ -98,8 +98,9 @@ def pretrain(
 def starting_weights(recipe: Recipe) -> Tensor | None:
     """The shared weights ``(D,)`` of the recipe's model as ``pretraining.start`` has them; None without it.
 
-    What the base has beyond them, as an aligner that the recipe does without, is left. Raises :class:`RecipeError` for
-    a base that lacks one of them, and :class:`CheckpointError` for one that cannot be read.
+    What the base has beyond them, as an aligner that the recipe does without, is left, and those that
+    ``pretraining.fresh`` names begin as without a base. Raises :class:`RecipeError` for a base that lacks another, and
+    :class:`CheckpointError` for one that cannot be read.
     """
     start = recipe.pretraining.start
     if start is None:
@@ -109,11 +110,14 @@ def starting_weights(recipe: Recipe) -> Tensor | None:
     weights, theirs = model.shared_vector(), base.shared_vector()
     places = {tensor.name: tensor for tensor in base.partition.shared}
     for own in model.partition.shared:
+        if any(fnmatchcase(own.name, pattern) for pattern in recipe.pretraining.fresh):
+            continue
         found = places.get(own.name)
         if found is None or found.shape != own.shape:
             raise RecipeError(
                 f"pretraining.start {start!r} has no shared tensor '{own.name}' of the shape {own.shape}: choose a "
-                "base of this recipe's [model] and [speaker], or change those to the base's"
+                "base of this recipe's [model] and [speaker], change those to the base's, or name the tensor in "
+                "pretraining.fresh"
             )
         weights[own.start : own.stop] = theirs[found.start : found.stop]
     return weights

@@ -47,7 +47,9 @@ def test_the_norm_of_the_errors_gradient_is_autograds() -> None:
 @pytest.mark.parametrize("weight", [0.1, 0.5, 2.0])
 def test_the_pull_on_the_mel_is_the_asked_share_of_the_errors(weight: float) -> None:
     output = said()
-    MelAdversary(adversarial(weight=weight), CPU).loss(output, 1).backward()
+    added = MelAdversary(adversarial(weight=weight), CPU).loss(output, 1)
+    assert float(added) == 0
+    added.backward()
     assert output.mel.grad is not None
     pull = output.mel.grad
     assert float(pull.norm()) == pytest.approx(weight * float(l1_gradient_norm(output)), rel=1e-3)

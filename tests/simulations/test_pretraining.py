@@ -98,3 +98,21 @@ def test_a_base_is_kept_in_half_precision_where_that_loses_nothing(rounded: bool
     with safe_open(path, "pt") as file:
         assert file.get_tensor("weights").dtype is (torch.float16 if rounded else torch.float32)
     assert load_base(path).hash == base.hash
+
+
+def test_what_is_named_fresh_begins_at_random_and_everything_else_is_the_bases(tmp_path: Path) -> None:
+    path = tmp_path / "base.safetensors"
+    theirs = dict(kept_base(path, tiny_recipe()).model.model.named_parameters())
+    recipe = tiny_recipe(
+        model__source="harmonics", pretraining__start=str(path), pretraining__fresh=["acoustic.source.*"]
+    )
+    weights, untrained, own = starting_weights(recipe), tiny_model(recipe), tiny_model(recipe)
+    assert weights is not None
+    own.load_shared_vector(weights)
+    at_random = dict(untrained.model.named_parameters())
+    names = [tensor.name for tensor in own.partition.shared]
+    for name, parameter in zip(names, own.shared_parameters(), strict=True):
+        fresh = name.startswith("acoustic.source.")
+        assert torch.equal(parameter, at_random[name] if fresh else theirs[name])
+    with pytest.raises(RecipeError, match=r"no shared tensor 'acoustic\.source\..*pretraining\.fresh"):
+        starting_weights(recipe.override({"pretraining.fresh": []}))
