@@ -21,12 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from client.profile import profile_base
 from shared_models.audio.similarity import Embedding
-from shared_models.errors import CheckpointError, RecipeError
 from shared_models.file_names import file_name_of
-from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
 from simulations.benchmarks import cloning_work as work
+from simulations.benchmarks.cloning_bases import labels_of
 from simulations.benchmarks.cloning_material import Material, Person
 from simulations.benchmarks.cloning_work import ADAPTED, REAL, ZERO_SHOT, Clones, Copies, Piece, Recordings
 from simulations.evaluation.bootstrap import Estimate, bootstrap_mean, bootstrap_of
@@ -70,36 +68,6 @@ class CloningBench:
     pieces: dict[str, dict[str, Piece]]
     """By maker and person: where clips and spectrograms are."""
     load_average: list[float]
-
-
-def find_bases(
-    paths: Sequence[str], voices: Sequence[str] | None = None, vocoders: Sequence[str] | None = None
-) -> list[Clones]:
-    """The bases to judge: ``packaged``, or whatever :func:`load_base` reads.
-
-    ``voices`` are names or profiles, by default the default voice; each speaks with the base that it was cloned on.
-    ``vocoders`` has one for all bases or one for each. Raises :class:`RecipeError` for wishes that do not fit
-    together and :class:`CheckpointError` for what cannot be read.
-    """
-    chosen = list(vocoders or [default_vocoder()])
-    if len(chosen) not in (1, len(paths)):
-        raise RecipeError(
-            f"{len(chosen)} vocoders for {len(paths)} bases: give one --vocoder, or one for each --base"
-        )
-    profiles = {Path(v).name.split(".")[0]: _profile(v) for v in voices or [DEFAULT_VOICE]}
-    bound = {name: profile_base(path) for name, path in profiles.items()}
-    found = []
-    for label, path, vocoder in zip(_labels(paths), paths, chosen * (len(paths) // len(chosen)), strict=True):
-        where = None if path == work.PACKAGED else Path(path)
-        base = work.open_base(where)
-        own = tuple((name, profiles[name]) for name, hashed in bound.items() if hashed == base.hash)
-        found.append(Clones(label, where, base.hash, base.recipe, vocoder, own))
-    mute = [name for name, hashed in bound.items() if hashed not in {base.base for base in found}]
-    if voices and mute:
-        raise CheckpointError(
-            f"the voice '{mute[0]}' was cloned on none of these bases: leave it out, or name its base with --base"
-        )
-    return found
 
 
 def measure_cloning(
@@ -210,7 +178,7 @@ def _copies(bases: Sequence[Clones]) -> list[Copies]:
     if len(vocoders) == 1:
         return [Copies(work.COPIED, vocoders[0])]
     return [
-        Copies(f"{work.COPIED}, {label}", v) for label, v in zip(_labels(vocoders), vocoders, strict=True)
+        Copies(f"{work.COPIED}, {label}", v) for label, v in zip(labels_of(vocoders), vocoders, strict=True)
     ]
 
 
@@ -275,21 +243,6 @@ def _vectors(stored: Sequence[Sequence[float] | None]) -> list[Embedding | None]
 
 def _plain(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
     return {name: asdict(estimate) for name, estimate in metrics.items()}
-
-
-def _profile(voice: str) -> Path:
-    return Path(voice) if Path(voice).suffix or Path(voice).exists() else packaged_voice(voice)
-
-
-def _labels(paths: Sequence[str]) -> list[str]:
-    """What bases and vocoders are called: a file's name without its suffix, unless two share it."""
-    stems = [Path(path).stem or path for path in paths]
-    labels = [stem if stems.count(stem) == 1 else path for stem, path in zip(stems, paths, strict=True)]
-    if len(set(labels)) < len(labels) or {REAL, work.COPIED} & set(labels):
-        raise RecipeError(
-            f"each base may be named once, and none may be called '{REAL}' or '{work.COPIED}': {', '.join(paths)}"
-        )
-    return labels
 
 
 @contextmanager

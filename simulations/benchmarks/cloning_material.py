@@ -37,7 +37,10 @@ class Person:
     def content(self) -> list[Any]:
         """What the figures depend on, as plain data."""
         parts = (self.support, self.query, self.others)
-        return [[(u.utterance_id, u.text, u.audio.stat().st_size) for u in part] for part in parts]
+        return [
+            [(u.utterance_id, u.text, u.audio.stat().st_size, u.alignment is not None) for u in part]
+            for part in parts
+        ]
 
 
 @dataclass(frozen=True, slots=True)

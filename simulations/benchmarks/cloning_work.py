@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from client.cloning import adapt, zero_shot
+from client.cloning import adapt, voice_of_nobody, zero_shot
 from client.profile import load_profile
 from shared_models.accelerator import Accelerator, repeat_on
 from shared_models.audio.cache import FeatureCache
@@ -31,6 +31,7 @@ from shared_models.speakers.voice import Voice
 from shared_models.text.phonemes import encode, phonemize
 from shared_models.vocoders import VOCODERS, build_vocoder
 from simulations.benchmarks.cloning_material import Person
+from simulations.benchmarks.digests import code_digest, file_digest
 from simulations.evaluation import unseen_speakers as unseen
 from simulations.evaluation.campplus import load_campplus
 from simulations.evaluation.delivery import pitch_spread, speech_seconds
@@ -42,9 +43,8 @@ from simulations.evaluation.unseen_speakers import Clip
 
 Figures = dict[str, Any]
 Ways = dict[str, list[Clip]]
-FORMAT = 1
-"""Raise it whenever the same clips would be judged otherwise."""
-REAL, COPIED, ZERO_SHOT, ADAPTED = "real", "copied", "zero-shot", "adapted"
+REAL, COPIED = "real", "copied"
+BEFORE, ZERO_SHOT, ADAPTED = "before", "zero-shot", "adapted"
 PACKAGED = "packaged"
 
 
@@ -140,6 +140,8 @@ class Clones:
     vocoder: str
     voices: tuple[tuple[str, Path], ...]
     """Names and profiles of voices that speak with it."""
+    nobody: bool = False
+    """Whether it also speaks as before it has heard anybody."""
     kept = True
     marked = True
 
@@ -147,8 +149,8 @@ class Clones:
     def content(self) -> list[Any]:
         """Weights and settings."""
         settings = self.recipe.model_dump(mode="json", include={"features", "client", "cloning", "seed"})
-        profiles = [_digest_of_file(path) for _, path in self.voices]
-        return [self.base, settings, vocoder_digest(self.vocoder), profiles]
+        profiles = [file_digest(path) for _, path in self.voices]
+        return [self.base, settings, vocoder_digest(self.vocoder), profiles, self.nobody]
 
     def clips(self, person: Person, setting: Setting) -> Ways:
         """The texts in each voice, through the one door as a person hears it, but before the mark."""
@@ -170,7 +172,8 @@ class Clones:
                 f"the base '{self.name}' has no aligner, so nobody can be adapted on it: put a .phones or .TextGrid "
                 f"file beside each recording of {person.corpus}, or name a base that aligns"
             )
-        found = {name: load_profile(path, base=self.base).voice for name, path in self.voices}
+        found = {BEFORE: voice_of_nobody(base.model)} if self.nobody else {}
+        found |= {name: load_profile(path, base=self.base).voice for name, path in self.voices}
         return found | {
             ZERO_SHOT: zero_shot(base.model, support),
             ADAPTED: adapt(base.model, support, base.recipe),
@@ -188,7 +191,12 @@ class Piece:
     @property
     def digest(self) -> str:
         """Of all that its figures depend on."""
-        content = [FORMAT, self.maker.content, self.person.content, self.setting.recipe.features.model_dump()]
+        content = [
+            code_digest(),
+            self.maker.content,
+            self.person.content,
+            self.setting.recipe.features.model_dump(),
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property
@@ -270,14 +278,10 @@ def spectrograms_of(piece: Piece) -> Path:
 def vocoder_digest(vocoder: str) -> str:
     """What tells one vocoder from another."""
     file = VOCODER if vocoder == PACKAGED else Path(vocoder)
-    return vocoder if vocoder in VOCODERS and vocoder != PACKAGED else _digest_of_file(file)
+    return vocoder if vocoder in VOCODERS and vocoder != PACKAGED else file_digest(file)
 
 
 def _keep(piece: Piece, ways: Ways) -> None:
     marked = tuple(ways) if piece.maker.marked else ()
     unseen.save_clips(ways, piece.folder / "audio", piece.person.name, marked)
     save_spectrograms(spectrograms_of(piece), {way: clips[0].wave for way, clips in ways.items()})
-
-
-def _digest_of_file(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

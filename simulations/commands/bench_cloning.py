@@ -77,11 +77,12 @@ def cloning(
     from shared_models.files import write_atomically
     from shared_models.plain_json import finite
     from simulations.benchmarks import cloning as benchmark
+    from simulations.benchmarks.cloning_bases import find_bases
     from simulations.benchmarks.cloning_material import choose_material
     from simulations.benchmarks.cloning_work import Setting
     from simulations.preparation import default_cache
 
-    bases = benchmark.find_bases(base or ["packaged"], voice, vocoder)
+    bases = find_bases(base or ["packaged"], voice, vocoder)
     kept, recipe = cache or default_cache(), bases[0].recipe
     with ExitStack() as stack:
         stage = stack.enter_context(stages(quiet=json_output))

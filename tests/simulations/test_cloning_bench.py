@@ -9,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_base import small_base
 from small_recipe import small_recipe
+from whistle import Whistle, whistled
 
-from shared_models.acoustic import build_model
 from shared_models.audio.reading import Wave, read_audio
-from shared_models.base_model import BaseModel, write_base
 from shared_models.errors import CheckpointError, CorpusError, MissingExtraError, RecipeError
-from shared_models.partition import PartitionedModel, weights_hash
-from shared_models.watermark.detection import detect
 from simulations.benchmarks import cloning_work as work
 from simulations.benchmarks.cloning import (
     CloningBench,
@@ -25,10 +23,11 @@ from simulations.benchmarks.cloning import (
     column_of,
     copy_clips,
     draw_clones,
-    find_bases,
     measure_cloning,
 )
+from simulations.benchmarks.cloning_bases import find_bases
 from simulations.benchmarks.cloning_material import Material, choose_material
+from simulations.evaluation import unseen_speakers
 from simulations.evaluation.spectrograms import spectrogram
 
 pytestmark = [
@@ -77,14 +76,6 @@ def material(cache: Path) -> Material:
     return Material(tuple(replace(person, others=person.others[:2]) for person in found.people), ())
 
 
-def base_file(folder: Path, seed: int = 1) -> Path:
-    recipe = small_recipe(aligner={"learn": "auto"}).override({"seed": seed})
-    model = PartitionedModel(build_model(recipe))
-    path = folder / f"base{seed}.safetensors"
-    write_base(path, BaseModel(model, recipe, weights_hash(model.shared_vector())))
-    return path
-
-
 def bench(folder: Path, material: Material, cache: Path, *paths: Path, **wishes: object) -> CloningBench:
     bases = find_bases([str(path) for path in paths], vocoders=["griffin_lim"])
     return measure_cloning(bases, material, work.Setting(bases[0].recipe, cache, folder, "cpu"), **wishes)  # type: ignore[arg-type]
@@ -102,7 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_people_pass_for_themselves_and_clones_of_an_untrained_base_for_nobody(
     folder: Path, material: Material, cache: Path
 ) -> None:
-    found = bench(folder, material, cache, base_file(folder))
+    found = bench(folder, material, cache, small_base(folder))
     assert [column.name for column in found.columns] == [
         "real",
         "copied",
@@ -124,7 +115,7 @@ def test_people_pass_for_themselves_and_clones_of_an_untrained_base_for_nobody(
 
 def test_nobody_is_identified_by_somebody_elses_clips(folder: Path, material: Material, cache: Path) -> None:
     """The recordings of each person, given out as clones of the other."""
-    found = bench(folder, material, cache, base_file(folder))
+    found = bench(folder, material, cache, small_base(folder))
     stored = {name: work.judge(piece) for name, piece in found.pieces["real"].items()}
     (one, ones), (other, others) = stored.items()
     swapped = {one: ones | {"ways": others["ways"]}, other: others | {"ways": ones["ways"]}}
@@ -136,7 +127,7 @@ def test_nobody_is_identified_by_somebody_elses_clips(folder: Path, material: Ma
 def test_an_interrupted_run_goes_on_where_it_was(
     tmp_path: Path, folder: Path, material: Material, cache: Path, judge: Judge
 ) -> None:
-    whole = bench(folder, material, cache, base_file(folder))
+    whole = bench(folder, material, cache, small_base(folder))
 
     def stop_in_clones(title: str) -> object:
         def advance(done: int, _total: int) -> None:
@@ -147,9 +138,9 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
     judge.asked = 0
     with pytest.raises(KeyboardInterrupt):
-        bench(tmp_path, material, cache, base_file(folder), stage=stop_in_clones)
+        bench(tmp_path, material, cache, small_base(folder), stage=stop_in_clones)
     before, judge.asked = judge.asked, 0
-    resumed = bench(tmp_path, material, cache, base_file(folder))
+    resumed = bench(tmp_path, material, cache, small_base(folder))
     assert (before, judge.asked) == (2 + 2 + 2, 2), "clips of three makers, two people, two ways of cloning"
     for one, again in zip(whole.columns, resumed.columns, strict=True):
         assert one.metrics == again.metrics
@@ -158,7 +149,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
 def test_another_base_is_judged_beside_without_judging_the_people_again(
     folder: Path, material: Material, cache: Path, judge: Judge
 ) -> None:
-    first, second = base_file(folder), base_file(folder, seed=2)
+    first, second = small_base(folder), small_base(folder, seed=2)
     bench(folder, material, cache, first)
     judge.asked = 0
     found = bench(folder, material, cache, first, second)
@@ -166,23 +157,49 @@ def test_another_base_is_judged_beside_without_judging_the_people_again(
     assert of(found, "adapted", "base1").metrics != of(found, "adapted", "base2").metrics
 
 
-def test_clips_and_figure_are_kept_and_what_was_cloned_is_marked(
-    folder: Path, tmp_path: Path, material: Material, cache: Path
+def test_a_base_that_changed_is_judged_anew(
+    tmp_path: Path, material: Material, cache: Path, judge: Judge
 ) -> None:
-    found = bench(folder, material, cache, base_file(folder))
+    path = small_base(tmp_path)
+    bench(tmp_path, material, cache, path)
+    small_base(tmp_path, seed=2).replace(path)
+    judge.asked = 0
+    bench(tmp_path, material, cache, path)
+    assert judge.asked == 4, "two people's clones, each in two ways"
+
+
+def test_code_that_changed_is_judged_anew(
+    folder: Path, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piece = work.Piece(
+        work.Recordings(), material.people[0], work.Setting(small_recipe(), folder, folder, "cpu")
+    )
+    before = piece.digest
+    assert piece.digest == before
+    monkeypatch.setattr(work, "code_digest", lambda: "other")
+    assert piece.digest != before
+
+
+def test_clips_and_figure_are_kept_and_what_was_cloned_is_marked(
+    folder: Path, tmp_path: Path, material: Material, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unseen_speakers, "load_watermark", Whistle)
+    found = bench(tmp_path, material, cache, small_base(folder))
     assert copy_clips(found, tmp_path / "listen") == 6
     person = material.people[0].name
     for way, marked in (("real", False), ("base1-adapted", True), ("base1-zero-shot", True)):
         wave, rate = read_audio(tmp_path / "listen" / f"{person}-{way}.wav")
-        assert detect(wave, rate).marked == marked, way
+        assert whistled(wave, rate) == marked, way
     draw_clones(found, tmp_path / "clones.png")
     assert (tmp_path / "clones.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_no_recording_serves_two_purposes(material: Material) -> None:
-    for person in material.people:
+def test_no_recording_serves_two_purposes(cache: Path) -> None:
+    features = small_recipe().features
+    whole = choose_material(["embedded"], features, cache, support=2, sentences=1, speakers=2)
+    for person in whole.people:
         parts = [{u.utterance_id for u in part} for part in (person.support, person.query, person.others)]
-        assert [len(part) for part in parts[:2]] == [2, 1]
+        assert [len(part) for part in parts] == [2, 1, 10]
         assert len(set.union(*parts)) == sum(len(part) for part in parts)
         assert {u.speaker_id for part in (person.support, person.query, person.others) for u in part} == {
             person.name
@@ -201,7 +218,7 @@ def test_harmonics_are_where_they_belong_in_a_spectrogram() -> None:
 
 
 def test_wishes_that_do_not_fit_are_one_sentence(folder: Path, cache: Path, tmp_path: Path) -> None:
-    path = str(base_file(folder))
+    path = str(small_base(folder))
     with pytest.raises(RecipeError, match="2 vocoders for 1 bases"):
         find_bases([path], vocoders=["griffin_lim", "packaged"])
     with pytest.raises(RecipeError, match="may be named once"):
@@ -222,5 +239,5 @@ def test_a_judge_that_is_missing_ends_the_run_before_it_begins(
 
     monkeypatch.setattr(work, "load_campplus", missing)
     with pytest.raises(MissingExtraError):
-        bench(tmp_path, material, cache, base_file(folder))
+        bench(tmp_path, material, cache, small_base(folder))
     assert not list(tmp_path.iterdir())

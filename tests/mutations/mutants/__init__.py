@@ -11,6 +11,7 @@ from mutants import (
     admission,
     calls,
     clipping,
+    cloning_bench,
     devices,
     embeddings,
     floors,
@@ -45,4 +46,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *texts.MUTANTS,
     *embeddings.MUTANTS,
     *odd_files.MUTANTS,
+    *cloning_bench.MUTANTS,
 )
