@@ -72,6 +72,7 @@ def publish(
     base = _base(model, told)
     if aligner is not None:
         base = with_aligner(base, aligner)
+    base = _in_half_precision(base)
     written = [target / "acoustic.safetensors"]
     write_base(written[0], base)
     for speaker, voice in made.items():
@@ -85,10 +86,16 @@ def publish(
 def _base(trained: VoicePartition, told: Recipe) -> BaseModel:
     """What was trained, without its speakers."""
     model = PartitionedModel(build_model(told))
-    # Rounded to half precision, as they are kept on disk; the hash is of what comes out of the file.
-    weights = trained.shared_vector().half().float()
+    weights = trained.shared_vector()
     model.load_shared_vector(weights)
     return BaseModel(model, told, weights_hash(weights))
+
+
+def _in_half_precision(base: BaseModel) -> BaseModel:
+    """The base with its weights, the aligner's too, as they are kept on disk; the hash is of what the file gives."""
+    weights = base.model.shared_vector().half().float()
+    base.model.load_shared_vector(weights)
+    return BaseModel(base.model, base.recipe, weights_hash(weights))
 
 
 def _with_its_voices(checkpoint: Checkpoint, told: Recipe, speakers: int) -> VoicePartition:
