@@ -24,6 +24,7 @@ from shared_models.client_config import CloningConfig as CloningConfig
 from shared_models.compression_config import CompressionConfig as CompressionConfig
 from shared_models.corpus_config import CorpusConfig as CorpusConfig
 from shared_models.corpus_config import PretrainingConfig as PretrainingConfig
+from shared_models.encoder_config import EncoderConfig as EncoderConfig
 from shared_models.errors import RecipeError
 from shared_models.federation_config import SCHEDULE
 from shared_models.federation_config import FederationConfig as FederationConfig
@@ -71,6 +72,7 @@ class Recipe(Section):
     cloning: CloningConfig = CloningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     vocoder: VocoderConfig = VocoderConfig()
+    encoder: EncoderConfig = EncoderConfig()
     engine: EngineConfig = EngineConfig()
     arms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Variants to compare: name, then dotted path = value."
@@ -138,11 +140,12 @@ class Recipe(Section):
 
     def without_folders(self) -> Recipe:
         """The recipe as it is told to others: of paths on this machine, their last names alone."""
-        told = {}
+        told: dict[str, Any] = {}
         for path in PATHS:
             section, name = path.split(".")
             value = getattr(getattr(self, section), name)
             told[path] = value and Path(value).name
+        told["speaker.encoders"] = {source: Path(path).name for source, path in self.speaker.encoders.items()}
         return self.override(told)
 
     @property

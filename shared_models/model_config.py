@@ -76,7 +76,20 @@ class SpeakerConfig(Section):
     sources: tuple[str, ...] = Field(
         ("table", "mel_style"),
         description="Added up into one speaker embedding (E,): 'table' has an embedding for each voice, 'mel_style' "
-        "hears a reference recording.",
+        "hears a reference recording; docs/voices.md describes all of them.",
+    )
+    encoders: dict[str, str] = Field(
+        default_factory=dict,
+        description="Files of trained encoders, by source, as d_vector = 'encoder.safetensors'. Such an encoder is "
+        "frozen, unless 'joint' names it.",
+    )
+    joint: tuple[str, ...] = Field(
+        (), description="Sources whose encoder comes from a file and goes on training with the model."
+    )
+    classification_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Centralised training: weight of a classification of the speakers by what is heard of them.",
     )
     conditioning: str = Field(
         "cln",

@@ -123,11 +123,12 @@ def _loss_of(recipe: Recipe, number: int, adversary: MelAdversary | None) -> Los
 
 
 def _rows(model: PartitionedModel[VoiceModel]) -> list[torch.nn.Parameter]:
-    """What has a row for each speaker.
+    """What has a row for each speaker: their voices, and the classification of them, if there is one.
 
     Whatever else is personal would be all speakers' together, and no newcomer has it: it stays at its start.
     """
-    return list(model.model.voices.parameters())
+    told_apart = model.model.classifier.parameters() if model.model.classifier is not None else ()
+    return [*model.model.voices.parameters(), *told_apart]
 
 
 def _save(

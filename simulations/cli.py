@@ -37,6 +37,7 @@ from simulations.commands import (
     privacy,
     rehearse,
     simulate,
+    speaker_encoder,
     vocoder,
 )
 from simulations.environment import package_version
@@ -76,6 +77,7 @@ app.command()(export.export)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(vocoder.app, name="vocoder")
+app.add_typer(speaker_encoder.app, name="speaker-encoder")
 app.add_typer(bench.app, name="bench")
 app.add_typer(attack.app, name="attack")
 app.add_typer(serve.app, name="serve")

@@ -40,6 +40,7 @@ class Ripples(nn.Module):
     belongs_to = Owner.SHARED
     hears = ("loudness", "wave")
     tokens = 2
+    alone = False
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()

@@ -7,10 +7,11 @@ says. This is what is partitioned. It owns no tensor itself: each part says whom
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,10 @@ from shared_models.features import Batch
 from shared_models.kinds import class_at
 from shared_models.partition import PartitionedModel
 from shared_models.speakers.adaptation.together import Together
+from shared_models.speakers.classifier import SpeakerClassifier
 from shared_models.speakers.conditioning import CONDITIONINGS
 from shared_models.speakers.conditioning.conditioning import Conditioning, Maps
-from shared_models.speakers.heard import Heard
+from shared_models.speakers.heard import MEL, Heard
 from shared_models.speakers.projection import Projection
 from shared_models.speakers.sources import SOURCES
 from shared_models.speakers.sources.source import Contribution, Source
@@ -56,7 +58,7 @@ class VoiceModel(nn.Module):
         self.acoustic.takes += tuple(adaptation.adds(self.acoustic))
         self.add_module(self._name_of_maps, conditioning.maps())
         for name, kind in zip(speaker.sources, kinds, strict=True):
-            self.add_module(name, kind(d))
+            self.add_module(name, _source(kind, d, speaker))
         if speaker.projection == "mlp":
             for name in speaker.sources:
                 self.add_module(f"{name}_projection", Projection(d.embedding))
@@ -67,6 +69,9 @@ class VoiceModel(nn.Module):
         offsets = _beside(kept, adaptation.offsets(self.takes))
         self._offsets = {offset.name for offset in offsets}
         self.voices = Voices(voices, [*kept, *offsets])
+        self.classification_weight = speaker.classification_weight
+        classifies = speaker.classification_weight > 0 and voices > 1
+        self.classifier = SpeakerClassifier(d.embedding, voices) if classifies else None
         adaptation.install(self)
 
     @property
@@ -151,13 +156,26 @@ class VoiceModel(nn.Module):
         said = [
             self._projected(kind, self._asked(kind, source, heard)) for kind, source in self.sources.items()
         ]
+        if self.classifier is not None and not heard.nobody:
+            said.append(self._classified(said, heard))
         total = self._total(said, heard.rows)
         return self._made(total, heard.own), total.penalty
+
+    def _classified(self, said: Sequence[Contribution], heard: Heard) -> Contribution:
+        """Nothing but the penalty for not telling the speakers apart by what is heard alone."""
+        assert self.classifier is not None
+        hearing = [part for part, source in zip(said, self.sources.values(), strict=True) if source.hears]
+        embedding = self._total(hearing, heard.rows).embedding
+        there = heard.signals[MEL].lengths > 0
+        lost = self.classifier(embedding, heard.rows, there)
+        return Contribution(torch.zeros_like(embedding), penalty=self.classification_weight * lost)
 
     def _looked_up(self, heard: Heard) -> Heard:
         return replace(heard, own=self.voices(heard.rows))
 
     def _asked(self, kind: str, source: Source, heard: Heard) -> Contribution:
+        if heard.nobody and source.alone:
+            return source(heard)
         if source.hears and heard.nobody:
             return self._nothing(heard.rows, source.tokens)
         if missing := [name for name in source.hears if name not in heard.signals]:
@@ -236,6 +254,13 @@ def _beside(kept: Sequence[VoiceTensor], offsets: Sequence[VoiceTensor]) -> list
     """The offsets but for those of the sources' that a source keeps itself, as the table keeps the embedding."""
     names = {one.name for one in kept}
     return [one for one in offsets if one.made_by != "sources" or one.name not in names]
+
+
+def _source(kind: Any, dimensions: Dimensions, speaker: SpeakerConfig) -> nn.Module:
+    """A source, which is told the recipe's ``[speaker]`` if its constructor takes that."""
+    takes = "speaker" in inspect.signature(kind.__init__).parameters
+    made: nn.Module = kind(dimensions, speaker) if takes else kind(dimensions)
+    return made
 
 
 def _newcomers(declared: VoiceTensor, like: Tensor) -> Tensor:

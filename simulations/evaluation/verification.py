@@ -65,3 +65,13 @@ def equal_error_rate(speakers: Sequence[Trials]) -> float:
     accepted = 1 - np.searchsorted(np.sort(others), thresholds, side="left") / len(others)
     best = int(np.abs(refused - accepted).argmin())
     return float((refused[best] + accepted[best]) / 2)
+
+
+def all_pairs(embeddings: Mapping[str, NDArray[np.float32]]) -> Trials:
+    """Cosines of all pairs of utterances, of one speaker and of two; of each speaker unit rows ``(n, E)``."""
+    rows = np.concatenate(list(embeddings.values())).astype(np.float64)
+    whose = np.repeat(np.arange(len(embeddings)), [len(own) for own in embeddings.values()])
+    first, second = np.triu_indices(len(rows), k=1)
+    cosines = (rows @ rows.T)[first, second]
+    same = whose[first] == whose[second]
+    return Trials(cosines[same], cosines[~same][:, None])

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from shared_models.audio.reading import Wave, resample
@@ -58,9 +59,23 @@ def embed_recording(encoder: Any, wave: Wave, rate: int) -> Tensor:
         padded = np.pad(heard, (0, max(0, (part_starts(len(heard))[-1] + PART) * HOP - len(heard))))
         whole: Tensor = encoder.whole(power_mel(torch.from_numpy(padded)).to(device), len(heard))
         return whole.cpu()
-    spectra = filterbanks(torch.from_numpy(heard), encoder.sizes.bins)
-    embedding: Tensor = encoder(spectra[None].to(device))[0].cpu()
-    unit: Tensor = embedding / embedding.norm()
+    return embed_spectra(encoder, filterbanks(torch.from_numpy(heard), encoder.sizes.bins))
+
+
+@torch.no_grad()
+def embed_spectra(encoder: Any, spectra: Tensor) -> Tensor:
+    """The unit embedding ``(width,)`` on the processor of one recording's ``spectra (N, bins)``.
+
+    ``encoder`` is in evaluation mode.
+    """
+    heard = spectra.to(next(encoder.parameters()).device)
+    if isinstance(encoder, DVector):
+        samples = (len(heard) - 1) * HOP
+        # A power mel of silence is 0.
+        padded = F.pad(heard, (0, 0, 0, max(0, part_starts(samples)[-1] + PART - len(heard))))
+        whole: Tensor = encoder.whole(padded, samples)
+        return whole.cpu()
+    unit: Tensor = F.normalize(encoder(heard[None]), dim=1)[0].cpu()
     return unit
 
 

@@ -47,6 +47,7 @@ class MelStyleEncoder(nn.Module):
     belongs_to = Owner.SHARED
     hears = (MEL,)
     tokens = 0
+    alone = False
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()

@@ -45,15 +45,20 @@ class Contribution:
 
 
 class Source(Protocol):
-    """A module that hears a speaker, or looks one up. It is made of a model's :class:`Sizes` and nothing else.
+    """A module that hears a speaker, or looks one up.
 
+    It is made of a model's :class:`Sizes`, and of the recipe's ``[speaker]`` where its constructor takes a ``speaker``.
     It ``belongs_to`` an owner like every module of ours; a part of it may be ``Owner.FROZEN``. Where nobody is heard,
-    a source that hears is not asked: its contribution is 0.
+    a source that hears is not asked, unless it says something ``alone``: its contribution is 0.
     """
 
     @property
     def hears(self) -> tuple[str, ...]:
         """Signals that it needs; none for one that looks voices up."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether a source that hears says something where nobody is heard, of what the voice keeps."""
 
     @property
     def tokens(self) -> int:

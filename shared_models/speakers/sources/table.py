@@ -17,6 +17,7 @@ class Table(nn.Module):
     belongs_to = Owner.SHARED
     hears = ()
     tokens = 0
+    alone = False
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
