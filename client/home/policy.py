@@ -20,7 +20,9 @@ from client.learning.personal_terms import PersonalTerms
 from shared_models.config import Recipe
 from shared_models.device_name import DeviceName, Precision
 from shared_models.errors import RecipeError
+from shared_models.file_names import is_harmless
 from shared_models.partition import SharedTensor
+from shared_models.shown_text import shown
 
 Mode = Literal["none", "central"]
 _SHAPED = re.compile(r"^(?P<name>\S+)(?:\s*\(\s*(?P<shape>[\d\s,]*)\))?$")
@@ -164,6 +166,11 @@ class Policy(BaseModel):
         if not recipe.algorithm.federates:
             return (
                 f"algorithm '{recipe.federation.algorithm}' sends nothing, so that no server needs an answer"
+            )
+        if elsewhere := [file for file in recipe.speaker.encoders.values() if not is_harmless(file)]:
+            return (
+                f"the recipe's speaker.encoders names '{shown(elsewhere[0])}', a place on this device: a server may "
+                "name a file of the owner's folder of encoders by its name alone"
             )
         if reason := self._refusal_of_steps(recipe):
             return reason

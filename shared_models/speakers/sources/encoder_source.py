@@ -7,6 +7,7 @@ norms, whose running statistics can be neither clipped nor noised.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +120,23 @@ class EcapaSource(EncoderSource):
         super().__init__("ecapa", sizes, speaker)
 
 
+def file_of(kind: str, speaker: SpeakerConfig) -> Path:
+    """Where the weights of a source are: at the path that ``speaker.encoders`` names.
+
+    A name alone is a file of ``$XDG_DATA_HOME/fedvoice/encoders`` (by default ``~/.local/share``), unless the working
+    folder has one: what a live federation's recipe names, every device's owner puts there.
+    """
+    named = Path(speaker.encoders[kind])
+    if named.name != speaker.encoders[kind] or named.exists():
+        return named
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "fedvoice" / "encoders" / named
+
+
 def _encoder(kind: str, sizes: Sizes, speaker: SpeakerConfig) -> Any:
     if kind not in speaker.encoders:
         return build_encoder(kind, **_small(kind, sizes))
-    encoder = load_encoder(Path(speaker.encoders[kind]), kind)
+    encoder = load_encoder(file_of(kind, speaker), kind)
     if kind in speaker.joint and list(encoder.buffers()):
         raise RecipeError(
             f"the {kind} in {speaker.encoders[kind]} has batch norms, whose running statistics a federation cannot "

@@ -24,7 +24,7 @@ from shared_models.model_config import SpeakerConfig
 from shared_models.partition import Owner
 from shared_models.speakers.heard import Heard, Signal
 from shared_models.speakers.sizes import Sizes
-from shared_models.speakers.sources.encoder_source import Frozen
+from shared_models.speakers.sources.encoder_source import Frozen, file_of
 from shared_models.speakers.sources.source import Contribution
 from shared_models.speakers.voice import VoiceTensor
 from shared_models.tensor_file import read_tensors
@@ -71,7 +71,7 @@ class SelfSupervised(nn.Module):
             )
         if kind in speaker.joint:
             raise RecipeError(f"'{kind}' is a frozen front of the model: take it out of speaker.joint")
-        front = load_front(Path(speaker.encoders[kind]))
+        front = load_front(file_of(kind, speaker))
         encoder = front.encoder.transformer
         layers, width = len(encoder.layers), encoder.layers[0].layer_norm.normalized_shape[0]
         self.front = Frozen(LayerMeans(front))

@@ -11,6 +11,7 @@ from heard_signals import FRONT, front_file, model_of, recipe_of, references, sp
 from tiny_federation import task_of, tiny_model
 from torchaudio.models import wav2vec2_model
 
+from client.home.policy import Policy
 from client.learning.local_round import Material, local_round
 from shared_models.acoustic import build_model
 from shared_models.errors import CheckpointError, RecipeError
@@ -65,6 +66,20 @@ def test_an_encoder_goes_on_training_if_it_may(tmp_path: Path) -> None:
 def test_paths_are_not_told_to_others(tmp_path: Path) -> None:
     recipe = recipe_of("x_vector", speaker__encoders={"x_vector": str(encoder_file(tmp_path))})
     assert recipe.without_folders().speaker.encoders == {"x_vector": "batch-0.safetensors"}
+
+
+def test_a_name_alone_is_a_file_of_the_owner_s_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    folder = tmp_path / "fedvoice" / "encoders"
+    folder.mkdir(parents=True)
+    encoder_file(folder)
+    recipe = recipe_of("x_vector", speaker__encoders={"x_vector": "batch-0.safetensors"})
+    assert tiny_model(recipe).partition.frozen
+    assert Policy(modes=("none",)).refusal(recipe) is None
+    elsewhere = recipe.override({"speaker.encoders": {"x_vector": str(folder / "batch-0.safetensors")}})
+    assert "a place on this device" in str(Policy(modes=("none",)).refusal(elsewhere))
 
 
 def test_a_missing_or_foreign_file_is_told(tmp_path: Path) -> None:
