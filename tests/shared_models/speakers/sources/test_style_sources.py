@@ -90,23 +90,6 @@ def test_a_level_explains_what_the_levels_before_it_left() -> None:
         torch.testing.assert_close(source(heard).embedding, levels.sum(1))
 
 
-def test_finer_scales_add_to_coarser_ones_and_tell_of_time() -> None:
-    source = source_of("multiscale_gst")
-    heard = heard_with("multiscale_gst_weights", torch.zeros(2, 3, source.keeps()[0].shape[1]))
-    with torch.no_grad():
-        for bank in source.banks:
-            bank.query.weight *= 50
-        said = source(heard)
-        source.banks[2].value.weight.zero_()
-        phrases = source(heard).tokens
-    assert said.tokens.shape == (2, 16, 16)
-    torch.testing.assert_close(said.embedding, said.tokens.mean(1))
-    assert not torch.allclose(said.tokens[:, 0], said.tokens[:, 1])
-    for phrase in phrases.split(4, dim=1):
-        torch.testing.assert_close(phrase, phrase[:, :1].expand_as(phrase))
-    assert not torch.allclose(phrases[:, 0], phrases[:, 4])
-
-
 def test_means_of_parts_are_of_each_row_s_own_steps() -> None:
     x = torch.arange(12.0).view(1, 12, 1).repeat(3, 1, 1)
     found = part_means(x, torch.tensor([12, 8, 2]), 4)[:, :, 0]
