@@ -25,7 +25,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from client.learning.cached_features import CachedFeatures
-from shared_models.accelerator import accelerator_of, repeat_on
+from client.learning.kept_features import TRAININGS_ROOM, KeptFeatures, Room
+from shared_models.accelerator import CPU, accelerator_of, repeat_on
 from shared_models.config import Recipe
 from shared_models.encoder_config import EncoderConfig
 from shared_models.errors import CheckpointError, CorpusError, NotFiniteError, RecipeError
@@ -41,7 +42,6 @@ from shared_models.tensor_file import read_tensors
 from shared_models.utterance import Utterance
 from simulations.evaluation.verification import all_pairs, equal_error_rate
 from simulations.preparation import Prepared
-from simulations.remembered import RememberedFeatures, Room
 from simulations.run_folder import RunFolder
 
 FORMAT = "fedvoice-encoder-training-1"
@@ -123,7 +123,7 @@ def train_encoder(
     torch.set_num_threads(recipe.engine.threads)
     config, device = recipe.encoder, accelerator_of(recipe.engine).device
     repeat_on(device)
-    signal, room = recipe.features.signals[0], Room()
+    signal, room = recipe.features.signals[0], Room(TRAININGS_ROOM)
     speakers = [_speech_of(own, data, recipe, room) for own in data.train.values()]
     if len(speakers) < 2:
         raise CorpusError("a speaker encoder needs at least 2 train speakers to tell apart")
@@ -192,7 +192,8 @@ def eer_of(encoder: Any, speakers: Mapping[str, Sequence[Features]], signal: str
 
 
 def _speech_of(own: Sequence[Utterance], data: Prepared, recipe: Recipe, room: Room) -> Sequence[Features]:
-    return RememberedFeatures(CachedFeatures(own, data.cache, recipe.features), room)
+    # Excerpts are cut on the processor, and only those are moved.
+    return KeptFeatures(CachedFeatures(own, data.cache, recipe.features), room, CPU)
 
 
 def _keep(trainer: EncoderTrainer, folder: Path, number: int) -> None:
