@@ -100,8 +100,8 @@ def _federate(recipe: Recipe, name: str, folder: Path, data: Prepared, progress:
     plan = plan_for(recipe, folder / "checkpoints", name, len(data.train), initial=initial, seeded_noise=True)
     if plan.partition.schema != base.partition.schema:
         raise RecipeError(
-            f"recipe '{recipe.name}' makes another model than the packaged base: take model.size = 'tiny' and "
-            "aligner.learn = 'always'"
+            f"recipe '{recipe.name}' makes another model than the packaged base: take that one's [model], as the "
+            "recipe 'compression' has it, and aligner.learn = 'always'"
         )
     done = latest_checkpoint(plan.folder, schema=plan.partition.schema)
     if done is not None and done.round == recipe.federation.rounds:
