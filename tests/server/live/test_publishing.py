@@ -89,9 +89,9 @@ def test_weights_that_are_not_finite_are_neither_published_nor_cloned_on(tmp_pat
     weights = load_base(good.checkpoints).model.shared_vector()
     weights[5] = float("nan")
     home = finished_home(tmp_path / "home", recipe, weights=weights)
-    with pytest.raises(CheckpointError, match="NaN or infinite|no vector of finite numbers"):
+    with pytest.raises(CheckpointError, match="finite numbers"):
         publish(home)
-    with pytest.raises(CheckpointError, match="NaN or infinite|no vector of finite numbers"):
+    with pytest.raises(CheckpointError, match="finite numbers"):
         load_base(home.checkpoints)
 
 
