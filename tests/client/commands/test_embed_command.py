@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors import safe_open
 from tiny_federation import small_corpus, tiny_model, tiny_recipe
 from typer.testing import CliRunner
 
+import client.embed
 from client import before_and_after
+from client.embedding_release import EmbeddingTerms, mean_embedding
+from client.home.ledger import Ledger
 from client.home.owner_ledger import open_owner_ledger
 from client.profile import VoiceProfile, load_profile, save_profile
 from client.speaker_embedding import SpeakerEmbedding, load_embedding
@@ -100,6 +106,28 @@ def test_a_budget_is_kept_over_releases(recordings: Path, weights: Path, tmp_pat
         embed(recordings, tmp_path / "b", *x_vector(weights), "--epsilon", "4", "--budget", "5")
     assert not (tmp_path / "b").exists()
     embed(recordings, tmp_path / "c", *x_vector(weights), "--epsilon", "4", "--unit", "person")
+
+
+def test_emptying_a_recording_moves_the_mean_by_its_share_and_leaves_the_noise_alone(
+    recordings: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[torch.Tensor, float]] = []
+
+    def kept(vectors: torch.Tensor, terms: EmbeddingTerms, _: Ledger) -> torch.Tensor:
+        seen.append((mean_embedding(vectors, terms.clipping_norm), terms.deviation(len(vectors))))
+        return seen[-1][0].float()
+
+    monkeypatch.setattr(client.embed, "release", kept)
+    emptied = tmp_path / "emptied"
+    shutil.copytree(recordings, emptied)
+    file = min(emptied.rglob("*.ogg"))
+    told = soundfile.info(file)
+    soundfile.write(file, np.zeros(told.frames), told.samplerate, format="OGG")
+    for place in (recordings, emptied):
+        embed(place, tmp_path / "e", *x_vector(weights), "--epsilon", "4", "--clip", "1")
+    (whole, noise), (without, same_noise) = seen
+    assert noise == same_noise
+    assert 0 < float((whole - without).norm()) <= 1 / 3 + 1e-9
 
 
 def test_a_base_s_own_encoder_is_bound_to_the_base(recordings: Path, tmp_path: Path) -> None:

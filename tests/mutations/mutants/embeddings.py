@@ -27,6 +27,13 @@ MUTANTS = (
         _TESTS + "test_measured_noise_is_that_of_the_closed_form_and_gaussian[person]",
     ),
     mutant(
+        "an emptied recording is not counted",
+        "neighbours have as many rows and noise of one size",
+        Edit("client/embed.py", "_with_the_silent(vectors, len(left_out))", "vectors"),
+        "client/commands/test_embed_command.py::"
+        "test_emptying_a_recording_moves_the_mean_by_its_share_and_leaves_the_noise_alone",
+    ),
+    mutant(
         "a profile carries what nobody paid for",
         "a profile carries a speaker embedding only if it was released",
         Edit(
