@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 from torch import Tensor
 
 from client.learning.cached_features import CachedFeatures
@@ -31,21 +30,20 @@ from shared_models.config import Recipe
 from shared_models.encoder_config import EncoderConfig
 from shared_models.errors import CheckpointError, CorpusError, NotFiniteError, RecipeError
 from shared_models.features import Features
-from shared_models.files import append_line, write_atomically
+from shared_models.files import append_line
 from shared_models.optimization import adam, descend, load_moments, moments, told
 from shared_models.plain_json import finite
 from shared_models.seeds import derive_seed, generator
 from shared_models.speakers.encoders.encoder import build_encoder, embed_spectra
 from shared_models.speakers.encoders.encoder_file import save_encoder
 from shared_models.speakers.encoders.losses import build_loss
-from shared_models.tensor_file import read_tensors
 from shared_models.utterance import Utterance
 from simulations.evaluation.verification import all_pairs, equal_error_rate
 from simulations.preparation import Prepared
 from simulations.run_folder import RunFolder
+from simulations.step_checkpoints import forget_after, keep, restore
 
 FORMAT = "fedvoice-encoder-training-1"
-_KEPT = 2
 _REPORT_EVERY = 50
 
 
@@ -129,8 +127,8 @@ def train_encoder(
         raise CorpusError("a speaker encoder needs at least 2 train speakers to tell apart")
     unseen = {name: _speech_of(own, data, recipe, room) for name, own in data.test.items()}
     trainer = EncoderTrainer(config, len(speakers), recipe.seed, device)
-    done = _restore(trainer, run.path / "checkpoints")
-    _forget_after(run.path / "metrics.jsonl", done)
+    done = restore(trainer, run.path / "checkpoints", FORMAT, "a speaker encoder's training")
+    forget_after(run.path / "metrics.jsonl", done)
     losses: list[Tensor] = []
     for number in range(done + 1, config.steps + 1):
         rng = generator(recipe.seed, "speaker encoder batch", number)
@@ -150,7 +148,7 @@ def train_encoder(
                 on_metrics(line)
             losses = []
         if keeping:
-            _keep(trainer, run.path / "checkpoints", number)
+            keep(trainer, run.path / "checkpoints", number, FORMAT)
         if on_step is not None:
             on_step(number, config.steps)
     path = run.path / "encoder.safetensors"
@@ -194,37 +192,3 @@ def eer_of(encoder: Any, speakers: Mapping[str, Sequence[Features]], signal: str
 def _speech_of(own: Sequence[Utterance], data: Prepared, recipe: Recipe, room: Room) -> Sequence[Features]:
     # Excerpts are cut on the processor, and only those are moved.
     return KeptFeatures(CachedFeatures(own, data.cache, recipe.features), room, CPU)
-
-
-def _keep(trainer: EncoderTrainer, folder: Path, number: int) -> None:
-    header = {"format": FORMAT, "step": str(number)}
-    write_atomically(folder / f"step-{number:07d}.safetensors", save(trainer.state(), header))
-    for old in sorted(folder.glob("step-*.safetensors"))[:-_KEPT]:
-        old.unlink(missing_ok=True)
-
-
-def _restore(trainer: EncoderTrainer, folder: Path) -> int:
-    """Load the newest whole checkpoint; its step, or 0 where there is none."""
-    paths = sorted(folder.glob("step-*.safetensors"), reverse=True)
-    for path in paths:
-        try:
-            header, state = read_tensors(path, "the checkpoint", "start anew in another folder")
-        except CheckpointError:
-            if path == paths[-1]:
-                raise
-            continue
-        if header.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{path} is not a checkpoint of a speaker encoder: start anew in another folder"
-            )
-        trainer.load_state(state)
-        return int(header["step"])
-    return 0
-
-
-def _forget_after(path: Path, step: int) -> None:
-    """Drop the metrics of steps that will run again."""
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        write_atomically(path, "".join(f"{line}\n" for line in kept))

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 
 from client.learning.vocoder_figures import Figures, told_figures
 from client.learning.vocoder_training import VocoderTrainer
@@ -38,20 +37,18 @@ from shared_models.audio.wave_segments import (
     segments_of,
 )
 from shared_models.config import Recipe
-from shared_models.errors import CheckpointError
-from shared_models.files import append_line, write_atomically
+from shared_models.files import append_line
 from shared_models.plain_json import finite
 from shared_models.seeds import generator
-from shared_models.tensor_file import read_tensors
 from shared_models.vocoders.adversarial_losses import mel_loss
 from shared_models.vocoders.from_recipe import dimensions_of, generator_of
 from shared_models.vocoders.vocoder_file import save_vocoder
 from simulations.run_folder import RunFolder
+from simulations.step_checkpoints import forget_after, keep, restore
 from simulations.vocoder_start import begin_with, keep_start
 from simulations.vocoder_waves import VocoderWaves
 
 FORMAT = "fedvoice-vocoder-training-2"
-_KEPT = 2
 _REPORT_EVERY = 50
 VALIDATION_FRAMES = 64
 
@@ -84,7 +81,7 @@ def train_vocoder(
     device = accelerator_of(recipe.engine).device
     repeat_on(device)
     trainer = VocoderTrainer(untrained.to(device), config, recipe.seed)
-    done = restore(trainer, run.path / "checkpoints")
+    done = restore(trainer, run.path / "checkpoints", FORMAT, "a vocoder's training")
     forget_after(run.path / "metrics.jsonl", done)
     unread: dict[int, Figures] = {}
     started = time.monotonic()
@@ -106,7 +103,7 @@ def train_vocoder(
                 on_metrics(line)
             unread, started = {}, time.monotonic()
         if keeping:
-            keep(trainer, run.path / "checkpoints", number)
+            keep(trainer, run.path / "checkpoints", number, FORMAT)
         if on_step is not None:
             on_step(number, config.steps)
         done = number
@@ -156,49 +153,6 @@ def validate(trainer: VocoderTrainer, held_out: WaveSegments | None) -> dict[str
         "validation_full_band": float(sum(full)) / count,
         "validation_mel": float(sum(models)) / count,
     }
-
-
-def keep(trainer: VocoderTrainer, folder: Path, number: int) -> None:
-    """Write a checkpoint after step ``number`` and drop all but the newest two."""
-    header = {"format": FORMAT, "step": str(number)}
-    state = {name: tensor.contiguous() for name, tensor in trainer.state().items()}
-    write_atomically(folder / f"step-{number:07d}.safetensors", save(state, header))
-    for old in sorted(folder.glob("step-*.safetensors"))[:-_KEPT]:
-        old.unlink(missing_ok=True)
-
-
-def restore(trainer: VocoderTrainer, folder: Path) -> int:
-    """Load the newest whole checkpoint in ``folder``; its step, or 0 where there is none.
-
-    Raises :class:`CheckpointError` if all of them are damaged, or of another recipe.
-    """
-    paths = sorted(folder.glob("step-*.safetensors"), reverse=True)
-    for path in paths:
-        try:
-            header, state = read_tensors(
-                path, "the checkpoint", "nor can a newer one, so start anew in another folder"
-            )
-        except CheckpointError:
-            if path == paths[-1]:
-                raise
-            continue
-        if header.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{path} is not a checkpoint of a vocoder's training, or is an older version's: start anew in "
-                "another folder"
-            )
-        trainer.load_state(state)
-        return int(header["step"])
-    return 0
-
-
-def forget_after(path: Path, step: int) -> None:
-    """Drop the metrics of steps that will run again, so that no reader sees them twice."""
-    if not path.exists():
-        return
-    whole = path.read_text(encoding="utf-8").split("\n")[:-1]
-    kept = [line for line in whole if json.loads(line)["step"] <= step]
-    write_atomically(path, "".join(f"{line}\n" for line in kept))
 
 
 def export(trainer: VocoderTrainer, run: RunFolder, recipe: Recipe, steps: int) -> Path:
