@@ -159,12 +159,16 @@ class Clones:
         base = open_base(self.path).to(device)
         vocoder = build_vocoder(self.vocoder, device)
         queries = [(u.text, encode(phonemize(u.text, u.language))) for u in person.query]
+        # As `fedvoice clone` adapts on this base; the adapted voice has tensors that the base alone does not take.
+        adapted = base.adapted(base.recipe.for_cloning().speaker.adaptation)
         return {
-            way: unseen.speak(base.model, voice, queries, vocoder)
-            for way, voice in self._voices(base, person, setting).items()
+            way: unseen.speak((adapted if way == ADAPTED else base).model, voice, queries, vocoder)
+            for way, voice in self._voices(base, adapted, person, setting).items()
         }
 
-    def _voices(self, base: BaseModel, person: Person, setting: Setting) -> dict[str, Voice]:
+    def _voices(
+        self, base: BaseModel, adapted: BaseModel, person: Person, setting: Setting
+    ) -> dict[str, Voice]:
         cache = FeatureCache(setting.cache)
         support = [cache.get(u, base.recipe.features) for u in person.support]
         if base.model.model.aligner is None and any(heard.durations is None for heard in support):
@@ -176,7 +180,7 @@ class Clones:
         found |= {name: load_profile(path, base=self.base).voice for name, path in self.voices}
         return found | {
             ZERO_SHOT: zero_shot(base.model, support),
-            ADAPTED: adapt(base.model, support, base.recipe),
+            ADAPTED: adapt(adapted.model, support, adapted.recipe),
         }
 
 

@@ -13,8 +13,11 @@ from small_base import small_base
 from small_recipe import small_recipe
 from whistle import Whistle, whistled
 
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.audio.reading import Wave, read_audio
+from shared_models.base_model import load_base, write_base
 from shared_models.errors import CheckpointError, CorpusError, MissingExtraError, RecipeError
+from shared_models.speakers.voice import Voice
 from simulations.benchmarks import cloning_work as work
 from simulations.benchmarks.cloning import (
     CloningBench,
@@ -29,6 +32,7 @@ from simulations.benchmarks.cloning_bases import find_bases
 from simulations.benchmarks.cloning_material import Material, choose_material
 from simulations.evaluation import unseen_speakers
 from simulations.evaluation.spectrograms import spectrogram
+from simulations.evaluation.unseen_speakers import Clip
 
 pytestmark = [
     pytest.mark.usefixtures("judge"),
@@ -88,6 +92,29 @@ def of(found: CloningBench, way: str, base: str | None = None) -> Column:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cloning")
+
+
+def test_a_clone_is_adapted_as_its_base_says(
+    tmp_path: Path, material: Material, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load_base(small_base(tmp_path))
+    recipe = base.recipe.override({"cloning.adaptation": "lora", "cloning.steps": 1})
+    path = tmp_path / "lora.safetensors"
+    write_base(path, replace(base, recipe=recipe))
+    seen: list[tuple[set[str], set[str]]] = []
+
+    def heard(model: VoicePartition, voice: Voice, *_: object) -> list[Clip]:
+        seen.append((set(voice), {declared.name for declared in model.model.takes}))
+        return []
+
+    monkeypatch.setattr(unseen_speakers, "speak", heard)
+    [maker] = find_bases([str(path)], vocoders=["griffin_lim"])
+    ways = maker.clips(material.people[0], work.Setting(recipe, cache, tmp_path, "cpu"))
+    adapted = seen[list(ways).index(work.ADAPTED)][0]
+    assert any(name.startswith("lora/") for name in adapted)
+    assert not any(name.startswith("lora/") for name in seen[list(ways).index(work.ZERO_SHOT)][0])
+    # Each is spoken by a model that takes just this voice.
+    assert all(own == taken for own, taken in seen)
 
 
 def test_people_pass_for_themselves_and_clones_of_an_untrained_base_for_nobody(
