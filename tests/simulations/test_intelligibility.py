@@ -142,7 +142,8 @@ def test_clips_are_heard_with_silence_around_them() -> None:
 
 @needs_jiwer
 def test_unreadable_recordings_are_left_out(tmp_path: Path) -> None:
-    write_audio(tmp_path / "good.wav", np.full(8000, 0.1, dtype=np.float32), 16000)
+    tone = 0.1 * np.sin(2 * np.pi * 200 * np.arange(8000) / 16000)
+    write_audio(tmp_path / "good.wav", tone.astype(np.float32), 16000)
     (tmp_path / "bad.wav").write_bytes(b"nothing")
     recordings = [Utterance(n, "s", tmp_path / f"{n}.wav", "hello there") for n in ("bad", "good")]
     found = understand_recordings(recordings, Attentive("hello"))
