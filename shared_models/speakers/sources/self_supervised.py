@@ -30,7 +30,9 @@ from shared_models.speakers.voice import VoiceTensor
 from shared_models.tensor_file import read_tensors
 
 FORMAT = "fedvoice-self-supervised-1"
-_REMEDY = "name torchaudio's .pth of a base model, or a file of save_front"
+_REMEDY = (
+    "name torchaudio's .pth of a base model, or a file of save_front, as --set speaker.encoders.KIND=FILE"
+)
 _LEAST = RATE // 10
 """Samples; what is shorter is padded, since the front has a step every 20 ms."""
 _SMALLEST_VARIANCE = 1e-6

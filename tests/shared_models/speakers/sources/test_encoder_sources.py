@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from heard_signals import FRONT, front_file, model_of, recipe_of, references, speech
+from heard_signals import FRONT, FROZEN, front_file, model_of, recipe_of, references, speech
+from three_rounds import small_paper, speaks_from_its_file, three_rounds
 from tiny_federation import task_of, tiny_model
 from torchaudio.models import wav2vec2_model
 
@@ -16,6 +17,7 @@ from client.learning.local_round import Material, local_round
 from shared_models.acoustic import build_model
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.features import collate
+from shared_models.federated_model import federated_voice_model
 from shared_models.losses import acoustic_loss
 from shared_models.partition import Owner, PartitionedModel
 from shared_models.speakers.classifier import SpeakerClassifier
@@ -176,3 +178,32 @@ def test_a_front_that_cannot_be_read_or_trained_is_told(tmp_path: Path) -> None:
         model_of("hubert", speaker__encoders={})
     with pytest.raises(RecipeError, match="frozen front"):
         model_of("hubert", speaker__joint=["hubert"], speaker__encoders={"hubert": str(front_file())})
+
+
+@pytest.mark.parametrize("kind", FROZEN)
+def test_a_recipe_of_a_front_takes_a_local_file_and_trains_all_but_the_front(
+    kind: str, tmp_path: Path
+) -> None:
+    recipe = small_paper(kind, speaker__encoders={kind: str(front_file())})
+    model = federated_voice_model(recipe)
+    assert len(model.partition.names(Owner.FROZEN)) == len(load_front(front_file()).state_dict())
+    trained = ("mixture", "norm.weight", "norm.bias", "projection.weight", "projection.bias")
+    assert {t.name for t in model.partition.shared if t.name.startswith(f"{kind}.")} == {
+        f"{kind}.{name}" for name in trained
+    }
+    weights = three_rounds(recipe, speech)
+    speaks_from_its_file(recipe, weights, tmp_path / "me.voice.safetensors", speech)
+
+
+def test_another_front_is_another_model(tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    save_front(tmp_path / "other.safetensors", wav2vec2_model(**FRONT), FRONT)
+    other = model_of("hubert", speaker__encoders={"hubert": str(tmp_path / "other.safetensors")})
+    assert other.partition.schema != model_of("hubert").partition.schema
+
+
+def test_a_recipe_whose_front_is_not_there_says_what_to_bring() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"wav2vec2_fairseq_base_ls960\.pth cannot be read.*--set speaker"
+    ):
+        federated_voice_model(small_paper("wav2vec2"))
