@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Iterable
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
+from server.live.asgi import Send
 
 Headers = Iterable[tuple[bytes, bytes]]
 

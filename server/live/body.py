@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+from server.live.asgi import Message, Receive
 
 
 class BodyProblemError(Exception):
@@ -102,7 +102,7 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     waiting = [body]
     del body
 
-    async def again() -> MutableMapping[str, Any]:
+    async def again() -> Message:
         if not waiting:
             return await receive()
         return {"type": "http.request", "body": waiting.pop(), "more_body": False}

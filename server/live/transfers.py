@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from server.live.admission import RefusedError
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
+from server.live.asgi import Message, Send
 
 _HANDLED_AT_ONCE = 4
 _OF_ONE_DEVICE = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, mutant
 
-_GATE = "server/live/test_gate.py::"
+_DEVICES, _OPEN = "server/live/test_device_calls.py::", "server/live/test_open_calls.py::"
 
 MUTANTS = (
     mutant(
@@ -15,13 +15,13 @@ MUTANTS = (
             "problem = signatures.call_problem(_public_key(key), call.method, call.target, call.headers)",
             "problem = None",
         ),
-        _GATE + "test_stolen_and_old_signatures_are_refused",
+        _DEVICES + "test_stolen_and_old_signatures_are_refused",
     ),
     mutant(
         "old signatures accepted (timestamp reused)",
         "an old signature opens nothing",
         Edit("server/live/signatures.py", "if not -AHEAD_SECONDS <= age <= CLOCK_SECONDS:", "if False:"),
-        _GATE + "test_stolen_and_old_signatures_are_refused",
+        _DEVICES + "test_stolen_and_old_signatures_are_refused",
     ),
     mutant(
         "join code used twice",
@@ -37,13 +37,13 @@ MUTANTS = (
         "leave proof not tied to time",
         "an old proof does not end a device's place",
         Edit("server/live/enrolment.py", "if not abs(age) <= CLOCK_SECONDS:", "if False:"),
-        _GATE + "test_leaving_takes_a_fresh_signature_and_ends_the_place",
+        _OPEN + "test_leaving_takes_a_fresh_signature_and_ends_the_place",
     ),
     mutant(
         "forged sender accepted",
         "nobody answers for another",
-        Edit("server/live/gate.py", "if senders - {device.node_id}:", "if False:"),
-        _GATE + "test_nobody_answers_for_another",
+        Edit("server/live/device_calls.py", "if senders - {device.node_id}:", "if False:"),
+        _DEVICES + "test_nobody_answers_for_another",
     ),
     mutant(
         "foreign bundle accepted",

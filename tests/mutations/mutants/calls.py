@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.mutant import Edit, mutant
 
-_GATE = "server/live/test_gate.py::"
+_DEVICES, _GATE = "server/live/test_device_calls.py::", "server/live/test_gate.py::"
 _SIGNED = '"\\n".join((session, method, target, digest, number))'
 
 MUTANTS = (
@@ -12,7 +12,7 @@ MUTANTS = (
         "call signature without path",
         "a captured call serves no other",
         Edit("shared_models/call_signature.py", _SIGNED, '"\\n".join((session, method, digest, number))'),
-        _GATE + "test_a_captured_call_serves_no_other_and_not_twice",
+        _DEVICES + "test_a_captured_call_serves_no_other_and_not_twice",
     ),
     mutant(
         "call signature without body",
@@ -22,7 +22,7 @@ MUTANTS = (
             "if self._digest is not None and self._hash.hexdigest() != self._digest:",
             "if False:",
         ),
-        _GATE + "test_a_body_that_was_not_signed_does_not_reach_flower",
+        _DEVICES + "test_a_body_that_was_not_signed_does_not_reach_flower",
     ),
     mutant(
         "call number not remembered",
@@ -32,7 +32,7 @@ MUTANTS = (
             "if not self._numbers.take(key, int(call.headers[NUMBER_HEADER])):",
             "if False:",
         ),
-        _GATE + "test_a_captured_call_serves_no_other_and_not_twice",
+        _DEVICES + "test_a_captured_call_serves_no_other_and_not_twice",
     ),
     mutant(
         "call of another session accepted",
@@ -42,7 +42,7 @@ MUTANTS = (
             'if call.headers.get(SESSION_HEADER, b"") != self.session.encode():',
             "if False:",
         ),
-        _GATE + "test_stolen_and_old_signatures_are_refused",
+        _DEVICES + "test_stolen_and_old_signatures_are_refused",
     ),
     mutant(
         "X-Forwarded-For believed from anybody",

@@ -20,8 +20,8 @@ from flwr.superlink.grid import HttpGrid
 from flwr.superlink.routers.fleet.router import router as fleet_router
 
 from server.live import flower_run, flower_state
+from server.live.device_calls import FLEET_CALLS
 from server.live.flower_run import Link
-from server.live.gate import _FLEET_CALLS
 from server.live.signatures import CLOCK_SECONDS
 
 
@@ -58,7 +58,7 @@ def test_flowers_command_line_makes_its_client_of_what_we_replace() -> None:
 
 def test_fleet_calls_are_the_ones_that_the_gate_knows() -> None:
     calls = {str(vars(route)["path"]).removeprefix("/v1/fleet/") for route in fleet_router.routes}
-    assert calls - {"register-node", "unregister-node"} == _FLEET_CALLS
+    assert calls - {"register-node", "unregister-node"} == FLEET_CALLS
 
 
 def test_nodes_are_registered_and_withdrawn_as_by_the_control_api(tmp_path: Path) -> None:
