@@ -18,10 +18,12 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from gated_home import admin, get, last_refusal
 from open_files import open_to_others
 
+from server.live.flower_cli import run_flwr
 from server.live.flower_run import TaskLostError, submit_run
 from server.live.home import ServerHome
 from server.live.registry import Registry
 from shared_models.bundle import bundle, bundle_hash
+from shared_models.errors import ServiceError
 
 pytestmark = pytest.mark.slow
 
@@ -69,10 +71,12 @@ def test_flowers_own_command_works_beside_it(home: ServerHome, tmp_path: Path) -
     assert [run["fab-id"] for run in json.loads(runs.stdout)["runs"]] == ["fedvoice/fedvoice-live"]
     run = json.loads(runs.stdout)["runs"][0]["run-id"]
     nodes = ours("supernode", "list", "--format", "json")
-    assert len(json.loads(nodes.stdout)["nodes"]) == len(Registry(home.registry).roster())
+    listed = [node for node in json.loads(nodes.stdout)["nodes"] if node["status"] != "unregistered"]
+    assert {int(node["node-id"]) for node in listed} == set(Registry(home.registry).roster().values())
     assert ours("stop", str(run)).returncode == 0
     assert "finished:stopped" in ours("ls", "--format", "json").stdout
-    assert "has no place here" in ours("run", ".").stderr
+    with pytest.raises(ServiceError, match="has no place here"):
+        run_flwr(home, ["run", "."])
     # Flower's command alone finds the server, and is turned away.
     (tmp_path / "config.toml").write_text(home.path("flwr/config.toml").read_text())
     alone = asked("flwr.cli.app", "ls", FLWR_HOME=str(tmp_path))
