@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from client.home.ledger import Ledger
+from client.learning.inner_loop import take_inner_steps
 from client.learning.measured_prosody import with_measured_prosody
 from client.learning.phases import take_phase
 from client.learning.private_adaptation import NOTHING_TO_PROTECT, private_steps
@@ -29,6 +30,11 @@ from shared_models.seeds import derive_seed, generator
 from shared_models.speakers.adaptation import NOTHING
 from shared_models.speakers.heard import Heard
 from shared_models.speakers.voice import Voice
+
+NO_PRIVATE_INNER_LOOP = (
+    "this base adapts by the few plain steps that meta-learning trained it for, whose rates are made for gradients "
+    "without noise: clone without DP-SGD, or train a base with cloning.optimizer = 'adam'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +80,12 @@ def adapt_privately(
     """Train a fresh personal set by DP-SGD, without references; the cost goes into ``ledger`` first.
 
     ``rng`` is a simulation's; None draws the noise from the operating system.
+    Raises :class:`PrivacyError` where nothing is trained, and for a base that adapts by the steps of an inner loop.
     """
     if _trains_nothing(recipe):
         raise PrivacyError(NOTHING_TO_PROTECT)
+    if recipe.cloning.optimizer == "sgd":
+        raise PrivacyError(NO_PRIVATE_INNER_LOOP)
     model.reset_personal()
     task = Task(recipe, "clone", 0, 0, simulated=rng is not None)
     guaranteed = private_steps(
@@ -127,7 +136,8 @@ def adapt(
     # Every support utterance is heard as a reference: there is nobody to fall back on.
     heard = recipe.override({"speaker.reference_dropout": 0.0})
     with seeded(derive_seed(recipe.seed, "cloning dropout"), model.device):
-        take_phase(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
+        take = take_inner_steps if recipe.cloning.optimizer == "sgd" else take_phase
+        take(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
     return with_measured_prosody(model.model, voice_of(model, support), support)
 
 

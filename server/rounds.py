@@ -120,6 +120,7 @@ def central_mechanism(recipe: Recipe, clients: int, accountant: Accountant) -> C
 
 def _check(plan: FederationPlan) -> None:
     plan.recipe.refuse_without_updates()
+    plan.recipe.refuse_private_meta_learning()
     if plan.recipe.privacy.noise_cohort and plan.private and not plan.seeded_noise:
         raise PrivacyError(
             "privacy.noise_cohort scales the noise down to a cohort that is not there, which is for simulations: "

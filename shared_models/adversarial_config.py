@@ -24,3 +24,18 @@ class AdversarialConfig(Section):
     )
     lr: float = Field(2e-4, gt=0, description="Adam on the discriminator.")
     channels: int = Field(24, ge=1, description="Width of its first layer; the others have twice as many.")
+
+
+class EpisodesConfig(Section):
+    """Centralised training in Meta-StyleSpeech's episodes: a style that is heard once says other texts."""
+
+    from_round: int | None = Field(
+        None,
+        ge=1,
+        description="First round of episodes; null: none. Rounds of the pretraining have 50 steps.",
+    )
+    support_weight: float = Field(10.0, gt=0, description="Of the mel of what the style was heard in.")
+    adversarial_weight: float = Field(
+        1.0, ge=0, description="Of what the two discriminators find wrong with the other texts."
+    )
+    lr: float = Field(2e-4, gt=0, description="Adam on the discriminators.")

@@ -14,7 +14,9 @@ class ClientConfig(Section):
     """The device's side of a round."""
 
     inner_steps: int = Field(3, ge=0, description="Steps on the personal set, on support utterances.")
-    inner_lr: float = Field(0.02, gt=0, description="Adam on the personal set.")
+    inner_lr: float = Field(
+        0.02, gt=0, description="Adam on the personal set; plain SGD on what adapts, in meta-learning."
+    )
     outer_steps: int = Field(4, ge=1, description="Steps on the shared set, on query utterances.")
     outer_lr: float = Field(1e-3, gt=0)
     outer_optimizer: Literal["sgd", "adam"] = "adam"
@@ -44,6 +46,10 @@ class CloningConfig(Section):
     support: int = Field(5, ge=1, description="Utterances to clone from.")
     steps: int = Field(60, ge=0, description="Adaptation steps on the personal set; 0 is zero-shot.")
     lr: float = Field(0.02, gt=0)
+    optimizer: Literal["adam", "sgd"] = Field(
+        "adam",
+        description="'sgd': the plain steps of an inner loop, at the rates that it learnt, for bases of meta-learning.",
+    )
     adaptation: str | None = Field(
         None,
         description="What a clone trains, as speaker.personal names it; that itself if null. A base need not have been "

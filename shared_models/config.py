@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from shared_models.adversarial_config import AdversarialConfig as AdversarialConfig
+from shared_models.adversarial_config import EpisodesConfig as EpisodesConfig
 from shared_models.algorithms import ALGORITHMS, DEFAULT
 from shared_models.algorithms.algorithm import Algorithm, Sends
 from shared_models.client_config import ClientConfig as ClientConfig
@@ -66,6 +67,7 @@ class Recipe(Section):
     federation: FederationConfig = FederationConfig()
     client: ClientConfig = ClientConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
+    episodes: EpisodesConfig = EpisodesConfig()
     compression: CompressionConfig = CompressionConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     personal_privacy: PersonalPrivacyConfig = PersonalPrivacyConfig()
@@ -77,6 +79,14 @@ class Recipe(Section):
     arms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Variants to compare: name, then dotted path = value."
     )
+
+    @model_validator(mode="after")
+    def _one_adversary(self) -> Recipe:
+        if self.episodes.from_round is not None and self.adversarial.weight:
+            raise ValueError(
+                "episodes and adversarial both train discriminators beside the model: leave one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _private_rounds(self) -> Recipe:
@@ -108,6 +118,16 @@ class Recipe(Section):
         others = ", ".join(name for name, kind in ALGORITHMS.items() if kind.federates)
         raise RecipeError(
             f"federation.algorithm '{self.federation.algorithm}' sends no updates to a server: choose among {others}"
+        )
+
+    def refuse_private_meta_learning(self) -> None:
+        """Raise :class:`RecipeError` if DP-SGD is to protect voices in the inner loop of meta-learning."""
+        if not (self.personal_privacy.enabled and self.algorithm.adapts_by_sgd):
+            return
+        raise RecipeError(
+            f"personal_privacy.enabled cannot be combined with federation.algorithm '{self.federation.algorithm}', "
+            "whose updates come from where steps without noise end, and from the gradients of those steps, which "
+            "per-sample gradients have not: choose 'fedrep', or set personal_privacy.enabled = false"
         )
 
     def keeping_voices(self) -> Recipe:

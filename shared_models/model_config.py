@@ -124,6 +124,12 @@ class SpeakerConfig(Section):
         1.0, gt=0, description="Of 'lora', whose product is multiplied by alpha / rank: how fast it moves."
     )
     bottleneck: int = Field(4, ge=1, description="Width of 'adapters'.")
+    learned_rates: float | None = Field(
+        None,
+        gt=0,
+        description="Meta-learning: client.inner_lr is multiplied by so much at first for each number of a voice, and "
+        "the outer loop learns a factor for each; null: one rate for all.",
+    )
     reference_frames: int = Field(
         160, ge=16, description="Longest reference that the encoder reads in training."
     )

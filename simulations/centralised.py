@@ -28,6 +28,7 @@ from shared_models.losses import acoustic_loss
 from shared_models.optimization import adam, load_moments, moments, take_steps
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
+from simulations.episodes import Episodes
 from simulations.mel_adversary import MelAdversary
 from simulations.mixed_batch import mixed_batches
 from simulations.preparation import Prepared
@@ -35,6 +36,8 @@ from simulations.preparation import Prepared
 _PERSONAL = "personal."
 _MOMENTS = "moments."
 _ADVERSARY = "adversary."
+Adversary = MelAdversary | Episodes
+"""What learns beside the model, against it."""
 
 
 def train_centralised(
@@ -69,7 +72,7 @@ def train_centralised(
             {"params": _rows(partitioned), "lr": recipe.client.inner_lr},
         ]
     )
-    adversary = MelAdversary(recipe, device) if recipe.adversarial.weight else None
+    adversary = _adversary(recipe, model, len(speakers), device)
     done = _restore(partitioned, optimizer, adversary, folder)
     model.train()
     before = partitioned.shared_vector()
@@ -84,10 +87,16 @@ def train_centralised(
     return before
 
 
+def _adversary(recipe: Recipe, model: VoiceModel, speakers: int, device: torch.device) -> Adversary | None:
+    if recipe.episodes.from_round is not None:
+        return Episodes(recipe, model, speakers, device)
+    return MelAdversary(recipe, device) if recipe.adversarial.weight else None
+
+
 def _one_round(
     model: PartitionedModel,  # type: ignore[type-arg]
     optimizer: torch.optim.Optimizer,
-    adversary: MelAdversary | None,
+    adversary: Adversary | None,
     speakers: Sequence[Sequence[Features]],
     recipe: Recipe,
     number: int,
@@ -109,11 +118,13 @@ def _one_round(
     return sum(losses) / len(losses)
 
 
-def _loss_of(recipe: Recipe, number: int, adversary: MelAdversary | None) -> LossOf:
+def _loss_of(recipe: Recipe, number: int, adversary: Adversary | None) -> LossOf:
     if number <= recipe.aligner.warmup_rounds:
         return aligner_loss
     if adversary is None or not adversary.learns_in(number):
         return training_loss
+    if isinstance(adversary, Episodes):
+        return adversary.loss
 
     def contested(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
         output = teacher_forced(model, batch, recipe, rng)
@@ -134,7 +145,7 @@ def _rows(model: PartitionedModel[VoiceModel]) -> list[torch.nn.Parameter]:
 def _save(
     model: PartitionedModel,  # type: ignore[type-arg]
     optimizer: torch.optim.Optimizer,
-    adversary: MelAdversary | None,
+    adversary: Adversary | None,
     folder: Path,
     recipe: Recipe,
     number: int,
@@ -152,7 +163,7 @@ def _save(
 def _restore(
     model: PartitionedModel,  # type: ignore[type-arg]
     optimizer: torch.optim.Optimizer,
-    adversary: MelAdversary | None,
+    adversary: Adversary | None,
     folder: Path,
 ) -> int:
     checkpoint = latest_checkpoint(folder, schema=model.partition.schema)

@@ -27,6 +27,7 @@ from shared_models.partition import weights_hash
 from simulations.centralised import train_centralised
 from simulations.engine import run_federation
 from simulations.evaluation.comparison import compare_arms
+from simulations.meta_centralised import train_meta_centralised
 from simulations.preparation import Prepared, make_devices, prepare
 from simulations.pretraining import pretrain, pretraining_recipe, refuse_public_clients
 from simulations.reports.report import write_report
@@ -111,7 +112,8 @@ def run_arm(
         )
         with watch.scalars:
             if algorithm.pools_recordings:
-                train_centralised(recipe, data, folder.checkpoints, watch.centralised_round, initial)
+                train = train_meta_centralised if algorithm.order else train_centralised
+                train(recipe, data, folder.checkpoints, watch.centralised_round, initial)
             else:
                 _federate(plan, data, folder, watch, ray_address)
         metrics = folder.metrics()

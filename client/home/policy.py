@@ -194,8 +194,8 @@ class Policy(BaseModel):
             }
         else:
             rates = {"client.inner_lr": client.inner_lr}
-            # From order 1 on, an inner loop is plain SGD whatever the outer one is.
-            by_sgd = [client.inner_lr] if recipe.algorithm.order else []
+            # Meta-learning adapts by plain SGD, whatever the outer loop is.
+            by_sgd = [client.inner_lr] if recipe.algorithm.adapts_by_sgd else []
             if client.outer_optimizer == "adam":
                 rates["client.outer_lr"] = client.outer_lr
             else:

@@ -49,6 +49,8 @@ def local_round(
     ``private_loop`` takes the place of the phases that may be private.
     """
     model.load_shared_vector(weights)
+    if task.recipe.algorithm.newcomers:
+        model.reset_personal()
     model.model.train()
     # Dropout draws from torch's own generator.
     with seeded(task.seed("dropout"), model.device):

@@ -14,11 +14,12 @@ from client.learning.material import draw_batch, on_device
 from shared_models.accelerator import Accelerator
 from shared_models.acoustic.fastspeech2 import AcousticOutput
 from shared_models.acoustic.voice_model import VoiceModel, VoicePartition
-from shared_models.algorithms.algorithm import Moves, Phase
+from shared_models.algorithms.algorithm import Phase
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features
 from shared_models.losses import acoustic_loss, alignment_loss
 from shared_models.optimization import adam, can_fuse, take_steps
+from shared_models.speakers.adaptation.whole import layers_of_whole
 
 LossOf = Callable[[VoiceModel, Batch, Recipe, torch.Generator], Tensor]
 """The mean loss of a batch; the generator draws whatever is random in it but dropout."""
@@ -58,7 +59,7 @@ def take_phase(
     With the weights ``(D,)`` that a round began from, and the recipe's ``proximal_mu``, the shared set is pulled
     towards them. What the phase does not move is frozen. No step is taken where there is nothing to move.
     """
-    moved = parameters_of(phase.moves, model)
+    moved = parameters_of(phase, model)
     if not moved:
         return []
     freeze_all_but(moved, model)
@@ -73,10 +74,18 @@ def take_phase(
     )  # fmt: skip
 
 
-def parameters_of(moves: Moves, model: VoicePartition) -> list[nn.Parameter]:
+def parameters_of(phase: Phase, model: VoicePartition) -> list[nn.Parameter]:
     """The parameters that a phase moves, shared ones first."""
-    shared = model.shared_parameters() if moves.shared else []
-    return shared + (model.personal_parameters() if moves.personal else [])
+    return _shared_of(phase, model) + (model.personal_parameters() if phase.moves.personal else [])
+
+
+def _shared_of(phase: Phase, model: VoicePartition) -> list[nn.Parameter]:
+    shared = model.shared_parameters() if phase.moves.shared else []
+    if phase.layers is None:
+        return shared
+    layers = layers_of_whole(model.model.acoustic, phase.layers).values()
+    chosen = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    return [parameter for parameter in shared if id(parameter) in chosen]
 
 
 def freeze_all_but(moved: Sequence[nn.Parameter], model: VoicePartition) -> None:
@@ -92,12 +101,12 @@ def optimizer_of(
     """A new optimizer of what the phase moves, shared and personal each at a learning rate of their own."""
     groups = []
     if phase.moves.shared:
-        groups.append({"params": model.shared_parameters(), "lr": phase.shared_rate(recipe, round_number)})
+        groups.append({"params": _shared_of(phase, model), "lr": phase.shared_rate(recipe, round_number)})
     # Where everything is shared there is nothing personal.
     if phase.moves.personal and (personal := model.personal_parameters()):
         groups.append({"params": personal, "lr": phase.personal_rate(recipe, round_number)})
     if phase.optimizer(recipe) == "sgd":
-        return torch.optim.SGD(groups, fused=can_fuse(parameters_of(phase.moves, model)))
+        return torch.optim.SGD(groups, fused=can_fuse(parameters_of(phase, model)))
     return adam(groups)
 
 

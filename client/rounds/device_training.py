@@ -70,6 +70,7 @@ def _private_terms(device: Device, task: Task, policy: Policy) -> tuple[Ledger, 
     A simulation's are the recipe's, and the simulated device's own ledger.
     """
     recipe, personal = task.recipe, task.recipe.personal_privacy
+    recipe.refuse_private_meta_learning()
     if not personal.enabled or recipe.algorithm.trains_voice_without_noise:
         return None
     if task.simulated:

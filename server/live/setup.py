@@ -133,6 +133,7 @@ def settled(
     Raises :class:`RecipeError`, :class:`PrivacyError`.
     """
     recipe.refuse_without_updates()
+    recipe.refuse_private_meta_learning()
     fitted = _for_people(recipe, population)
     if fitted.privacy.mode == "none" or fitted.privacy.epsilon is None:
         return fitted

@@ -29,6 +29,7 @@ from shared_models.speakers.classifier import SpeakerClassifier
 from shared_models.speakers.conditioning import CONDITIONINGS
 from shared_models.speakers.conditioning.conditioning import Conditioning, Maps
 from shared_models.speakers.heard import MEL, Heard
+from shared_models.speakers.learned_rates import LearnedRates
 from shared_models.speakers.projection import Projection
 from shared_models.speakers.sources import SOURCES
 from shared_models.speakers.sources.source import Contribution, Source
@@ -55,6 +56,7 @@ class VoiceModel(nn.Module):
         adaptation = Together(speaker)
         # In the order of the flat vector, which is also that of the random draws.
         self.acoustic = AcousticModel(d, conditioning)
+        of_every_adaptation = self.acoustic.takes
         self.acoustic.takes += tuple(adaptation.adds(self.acoustic))
         self.add_module(self._name_of_maps, conditioning.maps())
         for name, kind in zip(speaker.sources, kinds, strict=True):
@@ -73,6 +75,8 @@ class VoiceModel(nn.Module):
         classifies = speaker.classification_weight > 0 and voices > 1
         self.classifier = SpeakerClassifier(d.embedding, voices) if classifies else None
         adaptation.install(self)
+        rates = speaker.learned_rates
+        self.learned_rates = LearnedRates([*of_every_adaptation, *kept], rates) if rates is not None else None
 
     @property
     def takes(self) -> tuple[VoiceTensor, ...]:
@@ -140,6 +144,11 @@ class VoiceModel(nn.Module):
         """
         return self._voice(heard)[0]
 
+    def embedding(self, heard: Heard) -> Tensor:
+        """``(B, E)``: what the sources say of each row of ``heard``, added up."""
+        heard = self._looked_up(heard)
+        return self._total(self._said(heard), heard.rows).embedding
+
     def voice_of_speaker(self, heard: Heard) -> Voice:
         """One voice from several references of one speaker; each source says how it pools them."""
         heard = self._looked_up(heard)
@@ -153,13 +162,16 @@ class VoiceModel(nn.Module):
     def _voice(self, heard: Heard) -> tuple[Voice, Tensor | None]:
         """The voices, and the sources' penalty ``(B,)`` if there is one."""
         heard = self._looked_up(heard)
-        said = [
-            self._projected(kind, self._asked(kind, source, heard)) for kind, source in self.sources.items()
-        ]
+        said = self._said(heard)
         if self.classifier is not None and not heard.nobody:
             said.append(self._classified(said, heard))
         total = self._total(said, heard.rows)
         return self._made(total, heard.own), total.penalty
+
+    def _said(self, heard: Heard) -> list[Contribution]:
+        return [
+            self._projected(kind, self._asked(kind, source, heard)) for kind, source in self.sources.items()
+        ]
 
     def _classified(self, said: Sequence[Contribution], heard: Heard) -> Contribution:
         """Nothing but the penalty for not telling the speakers apart by what is heard alone."""
@@ -217,12 +229,15 @@ class VoiceModel(nn.Module):
         return Voice(tensors)
 
     def at_sites(self, sites: Sequence[int]) -> dict[str, Tensor]:
-        """Of maps and voices, the tensors by name that a model with the conditional norms ``sites`` alone has."""
+        """Of maps, rates and voices, the tensors by name of a model with the conditional norms ``sites`` alone."""
         found: dict[str, Tensor] = {}
         for place in (self._name_of_maps, "own_maps.maps"):
             if self.own_maps is not None or place == self._name_of_maps:
                 maps = cast(Maps, self.get_submodule(place))
                 found |= {f"{place}.{name}": t for name, t in maps.at_sites(sites).items()}
+        if self.learned_rates is not None:
+            rates = self.learned_rates.at_sites(sites)
+            found |= {f"learned_rates.{name}": tensor for name, tensor in rates.items()}
         return found | {f"voices.{name}": t for name, t in self.voices.at_sites(sites).items()}
 
     def synthesize(

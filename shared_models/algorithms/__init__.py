@@ -9,6 +9,14 @@ from shared_models.algorithms.fedper import FEDPER
 from shared_models.algorithms.fedrep import FEDREP
 from shared_models.algorithms.full import FULL
 from shared_models.algorithms.local import LOCAL
+from shared_models.algorithms.maml import ANIL, FOMAML, MAML
+from shared_models.algorithms.meta_tts import (
+    META_TTS,
+    META_TTS_CENTRALISED,
+    META_TTS_PERSONAL,
+    META_TTS_PERSONAL_CENTRALISED,
+)
+from shared_models.algorithms.reptile import REPTILE
 
 ALGORITHMS: dict[str, Algorithm] = {
     "fedavg": FEDAVG,
@@ -17,6 +25,14 @@ ALGORITHMS: dict[str, Algorithm] = {
     "full": FULL,
     "local": LOCAL,
     "centralised": CENTRALISED,
+    "maml": MAML,
+    "fomaml": FOMAML,
+    "anil": ANIL,
+    "reptile": REPTILE,
+    "meta_tts": META_TTS,
+    "meta_tts_centralised": META_TTS_CENTRALISED,
+    "meta_tts_personal": META_TTS_PERSONAL,
+    "meta_tts_personal_centralised": META_TTS_PERSONAL_CENTRALISED,
 }
 DEFAULT = "fedrep"
 

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from shared_models.algorithms.learning_rates import falling_outer_rate, inner_rate
+from shared_models.speakers.adaptation import Site
 
 if TYPE_CHECKING:
     from shared_models.config import Recipe
@@ -72,20 +73,31 @@ def adam_always(_: Recipe) -> Optimizer:
     return "adam"
 
 
+def sgd_always(_: Recipe) -> Optimizer:
+    """Plain SGD, whatever the recipe says of the outer loop."""
+    return "sgd"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """Some local steps of one kind. Raises ValueError for a private phase that moves the shared set."""
+    """Some local steps of one kind. Raises ValueError where what it says contradicts itself."""
 
     moves: Moves
     material: Utterances
+    layers: tuple[Site, ...] | None = None
+    """Of the shared set, only the layers at these sites, which are those that voices can change; all of it if None."""
     steps: Callable[[Recipe], int]
     shared_rate: Rate = falling_outer_rate
     personal_rate: Rate = inner_rate
     optimizer: Callable[[Recipe], Optimizer] = recipes_optimizer
     private: bool = False
     """Whether the phase is DP-SGD where the recipe asks for personal privacy."""
+    same_batch: bool = False
+    """Whether all steps of an inner loop are on one batch, the support of a task; from order 1 on."""
 
     def __post_init__(self) -> None:
+        if self.layers is not None and not self.moves.shared:
+            raise ValueError("a phase names layers of the shared set, and this one does not move it")
         if self.private and self.moves is not Moves.PERSONAL:
             raise ValueError("a private phase moves the personal set alone: DP-SGD here covers nothing else")
 
@@ -104,6 +116,8 @@ class Algorithm:
     """0: the phases follow one another, and what the inner one moved stays moved. 1 and 2: every outer step starts its
     inner phase (plain SGD) anew from the same parameters and is judged on the query where that phase ends; its
     gradient takes the inner gradients as constants (1) or goes through them (2)."""
+    newcomers: bool = False
+    """Whether the voice of every device begins each round as a newcomer's, as the voices that are cloned will."""
     sends: Sends = Sends.SHARED
 
     def __post_init__(self) -> None:
@@ -118,6 +132,11 @@ class Algorithm:
     def phases(self) -> dict[str, Phase]:
         """The phases by name, in their order."""
         return {"outer": self.outer} if self.inner is None else {"inner": self.inner, "outer": self.outer}
+
+    @property
+    def adapts_by_sgd(self) -> bool:
+        """Whether what adapts goes by plain SGD at the inner rate."""
+        return self.order > 0 or self.outer.optimizer is sgd_always
 
     @property
     def federates(self) -> bool:

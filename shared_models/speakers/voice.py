@@ -30,6 +30,8 @@ class VoiceTensor:
     """Whether the first axis counts the S conditional norms of the decoder."""
     start: Callable[[], Tensor] | None = None
     """Gives a newcomer's own numbers, of ``shape`` and the same every time; 0 if None."""
+    unit: float = 1.0
+    """What is kept over ``unit`` is what acts: a layer's fan-in for its change (:mod:`.adaptation.changes`)."""
 
     def started(self) -> Tensor:
         """A newcomer's own numbers, of ``shape``."""

@@ -11,8 +11,8 @@ import pytest
 from three_rounds import small_paper, speaks_from_its_file, three_rounds
 
 PAPERS = (
-    "adapter", "adaspeech", "chien2021", "embedding_only", "fedspeech", "lora", "prosodyspeech", "speaker_table",
-    "stylespeech", "whole_model",
+    "adapter", "adaspeech", "chien2021", "embedding_only", "fedspeech", "lora", "meta_stylespeech", "prosodyspeech",
+    "speaker_table", "stylespeech", "whole_model",
 )  # fmt: skip
 
 

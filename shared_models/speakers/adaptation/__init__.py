@@ -22,9 +22,12 @@ ADAPTATIONS = {
 }
 NOTHING = "none"
 Site = Literal[
+    "phonemes",
+    "encoder",
     "encoder.attention",
     "encoder.feed_forward",
     "variance",
+    "decoder",
     "decoder.attention",
     "decoder.feed_forward",
     "mel",

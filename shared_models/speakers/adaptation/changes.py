@@ -22,9 +22,12 @@ from shared_models.seeds import generator
 from shared_models.speakers.adaptation import Site
 
 _PLACES: dict[Site, str] = {
+    "phonemes": r"embedding",
+    "encoder": r"encoder\..+",
     "encoder.attention": r"encoder\.\d+\.attention\.\w+",
     "encoder.feed_forward": r"encoder\.\d+\.feed_forward\.\w+",
     "variance": r"variance_adaptor\..+",
+    "decoder": r"decoder\..+|final_norm",
     "decoder.attention": r"decoder\.\d+\.attention\.\w+",
     "decoder.feed_forward": r"decoder\.\d+\.feed_forward\.\w+",
     "mel": r"mel",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from shared_models.layers.voiced import Tensors, can_change, change
 from shared_models.model_config import SpeakerConfig
+from shared_models.speakers.adaptation import Site
 from shared_models.speakers.adaptation.adaptation import AdaptableModel
 from shared_models.speakers.adaptation.changes import as_output, columns_of, fan_in, layers_at, name_of
 from shared_models.speakers.voice import VoiceTensor
@@ -30,8 +31,10 @@ class WholeModel:
     def adds(self, acoustic: nn.Module) -> Sequence[VoiceTensor]:
         """One tensor of the shape of each parameter."""
         return [
-            VoiceTensor(name_of("whole", path, name), tuple(parameter.shape), made_by="voice")
-            for path, layer in self._layers(acoustic).items()
+            VoiceTensor(
+                name_of("whole", path, name), tuple(parameter.shape), made_by="voice", unit=_unit(layer, name)
+            )
+            for path, layer in layers_of_whole(acoustic, self.sites).items()
             for name, parameter in layer.named_parameters()
         ]
 
@@ -41,18 +44,28 @@ class WholeModel:
 
     def install(self, model: AdaptableModel) -> None:
         """Add to what each layer gives what it would give with the change for its weights."""
-        for path, layer in self._layers(model.acoustic).items():
+        for path, layer in layers_of_whole(model.acoustic, self.sites).items():
             bias = name_of("whole", path, "bias") if getattr(layer, "bias", None) is not None else None
             change(layer, WeightChange(name_of("whole", path, "weight"), bias))
 
-    def _layers(self, acoustic: nn.Module) -> dict[str, nn.Module]:
-        if self.sites is not None:
-            return layers_at(acoustic, self.sites, _KINDS)
-        return {
-            path: layer
-            for path, layer in acoustic.named_modules()
-            if can_change(layer) and any(True for _ in layer.parameters())
-        }
+
+def layers_of_whole(acoustic: nn.Module, sites: Sequence[Site] | None) -> dict[str, nn.Module]:
+    """The layers that a voice changes whole, by their path in the acoustic model: at ``sites``, or all that it can.
+
+    Raises :class:`RecipeError` for sites that the model has not.
+    """
+    if sites is not None:
+        return layers_at(acoustic, sites, _KINDS)
+    return {
+        path: layer
+        for path, layer in acoustic.named_modules()
+        if can_change(layer) and any(True for _ in layer.parameters())
+    }
+
+
+def _unit(layer: nn.Module, name: str) -> float:
+    matrix = name == "weight" and isinstance(layer, (nn.Linear, nn.Conv1d))
+    return fan_in(layer) if matrix else 1.0
 
 
 @dataclass(frozen=True, slots=True)

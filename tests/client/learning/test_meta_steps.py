@@ -24,9 +24,10 @@ from tiny_federation import (
 from torch import Tensor
 
 from client.app import DEVICES_VARIABLE
+from client.learning.inner_loop import Pace, Tensors, adapt, loss_on
 from client.learning.local_round import local_round
 from client.learning.material import Material
-from client.learning.meta_steps import Tensors, adapt, loss_on, meta_steps
+from client.learning.meta_steps import meta_steps
 from server.app import make_app, plan_for
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Algorithm, Moves
@@ -52,8 +53,7 @@ def test_the_gradient_through_two_steps_down_parabolas_is_the_closed_form(second
     found = adapt(
         {"w": start},
         [quadratic(*first), quadratic(*second)],
-        {"w": rate},
-        UNCLIPPED,
+        Pace({"w": rate}, UNCLIPPED),
         second_order=second_order,
     )
     once = start.detach() - rate * first[0] * (start.detach() - first[1])
@@ -75,7 +75,7 @@ def test_an_inner_step_is_clipped_over_all_parameters_together() -> None:
     def slope(parameters: Tensors) -> Tensor:
         return (3.0 * parameters["a"] + 4.0 * parameters["b"]).sum()
 
-    found = adapt(start, [slope], {"a": 0.5, "b": 0.1}, 1.0, second_order=True)
+    found = adapt(start, [slope], Pace({"a": 0.5, "b": 0.1}, 1.0), second_order=True)
     assert found.parameters["a"].item() == pytest.approx(-0.5 * 0.6)
     assert found.parameters["b"].item() == pytest.approx(-0.1 * 0.8)
 
@@ -92,8 +92,8 @@ class OuterLoss:
         *support, query = (loss_on(b, self.model, self.recipe, generator(1)) for b in self.batches)
         voices = {n: p for n, p in self.model.model.named_parameters() if n.startswith("voices.")}
         start = {name: value.detach().requires_grad_() for name, value in voices.items()}
-        rates = dict.fromkeys(start, 0.5)
-        return query(adapt(start, support, rates, 1.0, second_order=second_order).parameters)
+        pace = Pace(dict.fromkeys(start, 0.5), 1.0)
+        return query(adapt(start, support, pace, second_order=second_order).parameters)
 
 
 def test_the_outer_gradient_of_a_real_model_is_that_of_finite_differences() -> None:

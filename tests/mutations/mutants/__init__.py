@@ -18,6 +18,7 @@ from mutants import (
     ledger,
     live_round,
     lying_server,
+    meta_learning,
     noise,
     odd_files,
     owners_terms,
@@ -47,4 +48,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *embeddings.MUTANTS,
     *odd_files.MUTANTS,
     *cloning_bench.MUTANTS,
+    *meta_learning.MUTANTS,
 )

@@ -11,6 +11,8 @@ from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 
 SHIPPED = {name: kind for name, kind in ALGORITHMS.items() if not name.endswith("_of_a_test")}
+META = {"maml", "fomaml", "anil", "reptile", "meta_tts", "meta_tts_personal"}
+POOLED = {"meta_tts_centralised", "meta_tts_personal_centralised"}
 
 
 def phase(moves: Moves, steps: int, private: bool = False) -> Phase:
@@ -22,11 +24,13 @@ def kinds_that(fact: str) -> set[str]:
 
 
 def test_the_facts_of_every_kind_that_ships() -> None:
-    assert kinds_that("federates") == {"fedavg", "fedper", "fedrep", "full"}
+    assert kinds_that("federates") == {"fedavg", "fedper", "fedrep", "full"} | META
     assert kinds_that("shares_everything") == {"full"}
-    assert kinds_that("pools_recordings") == {"centralised"}
-    assert kinds_that("sends_personal") == {"full", "centralised"}
-    assert kinds_that("trains_voice_without_noise") == {"fedper", "full", "local", "centralised"}
+    assert kinds_that("pools_recordings") == {"centralised"} | POOLED
+    assert kinds_that("sends_personal") == {"full", "centralised"} | POOLED
+    voices = {"fedper", "full", "local", "centralised"} | META | POOLED
+    assert kinds_that("trains_voice_without_noise") == voices - {"anil"}
+    assert kinds_that("newcomers") == kinds_that("adapts_by_sgd") == META | POOLED
 
 
 def test_a_voice_is_spared_if_dp_sgd_takes_the_place_of_every_phase_that_moves_it() -> None:
@@ -56,6 +60,11 @@ def test_orders_that_nothing_could_compute_are_refused() -> None:
             outer=phase(Moves.SHARED, 1),
             order=1,
         )
+
+
+def test_layers_of_the_shared_set_are_named_by_what_moves_it_alone() -> None:
+    with pytest.raises(ValueError, match="does not move it"):
+        Phase(moves=Moves.PERSONAL, material=Utterances.ALL, steps=lambda _: 1, layers=("mel",))
 
 
 def test_a_recipe_knows_its_algorithm_and_refuses_an_unknown_one() -> None:
