@@ -9,6 +9,7 @@ and so a release: it is in the owner's ledger before it exists, with its cost, o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,15 +18,17 @@ import torch
 from client.home.ledger import Ledger
 from client.learning.inner_loop import take_inner_steps
 from client.learning.measured_prosody import with_measured_prosody
-from client.learning.phases import take_phase
+from client.learning.phases import LossOf, contested_loss, take_phase, training_loss
 from client.learning.private_adaptation import NOTHING_TO_PROTECT, private_steps
 from client.task import Task
-from shared_models.accelerator import seeded
+from shared_models.accelerator import Accelerator, seeded
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
 from shared_models.errors import CorpusError, PrivacyError
 from shared_models.features import Features, collate
+from shared_models.mel_adversary import MelAdversary
+from shared_models.mel_discriminator import MelDiscriminator
 from shared_models.seeds import derive_seed, generator
 from shared_models.speakers.adaptation import NOTHING
 from shared_models.speakers.heard import Heard
@@ -52,11 +55,13 @@ def clone(
     recipe: Recipe,
     ledger: Ledger,
     *,
+    discriminator: MelDiscriminator | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> ClonedVoice:
     """Clone a voice as the recipe says: zero-shot (no steps), adapted, or adapted by DP-SGD.
 
-    ``ledger`` is the owner's. What is made without DP-SGD is entered in it as unprotected.
+    ``ledger`` is the owner's. What is made without DP-SGD is entered in it as unprotected. ``discriminator`` is the
+    base's, if it has one.
     """
     if recipe.personal_privacy.enabled:
         return adapt_privately(model, support, recipe, ledger, on_step=on_step)
@@ -65,7 +70,7 @@ def clone(
     ledger.record_unprotected(run="clone", round_number=0, purpose=purpose)
     if listens:
         return ClonedVoice(zero_shot(model, support))
-    return ClonedVoice(adapt(model, support, recipe, on_step=on_step))
+    return ClonedVoice(adapt(model, support, recipe, discriminator=discriminator, on_step=on_step))
 
 
 def adapt_privately(
@@ -121,9 +126,14 @@ def adapt(
     support: Sequence[Features],
     recipe: Recipe,
     *,
+    discriminator: MelDiscriminator | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Voice:
-    """Train a fresh personal set on the support for ``recipe.cloning.steps`` steps; only listen where none is."""
+    """Train a fresh personal set on the support for ``recipe.cloning.steps`` steps; only listen where none is.
+
+    With the base's ``discriminator``, which stays as it is, a copy of it learns beside and pulls at the mel as strongly
+    as ``recipe.cloning.adversarial`` says: an L1 error on few recordings would blur what training had sharpened.
+    """
     if _trains_nothing(recipe):
         return zero_shot(model, support)
     if len(support) < 2:
@@ -136,9 +146,24 @@ def adapt(
     # Every support utterance is heard as a reference: there is nobody to fall back on.
     heard = recipe.override({"speaker.reference_dropout": 0.0})
     with seeded(derive_seed(recipe.seed, "cloning dropout"), model.device):
-        take = take_inner_steps if recipe.cloning.optimizer == "sgd" else take_phase
-        take(CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step)
+        if recipe.cloning.optimizer == "sgd":
+            take_inner_steps(
+                CLONING, model, support, heard, generator(recipe.seed, "cloning"), on_step=on_step
+            )
+        else:
+            take_phase(
+                CLONING, model, support, heard, generator(recipe.seed, "cloning"),
+                loss_of=_loss(recipe, discriminator, model.device), on_step=on_step,
+            )  # fmt: skip
     return with_measured_prosody(model.model, voice_of(model, support), support)
+
+
+def _loss(recipe: Recipe, discriminator: MelDiscriminator | None, device: torch.device) -> LossOf:
+    if discriminator is None or not recipe.cloning.adversarial:
+        return training_loss
+    contest = recipe.adversarial.model_copy(update={"weight": recipe.cloning.adversarial})
+    accelerator = Accelerator(device, recipe.engine.precision)
+    return contested_loss(MelAdversary(deepcopy(discriminator), contest, accelerator))
 
 
 @torch.no_grad()

@@ -138,7 +138,9 @@ def clone_voice(
     if zero_shot:
         recipe = recipe.override({"cloning.steps": 0, "personal_privacy.enabled": False})
     ledger = open_owner_ledger(budget or epsilon, delta)
-    voice = clone_from_features(adapted.model, support, recipe, ledger, on_step=stage("adapting"))
+    voice = clone_from_features(
+        adapted.model, support, recipe, ledger, discriminator=loaded.discriminator, on_step=stage("adapting")
+    )
     return Clone(
         name or Path(recordings).resolve().stem,
         voice,
@@ -168,7 +170,8 @@ def _as_wished(
 ) -> Recipe:
     changes: dict[str, Any] = {} if steps is None else {"cloning.steps": steps}
     if adaptation is not None:
-        changes["cloning.adaptation"] = adaptation
+        chosen = {"adaptation": adaptation, "private_adaptation": adaptation, "layers": None}
+        changes |= {f"cloning.{field}": value for field, value in chosen.items()}
     if epsilon is not None:
         changes |= {
             "personal_privacy.enabled": True,

@@ -25,6 +25,14 @@ class AdversarialConfig(Section):
     lr: float = Field(2e-4, gt=0, description="Adam on the discriminator.")
     channels: int = Field(24, ge=1, description="Width of its first layer; the others have twice as many.")
 
+    def learns_in(self, round_number: int) -> bool:
+        """Whether the discriminator takes part in a round at all."""
+        return self.weight > 0 and round_number >= self.from_round - self.learning_rounds
+
+    def pulls_in(self, round_number: int) -> bool:
+        """Whether the decoder hears it in a round."""
+        return self.weight > 0 and round_number >= self.from_round
+
 
 class EpisodesConfig(Section):
     """Centralised training in Meta-StyleSpeech's episodes: a style that is heard once says other texts."""

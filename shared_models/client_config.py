@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from shared_models.recipe_section import Section
-from shared_models.speakers.adaptation import kinds_of
+from shared_models.speakers.adaptation import Site, kinds_of
 
 
 class ClientConfig(Section):
@@ -50,16 +50,35 @@ class CloningConfig(Section):
         "adam",
         description="'sgd': the plain steps of an inner loop, at the rates that it learnt, for bases of meta-learning.",
     )
+    decay_from: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the steps after which lr falls, linearly towards 0; not by DP-SGD.",
+    )
     adaptation: str | None = Field(
         None,
         description="What a clone trains, as speaker.personal names it; that itself if null. A base need not have been "
         "trained with it.",
     )
+    layers: tuple[Site, ...] | None = Field(
+        None, description="Where such an adaptation changes layers; speaker.layers if null."
+    )
+    private_adaptation: str | None = Field(
+        None, description="What a clone by DP-SGD trains instead; the same as without if null."
+    )
+    private_lr: float | None = Field(None, gt=0, description="Its learning rate; cloning.lr if null.")
+    adversarial: float = Field(
+        0.0,
+        ge=0,
+        description="Pull of the base's discriminator of mels on a clone, as adversarial.weight. It hears the "
+        "recordings without noise, so a clone by DP-SGD goes without; so does one on a base that has none.",
+    )
     local_steps: int = Field(
         60, ge=1, description="Steps on the whole model where a device trains alone (algorithm 'local')."
     )
 
-    @field_validator("adaptation")
+    @field_validator("adaptation", "private_adaptation")
     @classmethod
     def _known_adaptation(cls, adaptation: str | None) -> str | None:
         return adaptation and "+".join(kinds_of(adaptation))

@@ -138,10 +138,15 @@ class Recipe(Section):
 
     def for_cloning(self) -> Recipe:
         """The recipe of the model on which voices are cloned: what a clone trains is its personal set."""
-        chosen = self.cloning.adaptation
-        if chosen in (None, self.speaker.personal):
-            return self
-        return self.override({"speaker.personal": chosen})
+        cloning, private = self.cloning, self.personal_privacy.enabled
+        changes: dict[str, Any] = {}
+        if private and cloning.private_adaptation is not None:
+            changes["speaker.personal"] = cloning.private_adaptation
+        elif cloning.adaptation is not None:
+            changes["speaker.personal"] = cloning.adaptation
+        if cloning.layers is not None:
+            changes["speaker.layers"] = cloning.layers
+        return self.override(changes) if changes else self
 
     @property
     def protection(self) -> str:

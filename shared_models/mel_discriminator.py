@@ -8,11 +8,14 @@ losses are least squares and feature matching, arXiv 2010.05646, section 2.3).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared_models.audio.normalisation import normalise_mel
+from shared_models.errors import CheckpointError
 from shared_models.partition import Owner
 from shared_models.vocoders.discriminators.judgement import Judgement
 
@@ -46,3 +49,33 @@ class MelDiscriminator(nn.Module):
             x = F.leaky_relu(layer(x), _SLOPE)
             features.append(x)
         return Judgement((torch.flatten(self.score(x).float(), 1),), (tuple(features),))
+
+
+def discriminator_in(tensors: Mapping[str, Tensor], *prefixes: str) -> MelDiscriminator | None:
+    """The one among a file's ``tensors``, under the first of ``prefixes`` that any name begins with; None if none does.
+
+    Raises :class:`CheckpointError` if it is damaged.
+    """
+    for prefix in prefixes:
+        state = {
+            name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
+        }
+        if state:
+            return _discriminator_of(state)
+    return None
+
+
+def _discriminator_of(state: Mapping[str, Tensor]) -> MelDiscriminator:
+    score = state.get("score.weight", torch.empty(0))
+    if score.ndim != 4 or not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise CheckpointError(
+            "the discriminator in the checkpoint is damaged or of another version of FedVoice"
+        )
+    found = MelDiscriminator(score.shape[1] // 2)
+    try:
+        found.load_state_dict({name: value.float() for name, value in state.items()})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the discriminator in the checkpoint is not one of FedVoice's ({str(error).splitlines()[0]})"
+        ) from None
+    return found

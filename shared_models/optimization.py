@@ -63,12 +63,20 @@ def take_steps(
     clip: float | None,
     *,
     steps: int,
+    falls_from: float = 1.0,
     pull: Callable[[], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[float]:
-    """So many steps, each on a ``next_loss()`` of its own; the losses. ``on_step`` is told ``(done, steps)``."""
+    """So many steps, each on a ``next_loss()`` of its own; the losses. ``on_step`` is told ``(done, steps)``.
+
+    After the share ``falls_from`` of the steps the learning rates fall, linearly towards 0.
+    """
     losses = []
+    full = [group["lr"] for group in optimizer.param_groups]
     for step in range(steps):
+        if step > falls_from * steps:
+            for group, rate in zip(optimizer.param_groups, full, strict=True):
+                group["lr"] = rate * (1 - step / steps) / (1 - falls_from)
         losses.append(descend(next_loss(), parameters, optimizer, clip, pull=pull))
         if on_step is not None:
             on_step(step + 1, steps)

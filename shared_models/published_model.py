@@ -83,12 +83,18 @@ class Manifest:
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, sort_keys=True).encode()
 
 
-def weights_file(weights: Tensor, recipe: str, schema: str) -> bytes:
-    """The content of a base's file: ``weights`` ``(D,)``, its recipe as JSON, and nothing of who took part."""
+def weights_file(
+    weights: Tensor, recipe: str, schema: str, beside: Mapping[str, Tensor] | None = None
+) -> bytes:
+    """The content of a base's file: ``weights`` ``(D,)``, its recipe as JSON, and nothing of who took part.
+
+    Tensors ``beside`` the weights are no part of the model.
+    """
     # Imported here: what only serves or checks a model does without torch.
     from safetensors.torch import save
 
-    return save({"weights": weights.contiguous()}, {"recipe": recipe, "schema": schema})
+    kept = {name: value.contiguous() for name, value in {"weights": weights, **(beside or {})}.items()}
+    return save(kept, {"recipe": recipe, "schema": schema})
 
 
 def listed(content: bytes) -> ListedFile:

@@ -15,21 +15,20 @@ from torch import Tensor
 
 from client.learning.cached_features import CachedFeatures
 from client.learning.kept_features import TRAININGS_ROOM, KeptFeatures, Room
-from client.learning.phases import LossOf, aligner_loss, teacher_forced, training_loss
+from client.learning.phases import LossOf, aligner_loss, contested_loss, training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
-from shared_models.accelerator import accelerator_of, repeat_on, seeded
+from shared_models.accelerator import Accelerator, accelerator_of, repeat_on, seeded
 from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoiceModel
 from shared_models.algorithms.centralised import CENTRALISED
 from shared_models.algorithms.learning_rates import falling_outer_rate
 from shared_models.config import Recipe
-from shared_models.features import Batch, Features
-from shared_models.losses import acoustic_loss
+from shared_models.features import Features
+from shared_models.mel_adversary import MelAdversary
 from shared_models.optimization import adam, load_moments, moments, take_steps
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
 from simulations.episodes import Episodes
-from simulations.mel_adversary import MelAdversary
 from simulations.mixed_batch import mixed_batches
 from simulations.preparation import Prepared
 
@@ -54,7 +53,8 @@ def train_centralised(
     checkpoint to go on from.
     """
     torch.set_num_threads(recipe.engine.workers or os.cpu_count() or 1)
-    device, room = accelerator_of(recipe.engine).device, Room(TRAININGS_ROOM)
+    accelerator, room = accelerator_of(recipe.engine), Room(TRAININGS_ROOM)
+    device = accelerator.device
     repeat_on(device)
     speakers = [
         KeptFeatures(CachedFeatures(u, data.cache, recipe.features), room, device)
@@ -72,7 +72,7 @@ def train_centralised(
             {"params": _rows(partitioned), "lr": recipe.client.inner_lr},
         ]
     )
-    adversary = _adversary(recipe, model, len(speakers), device)
+    adversary = _adversary(recipe, model, len(speakers), accelerator)
     done = _restore(partitioned, optimizer, adversary, folder)
     model.train()
     before = partitioned.shared_vector()
@@ -87,10 +87,13 @@ def train_centralised(
     return before
 
 
-def _adversary(recipe: Recipe, model: VoiceModel, speakers: int, device: torch.device) -> Adversary | None:
+def _adversary(
+    recipe: Recipe, model: VoiceModel, speakers: int, accelerator: Accelerator
+) -> Adversary | None:
     if recipe.episodes.from_round is not None:
-        return Episodes(recipe, model, speakers, device)
-    return MelAdversary(recipe, device) if recipe.adversarial.weight else None
+        return Episodes(recipe, model, speakers, accelerator.device)
+    contest = recipe.adversarial
+    return MelAdversary.new(contest, accelerator, recipe.seed) if contest.weight else None
 
 
 def _one_round(
@@ -121,16 +124,11 @@ def _one_round(
 def _loss_of(recipe: Recipe, number: int, adversary: Adversary | None) -> LossOf:
     if number <= recipe.aligner.warmup_rounds:
         return aligner_loss
-    if adversary is None or not adversary.learns_in(number):
-        return training_loss
     if isinstance(adversary, Episodes):
-        return adversary.loss
-
-    def contested(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
-        output = teacher_forced(model, batch, recipe, rng)
-        return acoustic_loss(output, batch, weights=recipe.aligner).total + adversary.loss(output, number)
-
-    return contested
+        return adversary.loss if adversary.learns_in(number) else training_loss
+    if adversary is None or not recipe.adversarial.learns_in(number):
+        return training_loss
+    return contested_loss(adversary, pulls=recipe.adversarial.pulls_in(number))
 
 
 def _rows(model: PartitionedModel[VoiceModel]) -> list[torch.nn.Parameter]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from shared_models.audio.cache import FeatureCache
 from shared_models.base_model import BaseModel, write_base
 from shared_models.config import Recipe, parse_override, recipe_from_json
 from shared_models.errors import CheckpointError, CorpusError, RecipeError
+from shared_models.mel_discriminator import discriminator_in
 from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.pretrained import FOLDER, VOICE_SUFFIX
 from shared_models.speakers.heard import Heard
@@ -35,6 +37,9 @@ SYNTHETIC = "k_"
 """What the ids of the synthetic voices begin with; nobody else's voice may be published."""
 SPOKEN = ("model.pitch_spread", "model.duration_spread", "model.contrast")
 """What is chosen when training is over: it changes how a base speaks and none of its weights."""
+CLONED = "cloning."
+"""So is how clones are made on it."""
+_SETTABLE = f"{', '.join(SPOKEN)}, or any field of {CLONED.rstrip('.')}"
 REFERENCES = 12
 """Recordings that a published voice is heard in."""
 
@@ -50,15 +55,15 @@ def publish(
     """Write the acoustic model of ``run`` and the profiles of ``voices`` to ``target``; the files written.
 
     ``aligner``, for a run whose corpus brought alignments, lets people without any adapt their voices. ``spoken`` are
-    fields among :data:`SPOKEN` that the base has and the run's recipe had not. Nothing is written if anything is
-    refused: raises :class:`CorpusError` for a voice that is not a synthetic train voice of the run,
-    :class:`CheckpointError` for a run or an ``aligner`` that cannot be used, and :class:`RecipeError` for a field that
-    must stay as it was trained.
+    fields among :data:`SPOKEN`, or of :data:`CLONED`, which the base has and the run's recipe had not. The
+    discriminator that the run trained against comes with it. Nothing is written if anything is refused: raises
+    :class:`CorpusError` for a voice that is not a synthetic train voice of the run, :class:`CheckpointError` for a run
+    or an ``aligner`` that cannot be used, and :class:`RecipeError` for a field that must stay as it was trained.
     """
-    if trained := sorted(set(spoken or {}) - set(SPOKEN)):
+    if trained := sorted(f for f in spoken or {} if f not in SPOKEN and not f.startswith(CLONED)):
         raise RecipeError(
             f"{trained[0]} is part of what was trained and cannot be set when a base is published: set one of "
-            f"{', '.join(SPOKEN)}"
+            f"{_SETTABLE}"
         )
     checkpoint = latest_checkpoint(run / "arms" / arm / "checkpoints")
     if checkpoint is None:
@@ -72,7 +77,8 @@ def publish(
     base = _base(model, told)
     if aligner is not None:
         base = with_aligner(base, aligner)
-    base = _in_half_precision(base)
+    discriminator = discriminator_in(checkpoint.optimizer, "adversary.weights.")
+    base = replace(_in_half_precision(base), discriminator=discriminator)
     written = [target / "acoustic.safetensors"]
     write_base(written[0], base)
     for speaker, voice in made.items():
@@ -137,7 +143,7 @@ def main() -> None:
     parser.add_argument("--voices", nargs="+", required=True, help="ids of synthetic train voices")
     parser.add_argument("--target", type=Path, default=FOLDER)
     parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help=f"one of {', '.join(SPOKEN)}"
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help=f"one of {_SETTABLE}"
     )
     parser.add_argument("--aligner", type=Path, help="aligner.safetensors of simulations.corpora.align")
     arguments = parser.parse_args()

@@ -18,6 +18,7 @@ from shared_models.algorithms.algorithm import Phase
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features
 from shared_models.losses import acoustic_loss, alignment_loss
+from shared_models.mel_adversary import MelAdversary
 from shared_models.optimization import adam, can_fuse, take_steps
 from shared_models.speakers.adaptation.whole import layers_of_whole
 
@@ -28,6 +29,17 @@ LossOf = Callable[[VoiceModel, Batch, Recipe, torch.Generator], Tensor]
 def training_loss(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
     """The mean loss of a batch under teacher forcing; aligner terms weighted by the recipe."""
     return acoustic_loss(teacher_forced(model, batch, recipe, rng), batch, weights=recipe.aligner).total
+
+
+def contested_loss(adversary: MelAdversary, *, pulls: bool = True) -> LossOf:
+    """The mean loss of a batch, and what a discriminator, which learns from the same batch, adds where it pulls."""
+
+    def loss(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
+        output = teacher_forced(model, batch, recipe, rng)
+        total = acoustic_loss(output, batch, weights=recipe.aligner).total
+        return total + adversary.loss(output, pulls=pulls)
+
+    return loss
 
 
 def teacher_forced(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> AcousticOutput:
@@ -70,7 +82,8 @@ def take_phase(
 
     return take_steps(
         next_loss, moved, optimizer_of(phase, model, recipe, round_number), recipe.client.gradient_clip,
-        steps=phase.steps(recipe), pull=proximal_pull(model, recipe, round_weights), on_step=on_step,
+        steps=phase.steps(recipe), falls_from=phase.falls_from(recipe),
+        pull=proximal_pull(model, recipe, round_weights), on_step=on_step,
     )  # fmt: skip
 
 

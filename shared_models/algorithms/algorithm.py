@@ -78,6 +78,11 @@ def sgd_always(_: Recipe) -> Optimizer:
     return "sgd"
 
 
+def never_falls(_: Recipe) -> float:
+    """The learning rates stay as they are."""
+    return 1.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """Some local steps of one kind. Raises ValueError where what it says contradicts itself."""
@@ -90,6 +95,8 @@ class Phase:
     shared_rate: Rate = falling_outer_rate
     personal_rate: Rate = inner_rate
     optimizer: Callable[[Recipe], Optimizer] = recipes_optimizer
+    falls_from: Callable[[Recipe], float] = never_falls
+    """Share of the steps after which the learning rates fall, linearly towards 0; DP-SGD keeps them."""
     private: bool = False
     """Whether the phase is DP-SGD where the recipe asks for personal privacy."""
     same_batch: bool = False

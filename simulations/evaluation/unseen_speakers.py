@@ -43,6 +43,7 @@ from shared_models.config import Recipe
 from shared_models.errors import AudioError
 from shared_models.features import Features
 from shared_models.file_names import file_name_of
+from shared_models.mel_discriminator import MelDiscriminator
 from shared_models.seeds import generator
 from shared_models.speakers.voice import Voice
 from shared_models.utterance import Utterance
@@ -71,8 +72,11 @@ def clone_and_speak(
     support: Sequence[Features],
     queries: Sequence[tuple[str, Tensor]],
     speaker: str,
+    discriminator: MelDiscriminator | None = None,
 ) -> dict[str, list[Clip]]:
     """The query texts ``(text, phonemes (L,))`` as spoken before and after cloning from ``speaker``'s ``support``.
+
+    ``discriminator`` is the base's, if it has one.
 
     Under the recipe's personal privacy there is no ``zero_shot``: what the reference encoder hears is a release
     without noise.
@@ -84,7 +88,8 @@ def clone_and_speak(
     if recipe.personal_privacy.enabled:
         voices["after"] = _adapted_privately(model, support, recipe, speaker)
     else:
-        voices |= {"zero_shot": zero_shot(model, support), "after": adapt(model, support, recipe)}
+        after = adapt(model, support, recipe, discriminator=discriminator)
+        voices |= {"zero_shot": zero_shot(model, support), "after": after}
     return {way: speak(model, voices[way], queries, vocoder) for way in WAYS if way in voices}
 
 

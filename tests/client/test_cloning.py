@@ -17,10 +17,12 @@ from client.home.ledger import Ledger
 from client.learning import private_adaptation
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.acoustic.voice_model import VoicePartition
+from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
 from shared_models.errors import BudgetError, CorpusError
 from shared_models.features import Features, collate
 from shared_models.losses import acoustic_loss
+from shared_models.mel_discriminator import MelDiscriminator
 
 DELTA = 1e-3
 
@@ -294,3 +296,53 @@ def test_recordings_without_alignments_are_aligned_once_and_not_at_every_step() 
     given = [replace(u, durations=model.model.durations(collate([u], None))[0][0]) for u in support]
     again = adapt(model, given, recipe_of(aligner__learn="auto", cloning__steps=5))
     assert all(torch.equal(adapted[name], again[name]) for name in adapted)
+
+
+def judged_by(recipe: Recipe) -> MelDiscriminator:
+    torch.manual_seed(5)
+    return MelDiscriminator(recipe.adversarial.channels)
+
+
+def test_a_clone_is_pulled_by_the_bases_discriminator_which_stays_as_it_was() -> None:
+    recipe = recipe_of(cloning__adversarial=0.5, adversarial__channels=4)
+    model, support, judge = shaken(tiny_model(recipe)), random_speech(3), judged_by(recipe)
+    before = {name: value.clone() for name, value in judge.state_dict().items()}
+    pulled = adapt(model, support, recipe, discriminator=judge)
+    assert all(torch.equal(before[name], value) for name, value in judge.state_dict().items())
+    assert pulled.tensors.keys() == (alone := adapt(model, support, recipe)).tensors.keys()
+    assert not same(pulled.tensors, alone.tensors)
+    # The same again: what the copy learnt in one clone is not met in the next.
+    assert same(pulled.tensors, adapt(model, support, recipe, discriminator=judge).tensors)
+    deaf = recipe.override({"cloning.adversarial": 0.0})
+    assert same(alone.tensors, adapt(model, support, deaf, discriminator=judge).tensors)
+
+
+def test_a_private_clone_goes_without_the_discriminator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it learnt from the recordings would pull at the voice without noise."""
+
+    def heard(*_: object) -> None:
+        raise AssertionError("the discriminator heard a recording of a private clone")
+
+    recipe = private_recipe(cloning__adversarial=0.5, adversarial__channels=4)
+    monkeypatch.setattr(MelDiscriminator, "forward", heard)
+    model = shaken(tiny_model(recipe))
+    made = clone(model, random_speech(3), recipe, ledger_in(tmp_path), discriminator=judged_by(recipe))
+    assert made.privacy is not None
+    open_recipe = recipe.override({"personal_privacy.enabled": False})
+    with pytest.raises(AssertionError, match="heard a recording"):
+        clone(model, random_speech(3), open_recipe, ledger_in(tmp_path), discriminator=judged_by(recipe))
+
+
+def test_what_a_clone_trains_and_how_fast_may_differ_where_it_is_private() -> None:
+    chosen = {"cloning__adaptation": "vectors+whole", "cloning__layers": ("mel",), "cloning__lr": 0.01}
+    private = {"cloning__private_adaptation": "vectors", "cloning__private_lr": 0.02}
+    for recipe, personal, rate in (
+        (recipe_of(**chosen, **private), "vectors+whole", 0.01),
+        (private_recipe(**chosen, **private), "vectors", 0.02),
+        (private_recipe(**chosen), "vectors+whole", 0.01),
+    ):
+        cloning = recipe.for_cloning()
+        assert (cloning.speaker.personal, cloning.speaker.layers) == (personal, ("mel",))
+        assert CLONING.personal_rate(cloning, 0) == rate

@@ -77,3 +77,17 @@ def test_losses_are_read_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with reading_gives(2.5, monkeypatch) as read:
         assert take_steps(loss, parameters, adam(parameters), 1.0, steps=3) == [2.5, 2.5, 2.5]
     assert read == [(3,)]
+
+
+def test_the_learning_rate_falls_over_the_last_steps() -> None:
+    weight = torch.nn.Parameter(torch.zeros(()))
+    moved = []
+
+    def slope() -> torch.Tensor:
+        moved.append(float(weight.detach()))
+        return weight
+
+    sgd = torch.optim.SGD([weight], lr=1.0)
+    take_steps(slope, [weight], sgd, None, steps=4, falls_from=0.5)
+    # Gradient 1: each step is the learning rate. Its share is 1 until half of them are done, then falls to 0.
+    assert [*moved, float(weight.detach())] == [0.0, -1.0, -2.0, -3.0, -3.5]

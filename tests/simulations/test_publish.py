@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_federation import features_of_tests, read_table, small_corpus, tiny_recipe, write_table
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from shared_models.acoustic import build_model
 from shared_models.base_model import load_base
 from shared_models.errors import CheckpointError, CorpusError, RecipeError
 from shared_models.partition import weights_hash
+from shared_models.tensor_file import read_tensors
 from simulations.centralised import train_centralised
 from simulations.corpora.aligner_file import save_aligner
 from simulations.preparation import prepare
@@ -28,7 +30,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = read_table(corpus)
     real = rows[0]["speaker_id"]
     write_table(corpus, [row | ({"speaker_id": "ada"} if row["speaker_id"] == real else {}) for row in rows])
-    recipe = tiny_recipe(corpus__path=str(corpus), federation__algorithm="centralised", federation__rounds=1)
+    recipe = tiny_recipe(
+        corpus__path=str(corpus),
+        federation__algorithm="centralised",
+        federation__rounds=1,
+        adversarial__weight=0.5,
+        adversarial__channels=4,
+    )
     made = RunFolder.create(folder / "run", recipe)
     data = prepare(recipe, features_of_tests())
     train_centralised(data.recipe, data, made.arm("centralised").checkpoints)
@@ -59,16 +67,40 @@ def test_a_published_base_is_the_runs_and_tells_no_path(
         assert torch.isfinite(profile.voice["embedding"]).all()
 
 
+def test_a_base_is_published_with_the_discriminator_that_it_was_trained_against(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDVOICE_CACHE", str(features_of_tests()))
+    voice = next(name for name in speakers_of(run) if name.startswith("k_"))
+    publish(run, "centralised", [voice], tmp_path)
+    found, own = load_base(tmp_path / "acoustic.safetensors"), load_base(run, "centralised")
+    assert found.discriminator is not None
+    assert own.discriminator is not None
+    learnt = own.discriminator.state_dict()
+    for name, value in found.discriminator.state_dict().items():
+        assert torch.equal(value, in_half_precision(learnt[name]))
+    # It comes along where the base is prepared for other voices, and where a file of it is damaged that is said.
+    assert found.adapted({"personal": "vectors+lora"}).discriminator is found.discriminator
+    header, tensors = read_tensors(tmp_path / "acoustic.safetensors", "", "")
+    score = "discriminator.score.weight"
+    for wrong in (tensors[score] * torch.inf, tensors[score][:, :3], tensors[score][0]):
+        save_file({**tensors, score: wrong.contiguous()}, tmp_path / "wrong.safetensors", header)
+        with pytest.raises(CheckpointError, match="discriminator in the checkpoint"):
+            load_base(tmp_path / "wrong.safetensors")
+
+
 def test_how_a_base_speaks_is_set_when_it_is_published_and_what_was_trained_is_not(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FEDVOICE_CACHE", str(features_of_tests()))
     voice = next(name for name in speakers_of(run) if name.startswith("k_"))
-    publish(run, "centralised", [voice], tmp_path, spoken={"model.pitch_spread": 1.6, "model.contrast": 0.0})
+    wished = {"model.pitch_spread": 1.6, "model.contrast": 0.0, "cloning.adversarial": 0.5}
+    publish(run, "centralised", [voice], tmp_path, spoken=wished)
     base, own = load_base(tmp_path / "acoustic.safetensors"), load_base(run, "centralised")
     assert base.hash == weights_hash(in_half_precision(own.model.shared_vector()))
     assert base.model.model.dimensions.pitch_spread == 1.6
     assert base.model.model.dimensions.contrast == 0.0
+    assert base.recipe.cloning.adversarial == 0.5
     with pytest.raises(RecipeError, match=r"model\.filter is part of what was trained"):
         publish(run, "centralised", [voice], tmp_path / "none", spoken={"model.filter": 8})
     assert not (tmp_path / "none").exists()

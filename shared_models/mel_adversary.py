@@ -1,4 +1,4 @@
-"""Centralised training's opponent: a discriminator of mels that learns beside the decoder.
+"""A decoder's opponent: a discriminator of mels that learns beside it, in public training and in cloning.
 
 Its gradient on the mel is scaled to a share of the L1 error's before it goes into the decoder, so that neither rules
 the other however sure the discriminator is (as the adaptive weight of VQGAN, arXiv 2012.09841, eq. 7, at the mel).
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from shared_models.accelerator import Accelerator, seeded
 from shared_models.acoustic.fastspeech2 import AcousticOutput
-from shared_models.config import Recipe
+from shared_models.adversarial_config import AdversarialConfig
 from shared_models.mel_discriminator import MelDiscriminator
 from shared_models.optimization import load_moments, moments
 from shared_models.seeds import derive_seed
@@ -32,27 +32,30 @@ _SMALLEST = 1e-12
 
 
 class MelAdversary:
-    """The discriminator of a recipe with its optimizer, resumable."""
+    """A discriminator with its optimizer, resumable."""
 
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        self.config = recipe.adversarial
-        self.accelerator = Accelerator(device, recipe.engine.precision)
-        with seeded(derive_seed(recipe.seed, "mel discriminator"), torch.device("cpu")):
-            self.discriminator = MelDiscriminator(self.config.channels).to(device)
-        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), self.config.lr, betas=_BETAS)
+    def __init__(
+        self, discriminator: MelDiscriminator, config: AdversarialConfig, accelerator: Accelerator
+    ) -> None:
+        self.config = config
+        self.accelerator = accelerator
+        self.discriminator = discriminator.to(accelerator.device)
+        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), config.lr, betas=_BETAS)
 
-    def learns_in(self, round_number: int) -> bool:
-        """Whether the discriminator takes part in a round at all."""
-        return round_number >= self.config.from_round - self.config.learning_rounds
+    @classmethod
+    def new(cls, config: AdversarialConfig, accelerator: Accelerator, seed: int) -> MelAdversary:
+        """One that has learnt nothing yet."""
+        with seeded(derive_seed(seed, "mel discriminator"), torch.device("cpu")):
+            return cls(MelDiscriminator(config.channels), config, accelerator)
 
-    def loss(self, output: AcousticOutput, round_number: int) -> Tensor:
+    def loss(self, output: AcousticOutput, *, pulls: bool = True) -> Tensor:
         """One step of the discriminator on a batch; what to add to the decoder's loss ``()``.
 
         Its value is 0, so that losses stay comparable; its gradient on ``output.mel`` has ``adversarial.weight`` times
-        the norm of the L1 error's, from ``adversarial.from_round`` on.
+        the norm of the L1 error's. Without ``pulls`` it learns, and adds nothing.
         """
         self._learn(output)
-        if round_number < self.config.from_round:
+        if not pulls:
             return output.mel.new_zeros(())
         return ((output.mel - output.mel.detach()) * self._pull(output)).sum()
 

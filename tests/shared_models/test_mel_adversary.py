@@ -10,12 +10,13 @@ import torch
 from synthetic_batches import batch_of, random_features, shake, small_model
 from tiny_federation import features_of_tests, tiny_recipe
 
+from shared_models.accelerator import Accelerator
 from shared_models.acoustic.fastspeech2 import AcousticOutput
-from shared_models.config import Recipe
+from shared_models.adversarial_config import AdversarialConfig
 from shared_models.losses import acoustic_loss
+from shared_models.mel_adversary import MelAdversary, l1_gradient_norm
 from shared_models.mel_discriminator import MelDiscriminator
 from simulations.centralised import train_centralised
-from simulations.mel_adversary import MelAdversary, l1_gradient_norm
 from simulations.preparation import prepare
 
 CPU = torch.device("cpu")
@@ -23,11 +24,9 @@ ITEMS = [random_features(9, 60, 1), random_features(5, 41, 2), random_features(1
 BATCH = batch_of(ITEMS)
 
 
-def adversarial(**changes: object) -> Recipe:
-    fields = {
-        f"adversarial.{name}": value for name, value in {"weight": 0.5, "channels": 4, **changes}.items()
-    }
-    return Recipe(name="test").override(fields)
+def adversary_of(**changes: object) -> MelAdversary:
+    config = AdversarialConfig.model_validate({"weight": 0.5, "channels": 4, **changes})
+    return MelAdversary.new(config, Accelerator(CPU, "float32"), seed=0)
 
 
 def said() -> AcousticOutput:
@@ -47,7 +46,7 @@ def test_the_norm_of_the_errors_gradient_is_autograds() -> None:
 @pytest.mark.parametrize("weight", [0.1, 0.5, 2.0])
 def test_the_pull_on_the_mel_is_the_asked_share_of_the_errors(weight: float) -> None:
     output = said()
-    added = MelAdversary(adversarial(weight=weight), CPU).loss(output, 1)
+    added = adversary_of(weight=weight).loss(output)
     assert float(added.detach()) == 0
     added.backward()
     assert output.mel.grad is not None
@@ -58,10 +57,13 @@ def test_the_pull_on_the_mel_is_the_asked_share_of_the_errors(weight: float) -> 
 
 
 def test_before_its_round_the_discriminator_learns_and_pulls_at_nothing() -> None:
-    adversary = MelAdversary(adversarial(from_round=5, learning_rounds=2), CPU)
-    assert [adversary.learns_in(number) for number in (2, 3, 5)] == [False, True, True]
+    adversary = adversary_of(from_round=5, learning_rounds=2)
+    config = adversary.config
+    assert [(config.learns_in(n), config.pulls_in(n)) for n in (2, 3, 5)] == [
+        (False, False), (True, False), (True, True),
+    ]  # fmt: skip
     before = {name: value.clone() for name, value in adversary.discriminator.state_dict().items()}
-    assert not adversary.loss(said(), 4).requires_grad
+    assert not adversary.loss(said(), pulls=False).requires_grad
     assert any(
         not torch.equal(before[name], value) for name, value in adversary.discriminator.state_dict().items()
     )
@@ -71,9 +73,9 @@ def test_it_learns_to_tell_a_blurred_mel_from_a_recorded_one_and_pulls_towards_t
     output = said()
     blurred = (output.mel_target + output.mel_target.roll(1, 2) + output.mel_target.roll(2, 2)) / 3
     output = replace(output, mel=blurred.detach().requires_grad_())
-    adversary = MelAdversary(adversarial(channels=8, lr=2e-3), CPU)
+    adversary = adversary_of(channels=8, lr=2e-3)
     for _ in range(40):
-        pull = adversary.loss(output, 1)
+        pull = adversary.loss(output)
     real = adversary.discriminator(output.mel_target, output.frame_mask).scores[0].mean()
     generated = adversary.discriminator(output.mel, output.frame_mask).scores[0].mean()
     assert real > generated + 0.3
