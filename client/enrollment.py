@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.home.recordings import find_recordings, refuse_empty
-from shared_models.audio.extraction import extract
+from shared_models.audio.extraction import features_of, require_usable
 from shared_models.config import Recipe
 from shared_models.errors import AudioError, CorpusError, TextError
 from shared_models.features import Features
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What of a person's recordings can be used."""
+
+    features: list[Features] = field(default_factory=list)
+    """Of each usable utterance."""
+    left_out: list[str] = field(default_factory=list)
+    """Why others are not used, a sentence each."""
+    notes: list[str] = field(default_factory=list)
+    """What was mended in those that are used, and what of their texts is not said, a sentence each."""
 
 
 def enroll(
@@ -17,8 +30,8 @@ def enroll(
     recipe: Recipe,
     on_utterance: Callable[[int, int], None] | None = None,
     most: int | None = None,
-) -> tuple[list[Features], list[str]]:
-    """Read a folder or CSV of one speaker: usable utterances as features, and why others are left out.
+) -> Enrolled:
+    """Read a folder or CSV of one speaker.
 
     Of more than ``most`` recordings, so many at most are read, evenly spread over all. Raises
     :class:`CorpusError` if fewer than two can be used.
@@ -28,18 +41,19 @@ def enroll(
     recordings = list(found.utterances)
     if most is not None:
         recordings = recordings[:: -(-len(recordings) // most)]
-    features: list[Features] = []
-    problems = [f"{problem.path}: {problem.reason}" for problem in found.problems]
+    enrolled = Enrolled(left_out=[f"{problem.path}: {problem.reason}" for problem in found.problems])
     for number, recording in enumerate(recordings, start=1):
         try:
-            features.append(extract(recording, recipe.features))
+            usable = require_usable(recording, recipe.features)
+            enrolled.features.append(features_of(recording, usable, recipe.features.signals))
+            enrolled.notes += [f"{recording.audio}: {said}" for _, said in usable.notes(recording)]
         except (AudioError, TextError) as error:
-            problems.append(str(error))
+            enrolled.left_out.append(str(error))
         if on_utterance is not None:
             on_utterance(number, len(recordings))
-    if len(features) < 2:
-        raise CorpusError(_too_few(path, len(features), problems))
-    return features, problems
+    if len(enrolled.features) < 2:
+        raise CorpusError(_too_few(path, len(enrolled.features), enrolled.left_out))
+    return enrolled
 
 
 def _too_few(path: Path, usable: int, problems: Sequence[str]) -> str:

@@ -186,8 +186,8 @@ class Speaker:
             if not math.isfinite(number) or (what == "speed" and number <= 0):
                 raise TextError(f"the {what} is {number}: give a number, as 1.2")
         watermark = load_watermark()
-        missing = unspoken(text, language)
-        pieces = [piece for piece in split_text(text) if is_said(piece.text, language)]
+        missing = unspoken(text, language, dictionary)
+        pieces = [piece for piece in split_text(text) if is_said(piece.text, language, dictionary)]
         if not pieces:
             reason = left_out(missing) if missing else "give a text with at least one word"
             raise TextError(f"there is nothing to say: {reason}")

@@ -21,6 +21,7 @@ from shared_models.tensor_file import read_tensors
 
 FORMAT = "fedvoice-embedding-1"
 GUARANTEE = ("unit", "epsilon", "delta", "mechanism")
+_REMEDY = "make it again with fedvoice embed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,15 @@ def save_embedding(path: Path, embedding: SpeakerEmbedding) -> None:
 
 def load_embedding(path: Path) -> SpeakerEmbedding:
     """Read an embedding. Raises :class:`CheckpointError` if it is missing, damaged or something else."""
-    header, tensors = read_tensors(path, "the speaker embedding", "make it again with fedvoice embed")
+    header, tensors = read_tensors(path, "the speaker embedding", _REMEDY)
     vector = tensors.get("embedding")
     if header.get("format") != FORMAT or vector is None or vector.ndim != 1:
         raise CheckpointError(f"{path} is not a speaker embedding of this version ({FORMAT})")
-    return SpeakerEmbedding(vector, header["encoder"], header["encoder_hash"], json.loads(header["privacy"]))
+    try:
+        privacy, encoder, encoder_hash = json.loads(header["privacy"]), header["encoder"], header["encoder_hash"]
+    except (KeyError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"the speaker embedding {path} is damaged ({type(error).__name__}): {_REMEDY}") from None
+    return _checked(SpeakerEmbedding(vector, encoder, encoder_hash, privacy), f"the speaker embedding {path}")
 
 
 def told(embedding: SpeakerEmbedding) -> str:
@@ -74,9 +79,20 @@ def heard_of(text: str) -> SpeakerEmbedding:
     try:
         said = json.loads(text)
         vector = torch.tensor(said["vector"], dtype=torch.float32)
-        return SpeakerEmbedding(vector, said["encoder"], said["encoder_hash"], said["privacy"])
-    except (ValueError, KeyError, TypeError) as error:
+        found = SpeakerEmbedding(vector, said["encoder"], said["encoder_hash"], said["privacy"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"the speaker embedding in this profile is damaged ({error})") from None
+    return _checked(found, "the speaker embedding in this profile")
+
+
+def _checked(found: SpeakerEmbedding, called: str) -> SpeakerEmbedding:
+    """``found``; raises :class:`CheckpointError` if its numbers, its names or its guarantee are none."""
+    vector, named = found.vector, isinstance(found.encoder, str) and isinstance(found.encoder_hash, str)
+    if not (vector.ndim == 1 and len(vector) and vector.is_floating_point() and bool(torch.isfinite(vector).all())):
+        raise CheckpointError(f"{called} is damaged: it is no vector of finite numbers: {_REMEDY}")
+    if not named or not (found.privacy is None or isinstance(found.privacy, dict)):
+        raise CheckpointError(f"{called} is damaged: what it says of its encoder or guarantee is neither: {_REMEDY}")
+    return found
 
 
 def guarantee_of(privacy: dict[str, Any] | None) -> dict[str, Any] | None:

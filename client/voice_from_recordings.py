@@ -53,6 +53,8 @@ class Clone:
     """The utterances that were used."""
     left_out: Sequence[str]
     """Why others were not, a sentence each."""
+    notes: Sequence[str]
+    """What was mended in those that were used, and what of their texts is not said, a sentence each."""
     ledger: Ledger
     """The owner's, with this release in it."""
     packaged: bool
@@ -131,7 +133,8 @@ def clone_voice(
     loaded = (packaged_base() if base is None else load_base(base, arm)).to(where)
     recipe = _as_wished(loaded.recipe, steps, epsilon, delta, adaptation)
     adapted = loaded.adapted(recipe.for_cloning().speaker.adaptation)
-    support, left_out = enroll(Path(recordings), recipe, stage("listening"))
+    enrolled = enroll(Path(recordings), recipe, stage("listening"))
+    support = enrolled.features
     notice = None
     if not zero_shot and not _can_adapt(loaded, support):
         zero_shot, notice = True, _only_listens(epsilon)
@@ -147,7 +150,8 @@ def clone_voice(
         loaded,
         adapted,
         support,
-        left_out,
+        enrolled.left_out,
+        enrolled.notes,
         ledger,
         base is None,
         notice,

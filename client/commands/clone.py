@@ -97,7 +97,7 @@ def clone(
         console.notices().print(made.notice, soft_wrap=True, highlight=False, markup=False)
     path = output or Path(f"{file_name_of(made.name)}.voice.safetensors")
     made.save(path)
-    figures = {"name": made.name, "utterances": len(made.support), "left_out": made.left_out}
+    figures = {"name": made.name, "utterances": len(made.support), "left_out": made.left_out, "notes": made.notes}
     figures |= made.before_and_after()
     figures |= {
         "profile": str(path),
@@ -135,6 +135,8 @@ def _show(figures: dict[str, Any]) -> None:
     out.print(table)
     for problem in figures["left_out"]:
         out.print(console.styled("left out:", "yellow"), problem, soft_wrap=True)
+    for note in figures["notes"]:
+        out.print(console.styled("note:", "yellow"), note, soft_wrap=True)
     for sentence in (
         _guarantee(figures["privacy"]),
         _history(figures["privacy"], figures["ledger"]),

@@ -82,7 +82,7 @@ def speak(
     loading, on = time.monotonic() - started, str(Accelerator(speaker.device))
     wave, figures = _say(said, speaker, language, speed, pitch, own_words, quiet=as_json)
     write_audio(output, wave, SAMPLE_RATE)
-    missing = unspoken(said, language)
+    missing = unspoken(said, language, own_words)
     if missing:
         console.notices().print(f"warning: {left_out(missing)}", highlight=False, soft_wrap=True)
     if as_json:

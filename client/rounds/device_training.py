@@ -12,7 +12,7 @@ from client.home.device import Device
 from client.home.ledger import Ledger
 from client.home.owner_ledger import open_owner_ledger
 from client.home.policy import Policy
-from client.learning.cached_features import CachedFeatures
+from client.learning.cached_features import CachedFeatures, usable_now
 from client.learning.local_round import PrivateLoop, local_round
 from client.learning.material import Material, on_device
 from client.learning.personal_terms import PersonalTerms
@@ -21,7 +21,9 @@ from client.task import Task
 from shared_models import wire
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Phase
+from shared_models.errors import CorpusError
 from shared_models.features import Features
+from shared_models.utterance import Utterance
 
 
 def train_device(
@@ -40,14 +42,30 @@ def train_device(
         model.reset_personal()
     else:
         model.load_personal_state(kept)
-    utterances = CachedFeatures(device.recordings, device.feature_cache, task.recipe.features)
+    recordings, left_out = _recordings(device, task)
+    utterances = CachedFeatures(recordings, device.feature_cache, task.recipe.features)
     material = Material.split(on_device(utterances, model.device), task.recipe.client.support_fraction)
     loop = None if private is None else private_loop(model, task, *private)
     result = local_round(model, weights, material, task, loop)
     device.save_personal(task.run, task.round, model.personal_state(), paid_by=paid_by)
     seconds = round(time.monotonic() - started, 3)
-    device.log({"run": task.run, "round": task.round, "seconds": seconds} | result.losses)
+    named = {"left_out": left_out} if left_out else {}
+    device.log({"run": task.run, "round": task.round, "seconds": seconds} | result.losses | named)
     return result.update
+
+
+def _recordings(device: Device, task: Task) -> tuple[Sequence[Utterance], list[str]]:
+    """What the round trains on, and what it leaves out: on a real device files come and go between rounds.
+
+    Raises :class:`CorpusError` where nothing is left.
+    """
+    if task.simulated:
+        return device.recordings, []
+    usable, left_out = usable_now(device.recordings, device.feature_cache, task.recipe.features)
+    if not usable:
+        why = f" (first problem: {left_out[0]})" if left_out else ""
+        raise CorpusError(f"none of the device's recordings can be used any more{why}: put them back, or join again")
+    return usable, left_out
 
 
 def private_loop(model: VoicePartition, task: Task, book: Ledger, terms: PersonalTerms) -> PrivateLoop:

@@ -39,6 +39,8 @@ class VocoderRound:
 
     update: wire.Update
     losses: list[float]
+    left_out: list[str]
+    """Why recordings that it came upon could not be read."""
 
 
 def train_vocoder_on_device(
@@ -57,7 +59,8 @@ def train_vocoder_on_device(
     result = vocoder_round(model, weights, device.recordings, task)
     device.save_personal(task.run, task.round, model.personal_state())
     seconds = round(time.monotonic() - started, 3)
-    device.log({"run": task.run, "round": task.round, "seconds": seconds, "outer": result.losses})
+    named = {"left_out": result.left_out} if result.left_out else {}
+    device.log({"run": task.run, "round": task.round, "seconds": seconds, "outer": result.losses} | named)
     return result.update
 
 
@@ -75,7 +78,7 @@ def vocoder_round(
     recipe, config = task.recipe, _schedule(task.recipe)
     rng = task.generator("vocoder round")
     model.load_shared_vector(weights)
-    waves = _waves(recordings, recipe, config, rng)
+    waves, left_out = _waves(recordings, recipe, config, rng)
     parts = model.model
     seed = derive_seed(recipe.seed, "vocoder client", task.member)
     trainer = VocoderTrainer(parts.generator, config, seed, parts.discriminators)
@@ -85,7 +88,7 @@ def vocoder_round(
         segments = random_segments([waves], config.batch_size, config.drawn_frames, rng)
         figures[number] = trainer.step(segments, number)
     losses = [main_loss(told) for told in told_figures(figures)]
-    return VocoderRound(wire.form_update(model, weights, task.round), losses)
+    return VocoderRound(wire.form_update(model, weights, task.round), losses, left_out)
 
 
 def _schedule(recipe: Recipe) -> VocoderConfig:
@@ -96,21 +99,24 @@ def _schedule(recipe: Recipe) -> VocoderConfig:
 
 def _waves(
     recordings: Sequence[Utterance], recipe: Recipe, config: VocoderConfig, rng: torch.Generator
-) -> list[Samples]:
+) -> tuple[list[Samples], list[str]]:
     waves: list[Samples] = []
+    left_out: list[str] = []
     for index in torch.randperm(len(recordings), generator=rng).tolist():
         recording = recordings[index]
-        phones = read_alignment(recording.alignment) if recording.alignment is not None else None
         try:
+            phones = read_alignment(recording.alignment) if recording.alignment is not None else None
             wave = load_speech(recording.audio, recipe.features, phones).wave
-        except AudioError:
-            continue  # a damaged recording never ends a run
+        except AudioError as error:  # a damaged recording never ends a run
+            left_out.append(str(error))
+            continue
         if long_enough(len(wave), config.drawn_frames):
             waves.append(wave)
         if len(waves) == MOST_RECORDINGS:
             break
     if not waves:
+        why = f" (first problem: {left_out[0]})" if left_out else ""
         raise CorpusError(
-            f"no recording holds the {config.drawn_frames} frames that a vocoder's segment takes"
+            f"no recording holds the {config.drawn_frames} frames that a vocoder's segment takes{why}"
         )
-    return waves
+    return waves, left_out

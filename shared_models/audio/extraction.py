@@ -26,6 +26,7 @@ from shared_models.config import FeatureConfig
 from shared_models.errors import AudioError, FedVoiceError
 from shared_models.features import Features
 from shared_models.text.phonemes import encode, phonemize
+from shared_models.text.unspoken import left_out, unspoken
 from shared_models.utterance import Utterance
 
 SHORTEST_SECONDS = 0.3
@@ -41,6 +42,8 @@ class Speech:
     """``(samples,)`` at 22,050 Hz, trimmed and levelled."""
     first_sample: int
     """Where it starts in the resampled recording."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """What was mended in the recording: in a word, and in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,19 @@ class Usable:
     durations: Tensor | None
     """``(L,)`` int64 frames, where there is an alignment."""
 
+    def notes(self, utterance: Utterance) -> list[tuple[str, str]]:
+        """What its owner should know of it, though it is used: in a word, and in words."""
+        # An alignment says what was spoken, whatever the text says.
+        missing = unspoken(utterance.text, utterance.language) if self.durations is None else ()
+        return [*self.speech.notes, *([("not said", left_out(missing))] if missing else [])]
+
 
 def extract(utterance: Utterance, config: FeatureConfig) -> Features:
     """Compute an utterance's features: L phonemes, T frames in every other tensor.
 
     Raises :class:`AudioError` as :func:`require_usable` does.
     """
-    return _features(utterance, require_usable(utterance, config), config.signals)
+    return features_of(utterance, require_usable(utterance, config), config.signals)
 
 
 def require_usable(utterance: Utterance, config: FeatureConfig, recording: Recording | None = None) -> Usable:
@@ -113,7 +122,7 @@ def load_speech(
             f"{SHORTEST_SECONDS} s are needed, so record it again or leave it out",
             kind="too short",
         )
-    return Speech(wave[start:end], start)
+    return Speech(wave[start:end], start, found.notes)
 
 
 def _aligned_span(phones: list[Phone], samples: int) -> tuple[int, int]:
@@ -142,7 +151,8 @@ def _usable(utterance: Utterance, speech: Speech, phones: list[Phone] | None) ->
     return Usable(speech, symbols, durations)
 
 
-def _features(utterance: Utterance, usable: Usable, signals: Sequence[str]) -> Features:
+def features_of(utterance: Utterance, usable: Usable, signals: Sequence[str]) -> Features:
+    """The features of what :func:`require_usable` found, with the further ``signals`` that sources hear."""
     wave = torch.from_numpy(usable.speech.wave)
     spectrum = magnitude(wave)
     pitch = track_pitch(wave)

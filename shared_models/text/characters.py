@@ -38,11 +38,15 @@ _RANK = {",": 0, ".": 1, "!": 2, "?": 3}
 
 def canonical(text: str) -> str:
     """``text`` in compatibility form, with plain quotes and dashes and without control characters."""
+    # Emoji, symbols of private use, control and zero-width characters say nothing aloud.
+    return " ".join("".join(map(_spoken, compatible(text))).split())
+
+
+def compatible(text: str) -> str:
+    """``text`` in compatibility form, with plain quotes and dashes, and with all that says nothing aloud."""
     text = _THIN_GROUPS.sub(",", _SPAN.sub("-", text)).translate(_FORMS)
     text = _RAISED.sub(_exponent, _VULGAR.sub(_fraction, text))
-    text = unicodedata.normalize("NFKC", text).translate(_FORMS)
-    # Emoji, symbols of private use, control and zero-width characters say nothing aloud.
-    return " ".join("".join(map(_spoken, text)).split())
+    return unicodedata.normalize("NFKC", text).translate(_FORMS)
 
 
 def _fraction(match: Match[str]) -> str:

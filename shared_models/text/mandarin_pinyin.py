@@ -42,15 +42,17 @@ _LONGEST_AT_ONCE = 200
 """Characters that pypinyin divides at once: its search for words grows faster than the text."""
 
 
-def spoken_pinyin(characters: str) -> list[tuple[str, str]]:
+def spoken_pinyin(characters: str, *, sandhi: bool = True) -> list[tuple[str, str]]:
     """Each character with its syllable as it is spoken: ``花儿`` is ``[("花", "huar1"), ("儿", "")]``.
+
+    Without ``sandhi`` each is as it is read before its neighbours change it, as dictionaries have it.
 
     A syllable is empty where the one before it holds it, and where the character has no reading, which
     :func:`has_reading` tells.
     """
     characters = _simplified(characters.translate(_VARIANTS))
     parts = [characters[i : i + _LONGEST_AT_ONCE] for i in range(0, len(characters), _LONGEST_AT_ONCE)]
-    return [pair for part in parts for pair in _part(part)]
+    return [pair for part in parts for pair in _part(part, sandhi)]
 
 
 @lru_cache(maxsize=10_000)
@@ -61,15 +63,16 @@ def has_reading(character: str) -> bool:
     return ord(character) in _VARIANTS or ord(character) in PINYIN_DICT
 
 
-def _part(characters: str) -> list[tuple[str, str]]:
+def _part(characters: str, sandhi: bool) -> list[tuple[str, str]]:
     words = _words(characters)
     said = [syllable for word in words for syllable in _read(word)]
     ends = _word_ends(words)
     _by_neighbours(characters, said, words)
     _own_words(characters, said)
-    said = _one_and_not(characters, said, ends)
-    said = third_tones(said)
-    said = _er_colours(characters, said)
+    if sandhi:
+        said = _one_and_not(characters, said, ends)
+        said = third_tones(said)
+        said = _er_colours(characters, said)
     return list(zip(characters, said, strict=True))
 
 

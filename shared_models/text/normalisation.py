@@ -13,14 +13,15 @@ import unicodedata
 from shared_models.text.characters import canonical, join_pauses, without_accents
 from shared_models.text.numbers import decimal
 from shared_models.text.written_english import english_rules
+from shared_models.text.written_english.money import SIGNS_ALONE
 from shared_models.text.written_english.quantities import SYMBOLS
 from shared_models.text.written_english.roman import roman_value
 from shared_models.text.written_english.rules import apply
 
 SIGNS = {
     "&": " and ", "%": " percent", "+": " plus ", "=": " equals ", "@": " at ", "°": " degrees ",
-    "/": " ", "_": " ", "€": " euros ", "£": " pounds ", "$": " dollars ", "¥": " yen ", "*": " ", "~": " about ",
-    "<": " less than ", ">": " greater than ", **SYMBOLS,
+    "/": " ", "_": " ", "*": " ", "~": " about ",
+    "<": " less than ", ">": " greater than ", **SIGNS_ALONE, **SYMBOLS,
 }  # fmt: skip
 _SPELLED_THOUGH_WORDS = frozenset(
     {

@@ -17,7 +17,7 @@ def normaliser(
     lists: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Lists of written<TAB>spoken lines; by default ours of English, Mandarin and polyphones."
+            help="Lists of written<TAB>spoken lines, or CPP's test.sent; by default ours of English, Mandarin and polyphones."
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="Language of the lists that are given.")] = "en",
@@ -26,7 +26,8 @@ def normaliser(
     """Read lists of texts and compare with how they are said, by class.
 
     A line is a text, a tab, and its reading; " / " divides equally right readings, and "# name" begins a class. In a
-    list of polyphones the text has one [character] in brackets, and the reading is its pinyin.
+    list of polyphones the text has one [character] in brackets, and the reading is its pinyin. The public polyphone data
+    set CPP is read as it comes: name its test.sent, with test.lb beside it.
 
     Examples:
 
@@ -34,9 +35,10 @@ def normaliser(
 
         fedvoice bench normaliser mine.tsv --language zh --json
     """
-    from simulations.benchmarks.normaliser import LISTS, POLYPHONES, score_list
+    from simulations.benchmarks.normaliser import HELD_OUT, LISTS, POLYPHONES, POLYPHONES_HELD_OUT, score_list
 
-    own = {path: code for code, path in LISTS.items()} | {POLYPHONES: "zh"}
+    own = {path: code for lists_of in (LISTS, HELD_OUT) for code, path in lists_of.items()}
+    own |= dict.fromkeys((POLYPHONES, POLYPHONES_HELD_OUT), "zh")
     chosen = dict.fromkeys(lists, language) if lists else own
     scores = {path: score_list(path, code) for path, code in chosen.items()}
     if json_output:

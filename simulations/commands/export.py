@@ -134,7 +134,7 @@ def _heard(recordings: Path | None, recipe: Any, stage: Stage) -> list[Any]:
     """The person who speaks, by a few minutes of recordings: more hardly move an average."""
     from client.enrollment import enroll
 
-    return [] if recordings is None else enroll(recordings, recipe, stage("listening"), _HEARD)[0]
+    return [] if recordings is None else enroll(recordings, recipe, stage("listening"), _HEARD).features
 
 
 def _table(rows: list[Figures]) -> Table:

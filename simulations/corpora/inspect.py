@@ -1,7 +1,7 @@
 """Looks at every file of a corpus: who speaks, how long, at which rates, and what is wrong with what.
 
-``left out`` problems take a recording out of a run; ``note`` ones (clipping, several channels) do not. What counts as
-usable is decided by the functions that a run decides it by.
+``left out`` problems take a recording out of a run; ``note`` ones (clipping, an offset, a word that no front end says)
+do not. What counts as usable is decided by the functions that a run decides it by.
 """
 
 from __future__ import annotations
@@ -120,8 +120,7 @@ def _listen(utterance: Utterance, settings: FeatureConfig, read: bool) -> _Heard
     try:
         recording = one_channel(decoded, utterance.audio)
         if read:
-            require_usable(utterance, settings, recording)
-            mended = recording.notes
+            mended = require_usable(utterance, settings, recording).notes(utterance)
             notes += [Finding(utterance.audio, kind, said, left_out=False) for kind, said in mended]
     except AudioError as error:
         problem = problem_of(utterance, error) if read else None

@@ -1,4 +1,4 @@
-"""Damaged files of every kind: nothing but FedVoice's own errors, whatever their bytes are.
+"""Damaged files and odd texts of every kind: nothing but FedVoice's own errors, whatever their bytes are.
 
 Each kind has a few whole files, whose bytes are changed, cut, doubled and mixed by a seed. CI takes some hundred of
 them; ``pytest tests/end_to_end/test_fuzz.py --fuzz 10000`` takes so many of each kind.
@@ -10,21 +10,33 @@ import contextlib
 import json
 import random
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from odd_texts import text_of
+from phone_recordings import phone_recording
 from safetensors.torch import save
+from tiny_federation import tiny_model, tiny_recipe
 
 from client.home.recordings import find_recordings
 from client.profile import load_profile
+from client.speaker_embedding import SpeakerEmbedding, load_embedding, save_embedding
 from shared_models.audio.alignment import read_alignment
 from shared_models.audio.decoding import decode, length_of
 from shared_models.audio.reading import one_channel, resample
+from shared_models.base_model import BaseModel, load_base, write_base
 from shared_models.errors import AudioError, FedVoiceError
+from shared_models.partition import weights_hash
 from shared_models.speakers.voice import VoiceTensor
+from shared_models.text.dictionary import Dictionary
+from shared_models.text.phonemes import phonemize
+from shared_models.text.pieces import split_text
+from shared_models.text.symbols import SYMBOL_IDS
+from shared_models.text.unspoken import is_said
 from shared_models.vocoders import build_generator, load_vocoder, save_vocoder
 from shared_models.vocoders.diffwave import DiffWaveDimensions
 from shared_models.vocoders.kinds import Dimensions
@@ -80,7 +92,9 @@ def sounds(folder: Path) -> Iterator[tuple[str, bytes]]:
         path = folder / f"whole{suffix}"
         soundfile.write(path, stereo if suffix in (".flac", ".aiff") else wave, 16000, **options)
         yield suffix, path.read_bytes()
-    yield ".m4a", b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom" + bytes(400)
+    phones = ((".m4a", "aac", 16000), (".aac", "aac", 16000), (".webm", "libopus", 48000))
+    for suffix, codec, rate in phones if find_spec("av") else ():
+        yield suffix, phone_recording(folder / f"phone{suffix}", codec, wave, rate).read_bytes()
 
 
 def hear(path: Path) -> None:
@@ -129,13 +143,55 @@ def vocoders(folder: Path) -> Iterator[tuple[str, bytes]]:
         yield ".safetensors", (folder / "v").read_bytes()
 
 
+def embeddings(folder: Path) -> Iterator[tuple[str, bytes]]:
+    privacy = {"unit": "utterance", "epsilon": 2.0, "delta": 1e-3, "mechanism": "Gaussian"}
+    save_embedding(folder / "e", SpeakerEmbedding(torch.randn(8), "ge2e", "ab" * 32, privacy))
+    yield ".safetensors", (folder / "e").read_bytes()
+
+
+def bases(folder: Path) -> Iterator[tuple[str, bytes]]:
+    recipe = tiny_recipe()
+    model = tiny_model(recipe)
+    write_base(folder / "b", BaseModel(model, recipe, weights_hash(model.shared_vector())))
+    yield ".safetensors", (folder / "b").read_bytes()
+
+
+def dictionaries(_: Path) -> Iterator[tuple[str, bytes]]:
+    yield ".tsv", "# mine\nGIF\tjif\nNguyen\t/N W IH1 N/\n朝阳\tchao2 yang2\n😊\tsmiling".encode()
+
+
+def use(path: Path) -> None:
+    own = Dictionary.read(path)
+    for language in ("en", "zh"):
+        assert set(phonemize("Nguyen sent a GIF to 朝阳.", language, own)) <= set(SYMBOL_IDS)
+
+
+def texts(_: Path) -> Iterator[tuple[str, bytes]]:
+    rng = random.Random(14)
+    for number in range(60):
+        yield (".en", ".zh")[number % 2], f"word 字 {text_of(rng)}".encode()
+    yield ".en", b"7"
+
+
+def say(path: Path) -> None:
+    """As a speaker does: what is said of it, piece by piece."""
+    text, language = path.read_bytes().decode("utf-8", "replace"), path.suffix[1:]
+    pieces = [piece.text for piece in split_text(text) if is_said(piece.text, language)]
+    for piece in pieces or [text]:
+        assert set(phonemize(piece, language)) <= set(SYMBOL_IDS)
+
+
 Kind = tuple[Callable[[Path], Iterator[tuple[str, bytes]]], Callable[[Path], object], int]
 KINDS: dict[str, Kind] = {
+    "texts": (texts, say, 100),
     "sounds": (sounds, hear, 150),
     "tables": (tables, find_recordings, 150),
     "grids": (grids, read_alignment, 150),
     "profiles": (profiles, speak_with, 100),
     "vocoders": (vocoders, load_vocoder, 40),
+    "embeddings": (embeddings, load_embedding, 100),
+    "bases": (bases, load_base, 40),
+    "dictionaries": (dictionaries, use, 100),
 }
 
 
@@ -146,10 +202,9 @@ def test_no_damage_ends_in_anything_but_a_sentence(
     make, read, few = KINDS[kind]
     whole = list(make(tmp_path))
     for suffix, content in whole:
-        if suffix != ".m4a":
-            path = tmp_path / f"whole-x{suffix}"
-            path.write_bytes(content)
-            read(path)  # what is not damaged is read
+        path = tmp_path / f"whole-x{suffix}"
+        path.write_bytes(content)
+        read(path)  # what is not damaged is read
     refused = 0
     for seed in range(request.config.getoption("--fuzz") or few):
         rng = random.Random(f"{kind} {seed}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from phone_recordings import phone_recording
 from recorded_sentences import buzzing
 
 from shared_models.audio import decoding
@@ -197,18 +198,6 @@ def test_an_unforeseen_error_after_reading_is_about_one_file_too(
         frames(write(tmp_path / "a.wav", sentence()))
 
 
-def media(path: Path, codec: str, wave: np.ndarray, rate: int) -> Path:
-    av = pytest.importorskip("av")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-        frame.sample_rate = rate
-        packets = [*stream.encode(frame), *stream.encode()]
-        for packet in packets:
-            container.mux(packet)
-    return path
-
-
 @pytest.mark.parametrize(
     ("name", "codec", "rate"),
     [("a.m4a", "aac", 44_100), ("a.aac", "aac", 16_000), ("a.webm", "libopus", 48_000), ("a.mp4", "aac", 48_000),
@@ -216,7 +205,7 @@ def media(path: Path, codec: str, wave: np.ndarray, rate: int) -> Path:
 )  # fmt: skip
 def test_what_phones_record_is_read(tmp_path: Path, name: str, codec: str, rate: int) -> None:
     wave = sentence(rate=rate)
-    made = media(
+    made = phone_recording(
         tmp_path / ("x.m4a" if name == "renamed.wav" else f"x{Path(name).suffix}"), codec, wave, rate
     )
     path = made.rename(tmp_path / name)
@@ -228,7 +217,7 @@ def test_what_phones_record_is_read(tmp_path: Path, name: str, codec: str, rate:
 
 
 def test_a_phones_file_that_was_cut_short_is_found(tmp_path: Path) -> None:
-    path = media(tmp_path / "a.m4a", "aac", np.tile(sentence(), 4), RATE)
+    path = phone_recording(tmp_path / "a.m4a", "aac", np.tile(sentence(), 4), RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(AudioError, match=r"convert the \.m4a to WAV"):
         decode(path)

@@ -100,6 +100,7 @@ def test_what_is_usable_is_what_a_run_uses(tmp_path: Path) -> None:
     (tmp_path / "a" / "4.TextGrid").write_text(
         '"ooTextFile" "TextGrid" 0 1 <exists> 1 "TextTier" "phones" 0 1 0'
     )
+    (tmp_path / "b" / "6.txt").write_text("good слова 😊", encoding="utf-8")
     (tmp_path / "b" / "5.wav").write_bytes((tmp_path / "b" / "5.wav").read_bytes()[:56_000])
     found = inspect(str(tmp_path))
     recipe = find_recipe("default").override(
@@ -116,7 +117,10 @@ def test_what_is_usable_is_what_a_run_uses(tmp_path: Path) -> None:
         ("5.wav", "cut short"),
     }
     notes = {(f.path.name, f.kind) for f in found.findings if not f.left_out}
-    assert {("moved.wav", "offset"), ("loud.wav", "out of range")} <= notes
+    assert {("moved.wav", "offset"), ("loud.wav", "out of range"), ("6.wav", "not said")} <= notes
+    told = next(f.detail for f in found.findings if f.kind == "not said")
+    assert "'слова'" in told
+    assert "'😊'" in told
     assert len(run.left_out) == 4
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared_models.errors import CorpusError, TextError
-from simulations.benchmarks.normaliser import LISTS, read_list, score, score_list
+from simulations.benchmarks.normaliser import HELD_OUT, LISTS, read_list, score, score_list
 from simulations.cli import run
 
 
@@ -41,6 +41,29 @@ def test_the_mandarin_list_of_our_own_is_read_right() -> None:
     found = score(read_list(LISTS["zh"]), "zh")
     assert len(found.lines) >= 300
     assert found.right >= 0.97 * len(found.lines), found.misses
+
+
+def test_the_public_set_of_polyphones_is_read_as_it_comes(tmp_path: Path) -> None:
+    sentences = ["他▁得▁走了，老▁师", "▁一▁样", "老虎很▁美▁好", "▁绿▁色（1）"]
+    (tmp_path / "test.sent").write_text("\n".join(sentences[1:]), encoding="utf-8")
+    (tmp_path / "test.lb").write_text("yi1\nmei4\nlu:4\n", encoding="utf-8")
+    found = score_list(tmp_path / "test.sent", "zh")
+    assert found.by_kind() == {"一": (1, 1), "美": (0, 1), "绿": (1, 1)}
+    assert [miss.said for miss in found.misses] == ["mei2"]
+    (tmp_path / "test.sent").write_text("\n".join(sentences), encoding="utf-8")
+    with pytest.raises(CorpusError, match="give both whole"):
+        score_list(tmp_path / "test.sent", "zh")
+    (tmp_path / "test.lb").write_text("dei3\nyi1\nmei3\nlu:4\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="line 1: expected one ▁character▁"):
+        score_list(tmp_path / "test.sent", "zh")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_lists_that_were_held_out_share_no_line_with_the_others(language: str) -> None:
+    held_out, others = read_list(HELD_OUT[language]), read_list(LISTS[language])
+    assert len(held_out) >= 150
+    assert not {line.written for line in held_out} & {line.written for line in others}
+    assert len({line.kind for line in held_out}) >= 15
 
 
 def test_the_command_tells_of_each_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

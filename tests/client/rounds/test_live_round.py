@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -160,3 +161,25 @@ def test_more_threads_than_the_owner_gives_are_not_taken(device: Made) -> None:
     asked = recipe.override({"engine.threads": 8})
     header = dict(question(asked).config_records["header"])
     assert opened(Device.open(home), asked, header).on_owners_terms.engine.threads == 1
+
+
+def test_recordings_that_vanish_or_break_after_joining_are_named_to_their_owner_and_left_out(device: Made) -> None:
+    home, recipe = device
+    bytes_of(ask(home, question(recipe, 1)))
+    described = json.loads((home / "recordings.json").read_text())["recordings"]
+    files = [Path(recording["audio"]) for recording in described]
+    kept = {path: path.read_bytes() for path in files}
+    try:
+        files[0].unlink()
+        files[1].write_bytes(kept[files[1]][:400])
+        assert bytes_of(ask(home, question(recipe, 2)))
+        told = json.loads((home / "training.jsonl").read_text().splitlines()[-1])
+        assert [path.name in reason for path, reason in zip(files, told["left_out"], strict=False)] == [True, True]
+        for path in files:
+            path.unlink(missing_ok=True)
+        with pytest.raises(FedVoiceError, match="no usable recordings") as caught:
+            ask(home, question(recipe, 3))
+        assert files[0].name not in str(caught.value)
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)

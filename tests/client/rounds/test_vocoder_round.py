@@ -136,6 +136,10 @@ def test_a_damaged_recording_is_passed_over(
     broken.write_bytes(b"RIFF nothing")
     damaged = replace(recordings[0], audio=broken)
     weights = model.shared_vector()
-    assert vocoder_round(model, weights, [damaged, *recordings[1:]], task_of(recipe_of(), 1, 0)).losses
+    grid = tmp_path / "lost.TextGrid"
+    unaligned = replace(recordings[1], alignment=grid)
+    done = vocoder_round(model, weights, [damaged, unaligned, *recordings[2:]], task_of(recipe_of(), 1, 0))
+    assert done.losses
+    assert sorted(str(path) in " ".join(done.left_out) for path in (broken, grid)) == [True, True]
     with pytest.raises(CorpusError, match="no recording holds"):
         vocoder_round(model, weights, [damaged], task_of(recipe_of(), 1, 0))

@@ -46,4 +46,17 @@ MUTANTS = (
         ),
         _SOUNDS + "test_a_file_that_was_cut_short_is_found[0.6-.wav]",
     ),
+    mutant(
+        "a live round trains on recordings that are gone",
+        "a recording that vanished is named to its owner and left out",
+        Edit("client/rounds/device_training.py", "    if task.simulated:\n        return device", "    if True:\n        return device"),
+        "client/rounds/test_live_round.py::"
+        "test_recordings_that_vanish_or_break_after_joining_are_named_to_their_owner_and_left_out",
+    ),
+    mutant(
+        "a mended recording is cloned without a word",
+        "what was mended in a recording is told to its owner",
+        Edit("client/enrollment.py", "            enrolled.notes += [", "            _ = ["),
+        "client/commands/test_clone_command.py::test_odd_files_are_left_out_by_name_and_stdout_stays_json",
+    ),
 )

@@ -12,9 +12,15 @@ MUTANTS = (
         "what no front end says is named",
         Edit(
             "shared_models/text/unspoken.py",
-            'kept = "".join(" " if _is_said(character)',
+            'kept = "".join(" " if _is_said(character, code)',
             'kept = "".join(" " if True',
         ),
+        "shared_models/test_text_unspoken.py::test_what_no_front_end_says_is_named",
+    ),
+    mutant(
+        "emoji are dropped silently",
+        "what no front end says is named",
+        Edit("shared_models/text/unspoken.py", 'category[0] in "ZMP"', 'category[0] in "ZMPS"'),
         "shared_models/test_text_unspoken.py::test_what_no_front_end_says_is_named",
     ),
     mutant(
