@@ -56,9 +56,15 @@ def load_embedding(path: Path) -> SpeakerEmbedding:
     if header.get("format") != FORMAT or vector is None or vector.ndim != 1:
         raise CheckpointError(f"{path} is not a speaker embedding of this version ({FORMAT})")
     try:
-        privacy, encoder, encoder_hash = json.loads(header["privacy"]), header["encoder"], header["encoder_hash"]
+        privacy, encoder, encoder_hash = (
+            json.loads(header["privacy"]),
+            header["encoder"],
+            header["encoder_hash"],
+        )
     except (KeyError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"the speaker embedding {path} is damaged ({type(error).__name__}): {_REMEDY}") from None
+        raise CheckpointError(
+            f"the speaker embedding {path} is damaged ({type(error).__name__}): {_REMEDY}"
+        ) from None
     return _checked(SpeakerEmbedding(vector, encoder, encoder_hash, privacy), f"the speaker embedding {path}")
 
 
@@ -88,10 +94,14 @@ def heard_of(text: str) -> SpeakerEmbedding:
 def _checked(found: SpeakerEmbedding, called: str) -> SpeakerEmbedding:
     """``found``; raises :class:`CheckpointError` if its numbers, its names or its guarantee are none."""
     vector, named = found.vector, isinstance(found.encoder, str) and isinstance(found.encoder_hash, str)
-    if not (vector.ndim == 1 and len(vector) and vector.is_floating_point() and bool(torch.isfinite(vector).all())):
+    if not (
+        vector.ndim == 1 and len(vector) and vector.is_floating_point() and bool(torch.isfinite(vector).all())
+    ):
         raise CheckpointError(f"{called} is damaged: it is no vector of finite numbers: {_REMEDY}")
     if not named or not (found.privacy is None or isinstance(found.privacy, dict)):
-        raise CheckpointError(f"{called} is damaged: what it says of its encoder or guarantee is neither: {_REMEDY}")
+        raise CheckpointError(
+            f"{called} is damaged: what it says of its encoder or guarantee is neither: {_REMEDY}"
+        )
     return found
 
 

@@ -97,7 +97,12 @@ def clone(
         console.notices().print(made.notice, soft_wrap=True, highlight=False, markup=False)
     path = output or Path(f"{file_name_of(made.name)}.voice.safetensors")
     made.save(path)
-    figures = {"name": made.name, "utterances": len(made.support), "left_out": made.left_out, "notes": made.notes}
+    figures = {
+        "name": made.name,
+        "utterances": len(made.support),
+        "left_out": made.left_out,
+        "notes": made.notes,
+    }
     figures |= made.before_and_after()
     figures |= {
         "profile": str(path),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -61,7 +60,7 @@ def usable_now(
 
 def _stamp(path: Path) -> tuple[int, int]:
     """What changes with a file's content: when it was written, and its size."""
-    found = os.stat(path)
+    found = path.stat()
     return found.st_mtime_ns, found.st_size
 
 

@@ -64,7 +64,9 @@ def _recordings(device: Device, task: Task) -> tuple[Sequence[Utterance], list[s
     usable, left_out = usable_now(device.recordings, device.feature_cache, task.recipe.features)
     if not usable:
         why = f" (first problem: {left_out[0]})" if left_out else ""
-        raise CorpusError(f"none of the device's recordings can be used any more{why}: put them back, or join again")
+        raise CorpusError(
+            f"none of the device's recordings can be used any more{why}: put them back, or join again"
+        )
     return usable, left_out
 
 

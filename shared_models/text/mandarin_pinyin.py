@@ -13,8 +13,11 @@ from functools import lru_cache
 from shared_models.text.mandarin_readings import (
     ER_BEGINS,
     HONORIFICS,
+    IN_FOREIGN_NAMES,
     KEEP_ER,
     NEUTRAL_SECOND,
+    READ_BEFORE,
+    READ_BEHIND,
     SURNAMES,
     WORDS,
 )
@@ -120,7 +123,7 @@ def _by_neighbours(characters: str, said: list[str], words: Sequence[str]) -> No
         before = words[number - 1] if number else ""
         behind = characters[position + 1 : position + 2]
         if len(word) == 1:
-            said[position] = _alone(word, before, behind, characters[:position][-3:]) or said[position]
+            said[position] = _alone(word, before, behind, characters[:position][-6:]) or said[position]
         position += len(word)
     for match in _ADVERBIAL.finditer(characters):
         said[match.end() - 1] = "de5"
@@ -154,6 +157,8 @@ def _alone(character: str, before: str, behind: str, last: str) -> str | None:
         case "中":
             return "zhong4" if behind == "了" else None
         case "行":
+            if re.search("第[一二两三四五六七八九十百]+$", last):
+                return "hang2"
             return "hang2" if counted and behind and behind in "字诗文代泪白眼" else None
         case "还":
             return "huan2" if behind and behind in "书钱给债款清了" else "hai2"
@@ -162,15 +167,37 @@ def _alone(character: str, before: str, behind: str, last: str) -> str | None:
         case "数":
             return "shu3" if behind and behind in "着了到数不一" else None
         case "教":
-            return "jiao1" if behind and behind in "我你他她书了过着给" else None
+            return (
+                "jiao1"
+                if behind and behind in "我你他她它您咱谁孩小英语文数唱跳画书了过着给得出弟游"
+                else None
+            )
         case "背":
             return "bei1" if behind and behind in "着起了上" else None
         case "为":
             return "wei2" if last[-1:] in tuple("成作认以称分改视定选任变名列") else None
         case "处":
             return "chu4" if counted else None
+        case "弹":
+            return "dan4" if counted or (behind and behind in "头药壳片道") else "tan2"
+        case "相":
+            return "xiang4" if "照" in last else None
+        case "塞":
+            return "sai4" if {last[-1:], behind} & IN_FOREIGN_NAMES else None
+        case "勒":
+            return "lei1" if behind and behind in "紧住死着得出" else "le4"
+        case "舍":
+            return "she3" if behind and behind in "弃得不身己我命去入" else "she4"
         case _:
-            return None
+            return _beside(character, last[-1:], behind)
+
+
+def _beside(character: str, before: str, behind: str) -> str | None:
+    """How a character is read between these two, by the tables."""
+    for reading, characters in ((READ_BEFORE.get(character), behind), (READ_BEHIND.get(character), before)):
+        if reading is not None and characters and characters in reading[1]:
+            return reading[0]
+    return None
 
 
 def _own_words(characters: str, said: list[str]) -> None:

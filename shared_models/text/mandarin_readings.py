@@ -79,8 +79,39 @@ WORDS = {
     "原子": "yuan2 zi3", "王子": "wang2 zi3", "种子": "zhong3 zi5", "亲子": "qin1 zi3", "母子": "mu3 zi3",
     "父子": "fu4 zi3", "孔子": "kong3 zi3", "老子": "lao3 zi3", "因子": "yin1 zi3", "粒子": "li4 zi3",
     "弟子": "di4 zi3", "君子": "jun1 zi3", "太子": "tai4 zi3", "吉野家": "ji2 ye3 jia1",
+    "离子": "li2 zi3", "质子": "zhi4 zi3", "中子": "zhong1 zi3", "光子": "guang1 zi3", "量子": "liang4 zi3",
+    "算子": "suan4 zi3", "子空间": "zi3 kong1 jian1", "子集": "zi3 ji2", "子公司": "zi3 gong1 si1",
+    "教子": "jiao4 zi3", "养子": "yang3 zi3", "长子": "zhang3 zi3", "次子": "ci4 zi3", "庄子": "zhuang1 zi3",
+    "孟子": "meng4 zi3", "皇子": "huang2 zi3", "独生子女": "du2 sheng1 zi3 nü3", "子系统": "zi3 xi4 tong3",
+    "风靡": "feng1 mi3", "披靡": "pi1 mi3", "萎靡": "wei3 mi3", "高句丽": "gao1 gou1 li2", "句践": "gou1 jian4",
+    "彼得": "bi3 de2", "得州": "de2 zhou1", "得克萨斯": "de2 ke4 sa4 si1", "曲阜": "qu1 fu4",
+    "了结案": "le5 jie2 an4", "了结果": "le5 jie2 guo3", "了结婚": "le5 jie2 hun1", "了结论": "le5 jie2 lun4",
+    "了结构": "le5 jie2 gou4", "结果子": "jie1 guo3 zi5", "边塞": "bian1 sai4", "要塞": "yao4 sai4",
+    "塞外": "sai4 wai4", "塞班": "sai4 ban1", "瓶塞": "ping2 sai1", "塞车": "sai1 che1", "堵塞": "du3 se4",
+    "闭塞": "bi4 se4", "阻塞": "zu3 se4", "栓塞": "shuan1 se4", "茅塞顿开": "mao2 se4 dun4 kai1",
+    "称脚": "chen4 jiao3", "称心": "chen4 xin1", "称身": "chen4 shen1", "对称": "dui4 chen4",
+    "邮差": "you2 chai1", "差事": "chai1 shi5", "差遣": "chai1 qian3", "钦差": "qin1 chai1", "交差": "jiao1 chai1",
+    "看守": "kan1 shou3", "看护": "kan1 hu4", "看管": "kan1 guan3", "懒散": "lan3 san3", "松散": "song1 san3",
+    "散漫": "san3 man4", "散装": "san3 zhuang1", "调音": "tiao2 yin1", "调味": "tiao2 wei4", "调试": "tiao2 shi4",
+    "测量": "ce4 liang2", "衡量": "heng2 liang2", "量身": "liang2 shen1", "弹奏": "tan2 zou4", "反弹": "fan3 tan2",
+    "弹性": "tan2 xing4", "弹簧": "tan2 huang2", "弹弓": "dan4 gong1", "数次": "shu4 ci4", "若干": "ruo4 gan1",
+    "调大": "tiao2 da4", "调小": "tiao2 xiao3", "调高": "tiao2 gao1", "调低": "tiao2 di1", "调快": "tiao2 kuai4",
+    "调慢": "tiao2 man4", "调亮": "tiao2 liang4", "调暗": "tiao2 an4", "阿塞拜疆": "a1 sai4 bai4 jiang1",
+    "温差": "wen1 cha1", "时差": "shi2 cha1", "偏差": "pian1 cha1", "误差": "wu4 cha1", "落差": "luo4 cha1",
 }  # fmt: skip
 """Words and how they are read, a syllable a character but for 儿 that colours one."""
+READ_BEFORE = {
+    "盛": ("cheng2", "了饭汤水满着一两碗好"), "量": ("liang2", "一了体身血尺长着过"), "看": ("kan1", "孩门家店摊场瓜"),
+    "调": ("tiao2", "小大高低好快慢匀准亮暗"), "结": ("jie1", "得满"), "曲": ("qu3", "目艺谱风调子名库"),
+}  # fmt: skip
+"""How characters that are no part of a word are read before one of these."""
+READ_BEHIND = {
+    "散": ("san3", "带架发辫包"), "差": ("cha1", "温时色误落偏逆顺价级视公电势"),
+    "曲": ("qu3", "编谱作插舞戏乐歌单题奏响鸣夜原新名金序一两几首"),
+}  # fmt: skip
+"""The same, behind one of these."""
+IN_FOREIGN_NAMES = frozenset("尔斯特克德格纳内维拉罗诺伊亚娅奥弗瓦莱缪琉浦舌诸卡何巴麦梅森堡曼阿")
+"""Characters that names from other languages are written with."""
 SURNAMES = {
     "曾": "zeng1", "单": "shan4", "仇": "qiu2", "解": "xie4", "任": "ren2", "华": "hua4", "区": "ou1",
     "盖": "ge3", "查": "zha1", "朴": "piao2", "翟": "zhai2", "乐": "yue4", "宁": "ning4", "缪": "miao4",

@@ -44,6 +44,11 @@ _SPELLED_THOUGH_WORDS = frozenset(
         "ER",
         "IQ",
         "TV",
+        "PA",
+        "LED",
+        "ETA",
+        "PE",
+        "EV",
     }
 )
 _ROMAN_SIGNS = re.compile("(?<![A-Za-z] )[\u2160-\u217f]+")

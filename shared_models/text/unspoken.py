@@ -36,7 +36,7 @@ def unspoken(text: str, language: str = "en", dictionary: Dictionary | None = No
 
 
 def is_said(text: str, language: str, dictionary: Dictionary | None = None) -> bool:
-    """Whether anything in ``text`` is said: a letter or a figure that is not :func:`unspoken`, or a dictionary's word."""
+    """Whether anything in ``text`` is said: a letter or figure that is not :func:`unspoken`, or a dictionary's word."""
     missing = set("".join(unspoken(text, language, dictionary)))
     return any(
         not isinstance(part, str) or any(c.isalnum() and c not in missing for c in _plain(part))

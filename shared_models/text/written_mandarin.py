@@ -19,9 +19,11 @@ from shared_models.text.written_english.rules import Rule, apply
 from shared_models.text.written_mandarin_tables import (
     COUNTED,
     CURRENCIES,
+    DESIGNED,
     DIALLED,
     NAMED_BY_FIGURES,
     OF_A_YEAR,
+    PRICED_BY,
     SERVICE_NUMBERS,
     SIGNS,
     UNITS,
@@ -108,7 +110,8 @@ def _half_of_day(match: Match[str]) -> str:
 
 
 def _money(match: Match[str]) -> str:
-    return f"{'负' if match[1] else ''}{_counted(match[3])}{match[4] or ''}{CURRENCIES[match[2]]}"
+    per = f"每{UNITS.get(match[5]) or match[5]}" if match[5] else ""
+    return f"{per}{'负' if match[1] else ''}{_counted(match[3])}{match[4] or ''}{CURRENCIES[match[2]]}"
 
 
 def _money_behind(match: Match[str]) -> str:
@@ -182,6 +185,10 @@ _RULES: list[Rule] = [
     (re.compile(r"(?<![\d.])(?:10086|10010|12306|12315|955\d\d)(?![\d.]|[元个人次万行字件])"), _service),
     (re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"), lambda m: "点".join(map(han_digits, m[0].split(".")))),
     (re.compile(r"((?:[vV]|版本号?) ?)(\d+(?:\.\d+)+)"), _version),
+    (re.compile(r"(?<![\d.])\d{3,4}(?=室)"), lambda m: han_digits(m[0])),
+    (re.compile(rf"({DESIGNED})-(?=\d)"), r"\1"),
+    # Elsewhere wetext takes numbers to call for nothing else.
+    (re.compile(rf"(?<![\d.])1(?:1\d|2[0-2])(?=(?:{COUNTED})|[回课节例处国城县村户班车层])"), lambda m: _number(m[0])),
     (re.compile(rf"({NAMED_BY_FIGURES[0]})(?={NAMED_BY_FIGURES[1]})"), lambda m: han_digits(m[1])),
     (re.compile(r"(?<=波音)\d{3}(?!\d)"), lambda m: han_digits(m[0])),
     (re.compile(r"\b[Nn]o\. ?(?=\d)"), "第"),
@@ -203,9 +210,12 @@ _RULES: list[Rule] = [
     (re.compile(rf"(?<=[点分秒]){_SPAN}(?=[零一两二三四五六七八九十])"), "到"),
     (re.compile(r"(?<![\d:])(\d+):(\d+)(?![\d:])"), lambda m: f"{_number(m[1])}比{_number(m[2])}"),
     # Money, measures, percentages.
-    (re.compile(rf"(-)?(?<![A-Za-z])({_MONEY}) ?({_N}){_MAGNITUDE}"), _money),
+    (
+        re.compile(rf"(-)?(?<![A-Za-z])({_MONEY}) ?({_N}){_MAGNITUDE}(?: ?/ ?({_UNIT}|{PRICED_BY})(?![A-Za-z]))?"),
+        _money,
+    ),
     (re.compile(rf"({_N}){_MAGNITUDE} ?({_MONEY})(?![A-Za-z])"), _money_behind),
-    (re.compile(rf"-({_N}) ?(?:°C|℃|摄氏度|度)"), lambda m: f"零下{_number(m[1])}摄氏度"),
+    (re.compile(rf"(?<![\d.°C])-({_N}) ?(?:°C|℃|摄氏度|度)"), lambda m: f"零下{_number(m[1])}摄氏度"),
     (re.compile(rf"({_N})[%％]{_SPAN}({_N})[%％]"), _percent_span),
     (re.compile(rf"({_N}){_SPAN}({_N})[%％]"), _percent_span),
     (re.compile(rf"(-?)({_N}) ?[%％]"), lambda m: f"{'负' if m[1] else ''}百分之{_number(m[2])}"),
@@ -214,6 +224,7 @@ _RULES: list[Rule] = [
         re.compile(rf"(?:({_N}){_SPAN})?({_N}) ?({_UNIT})(?:\^([23]))?(?: ?/ ?({_UNIT}|天|人|次|年))?(?![A-Za-z])"),
         _measure,
     ),
+    (re.compile(rf"(?<=度){_SPAN}(?=[零一二两三四五六七八九十百])"), "到"),
     # Fractions and mathematics.
     (re.compile(r"(\d+) (\d+)/(\d+)"), lambda m: f"{_number(m[1])}又{_number(m[3])}分之{_number(m[2])}"),
     (re.compile(r"(?<=[\dA-Za-z)^]) ?- ?(?=[\dA-Za-z][^、。]{0,12}=)"), "减"),

@@ -61,3 +61,6 @@ COUNTED = (
     r"[位只条天次种张本件块斤米里秒周岁倍家名人座栋辆台部层所间双对套组杯碗瓶盒包袋箱支枝首篇段章句届场]|"
     r"[遍趟步颗粒片把根头匹棵朵群排批份顿代元吨升万亿千百页道门口面幅扇集期轮局盘株节艘架枚克分角毛度亩]"
 )
+DESIGNED = r"(?:歼轰|[歼轰运强苏图伊]|武?直|米格|东风|长征|神舟|嫦娥|天宫|鹰击|红旗|空警)"
+"""What stands before the number of an aircraft, rocket or spacecraft, with a hyphen that nobody says."""
+PRICED_BY = r"公斤|千克|平方米|立方米|小时|分钟|[斤克吨升米天日周月年人次个件瓶张套晚亩度盒袋份]"

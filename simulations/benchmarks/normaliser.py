@@ -29,7 +29,7 @@ second list as :data:`HELD_OUT`."""
 _OTHERS = " / "
 _MARKED = re.compile(r"(.*)\[(.)\](.*)")
 _CPP = re.compile(r"(.*)▁(.)▁(.*)")
-_HAN_AT_THE_END, _HAN_AT_THE_START = re.compile(f"[{HAN}]*$"), re.compile(f"[{HAN}]*")
+_NOT_HAN = re.compile(f"[^{HAN}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def score(lines: Sequence[Line], language: str) -> Score:
 
 
 def score_list(path: Path, language: str) -> Score:
-    """A list of texts, or one of polyphones, which is told by its brackets or is of CPP. Raises as :func:`read_list`."""
+    """A list of texts, or one of polyphones (in brackets, or CPP's). Raises as :func:`read_list`."""
     if path.suffix == ".sent":
         return score_polyphones(read_cpp(path))
     lines = read_list(path)
@@ -153,7 +153,9 @@ def read_cpp(path: Path) -> list[Line]:
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"{path} and {labels.name} cannot be read as UTF-8 text ({error})") from error
     if len(sentences) != len(readings):
-        raise CorpusError(f"{path} has {len(sentences)} lines and {labels.name} {len(readings)}: give both whole")
+        raise CorpusError(
+            f"{path} has {len(sentences)} lines and {labels.name} {len(readings)}: give both whole"
+        )
     lines = []
     for number, (sentence, reading) in enumerate(zip(sentences, readings, strict=True), start=1):
         marked = _CPP.fullmatch(sentence)
@@ -180,10 +182,9 @@ def _syllables(before: str, character: str, behind: str) -> tuple[str, ...]:
     """How ``character`` is said in the run of characters that it stands in, and how it is read but for sandhi."""
     from shared_models.text.mandarin_pinyin import spoken_pinyin
 
-    first, last = _HAN_AT_THE_END.search(before), _HAN_AT_THE_START.match(behind)
-    assert first is not None and last is not None, "they match the empty text too"
-    run, place = f"{first[0]}{character}{last[0]}", len(first[0])
-    return tuple(_plain_pinyin(spoken_pinyin(run, sandhi=sandhi)[place][1]) for sandhi in (True, False))
+    first, last = _NOT_HAN.split(before)[-1], _NOT_HAN.split(behind)[0]
+    run = f"{first}{character}{last}"
+    return tuple(_plain_pinyin(spoken_pinyin(run, sandhi=sandhi)[len(first)][1]) for sandhi in (True, False))
 
 
 def _plain_pinyin(syllable: str) -> str:

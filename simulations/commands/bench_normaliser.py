@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def normaliser(
     lists: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="Lists of written<TAB>spoken lines, or CPP's test.sent; by default ours of English, Mandarin and polyphones."
-        ),
+        typer.Argument(help="Lists of written<TAB>spoken lines, or CPP's test.sent; by default our own."),
     ] = None,
     language: Annotated[str, typer.Option(help="Language of the lists that are given.")] = "en",
     json_output: JsonOption = False,
@@ -26,8 +24,8 @@ def normaliser(
     """Read lists of texts and compare with how they are said, by class.
 
     A line is a text, a tab, and its reading; " / " divides equally right readings, and "# name" begins a class. In a
-    list of polyphones the text has one [character] in brackets, and the reading is its pinyin. The public polyphone data
-    set CPP is read as it comes: name its test.sent, with test.lb beside it.
+    list of polyphones the text has one [character] in brackets, and the reading is its pinyin. The public data set
+    of polyphones, CPP, is read as it comes: name its test.sent, with test.lb beside it.
 
     Examples:
 

@@ -153,7 +153,7 @@ def _one_letter_word(match: Match[str]) -> str:
     """A and I are words, unless what is beside them tells that they are letters: "Vitamin A", "A and B"."""
     before, behind = match.string[max(0, match.start() - 24) : match.start()], match.string[match.end() :][:8]
     if match[0] == "I":
-        return "I" if re.match(r"/[A-Z]\b", behind) or before.endswith("letter ") else "i"
+        return "I" if re.match(r"/[A-Z]\b|-\d{1,3}\b", behind) or before.endswith("letter ") else "i"
     named = re.search(rf"\b(?:{_LETTER_NOUNS}) $", before, re.IGNORECASE)
     listed = re.search(r"(?<![\w.])[B-Z](?: (?:and|or|to|vs\.?)|,) $", before)
     lists = re.match(r"(?:,| and| or| to| versus| ?&|/|-| -) ?[B-Z](?![\w'.])", behind)

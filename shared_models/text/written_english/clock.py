@@ -12,6 +12,7 @@ _HALF = r"(?: ?([aApP])\.?[mM]\b\.?)"
 _HOUR, _MINUTE = r"(0?\d|1\d|2[0-4])", r"([0-5]\d)"
 _SHORT = r"(1[0-2]|0?[1-9])"
 _ZONES = r"EST|EDT|CST|CDT|MST|MDT|PST|PDT|ET|PT|CT|MT|GMT|UTC|BST|CET|CEST|IST|JST|AEST"
+_COUNT, _H, _M, _S = r"(\d{1,3}) ?", "(?:h|hrs?)", "(?:m|mins?)", "(?:s|secs?)"
 
 
 def _time(hour: int, minute: int, half: str | None) -> str:
@@ -58,6 +59,14 @@ def _ratio(match: Match[str]) -> str:
     return " to ".join(cardinal(int(part)) for part in match[0].split(":"))
 
 
+def _lasting(match: Match[str]) -> str:
+    """``2h 15m`` and ``5m 30s``: hours, minutes and seconds beside one another."""
+    parts = [
+        (int(n), name) for n, name in zip(match.groups(), ("hour", "minute", "second"), strict=True) if n
+    ]
+    return " ".join(f"{cardinal(n)} {name}{'' if n == 1 else 's'}" for n, name in parts)
+
+
 def _military(match: Match[str]) -> str:
     hour, minute = match[1], match[2]
     said = ("zero " if hour[0] == "0" else "") + cardinal(int(hour))
@@ -67,6 +76,8 @@ def _military(match: Match[str]) -> str:
 
 
 RULES: list[Rule] = [
+    (re.compile(rf"(?<![\d.,:])\b{_COUNT}{_H} ?{_COUNT}{_M}(?: ?{_COUNT}{_S})?(?!\w)"), _lasting),
+    (re.compile(rf"(?<![\d.,:])\b()?{_COUNT}{_M} ?{_COUNT}{_S}(?!\w)"), _lasting),
     (re.compile(rf"(?<=[\dmM.]) ({_ZONES})\b"), lambda m: " " + " ".join(m[1])),
     (re.compile(rf"\b{_HOUR}:{_MINUTE}:{_MINUTE}{_HALF}?(?![\d:])"), _with_seconds),
     (

@@ -48,7 +48,7 @@ _UNITS: dict[str, str] = {
     "TiB": "tebibyte", "Mb": "megabit", "Gb": "gigabit", "Kb": "kilobit", "px": "pixel", "MP": "megapixel",
     "t": "ton", "sq ft": "square foot", "sq mi": "square mile", "sq m": "square meter", "sq km": "square kilometer",
     "cu ft": "cubic foot", "ft": "foot", "nmi": "nautical mile",
-    "fl oz": "fluid ounce", "kn": "knot", "kt": "knot", "kts": "knot",
+    "fl oz": "fluid ounce", "kn": "knot", "kt": "knot", "kts": "knot", "in": "inch",
 }  # fmt: skip
 _SAME = {
     "Hz": "hertz", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz", "THz": "terahertz", "hz": "hertz",
@@ -79,18 +79,20 @@ _MUST_TOUCH = frozenset({"K", "k", "t", "M", "w", "v", "mo", "MP", "kt", "kn"})
 """Units that are read as such only where they touch their number."""
 _NEVER_TOUCH = frozenset({"s", "A"})
 """The s of "iPhone 5s" is no second, nor the A of "Room 5A" an ampere."""
+_HYPHENED = frozenset({"in"})
+"""What is a word of its own behind a number, unless a hyphen joins them: "a 6-in pipe"."""
 
 
 def _alternatives(units: list[str]) -> str:
     return "|".join(re.escape(unit) for unit in sorted(units, key=len, reverse=True))
 
 
-_LOOSE = _alternatives([u for u in [*_UNITS, *_SAME] if u not in _MUST_TOUCH])
-_TIGHT = _alternatives([u for u in [*_UNITS, *_SAME] if u not in _NEVER_TOUCH])
+_LOOSE = _alternatives([u for u in [*_UNITS, *_SAME] if u not in _MUST_TOUCH | _HYPHENED])
+_TIGHT = _alternatives([u for u in [*_UNITS, *_SAME] if u not in _NEVER_TOUCH | _HYPHENED])
 _VALUE = rf"(?:(?:\d+ )?(?<![\d/.,])\d{{1,2}}/\d{{1,2}}(?!\d)|(?<!/){NUMBER})"
 _EDGE = r"(?![\w°'’]|-[a-z]*\d)"
 _RATE = rf"(?: ?/ ?(?P<per>{_alternatives([*_UNITS, *_PER])})(?:\^(?P<per_power>[23]))?)?"
-_UNIT = rf"(?: ?(?P<loose>{_LOOSE})|(?P<tight>{_TIGHT})|-(?P<hyphen>{_LOOSE}))(?:\^(?P<power>[23]))?{_RATE}{_EDGE}"
+_UNIT = rf"(?: ?(?P<loose>{_LOOSE})|(?P<tight>{_TIGHT})|-(?P<hyphen>{_LOOSE}|in))(?:\^(?P<power>[23]))?{_RATE}{_EDGE}"
 _RANGE = rf"(?:(?P<first>{NUMBER}) ?(?:-|to|[x×]) ?)?"
 
 

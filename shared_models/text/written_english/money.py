@@ -49,7 +49,9 @@ _CODES = {
     "AED": _Currency("dirham", "dirhams"), "ILS": _SIGNS["₪"], "BTC": _SIGNS["₿"],
     "CZK": _Currency("czech koruna", "czech koruny"), "HUF": _Currency("forint", "forints"),
 }  # fmt: skip
-SIGNS_ALONE = {sign: f" {currency.many} " for sign, currency in _SIGNS.items() if len(sign) == 1} | {"¢": " cents "}
+SIGNS_ALONE = {sign: f" {currency.many} " for sign, currency in _SIGNS.items() if len(sign) == 1} | {
+    "¢": " cents "
+}
 """How signs without an amount are read."""
 _ALL = _SIGNS | _CODES
 _MAGNITUDES = {

@@ -156,7 +156,9 @@ def test_odd_files_are_left_out_by_name_and_stdout_stays_json(base: Path, tmp_pa
     for number in range(4):
         take = np.random.default_rng(number).normal(0.2 * (number == 1), 0.1, 24000)
         soundfile.write(folder / f"{number}.wav", take, 16000)
-        (folder / f"{number}.txt").write_text("good 👍 words" if number == 2 else "good words", encoding="utf-8")
+        (folder / f"{number}.txt").write_text(
+            "good 👍 words" if number == 2 else "good words", encoding="utf-8"
+        )
     (folder / "memo.m4a").write_bytes(b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(100))
     (folder / "memo.txt").write_text("words")
     (folder / "untold.wav").write_bytes(b"RIFF")

@@ -163,7 +163,9 @@ def test_more_threads_than_the_owner_gives_are_not_taken(device: Made) -> None:
     assert opened(Device.open(home), asked, header).on_owners_terms.engine.threads == 1
 
 
-def test_recordings_that_vanish_or_break_after_joining_are_named_to_their_owner_and_left_out(device: Made) -> None:
+def test_recordings_that_vanish_or_break_after_joining_are_named_to_their_owner_and_left_out(
+    device: Made,
+) -> None:
     home, recipe = device
     bytes_of(ask(home, question(recipe, 1)))
     described = json.loads((home / "recordings.json").read_text())["recordings"]
@@ -174,7 +176,10 @@ def test_recordings_that_vanish_or_break_after_joining_are_named_to_their_owner_
         files[1].write_bytes(kept[files[1]][:400])
         assert bytes_of(ask(home, question(recipe, 2)))
         told = json.loads((home / "training.jsonl").read_text().splitlines()[-1])
-        assert [path.name in reason for path, reason in zip(files, told["left_out"], strict=False)] == [True, True]
+        assert [path.name in reason for path, reason in zip(files, told["left_out"], strict=False)] == [
+            True,
+            True,
+        ]
         for path in files:
             path.unlink(missing_ok=True)
         with pytest.raises(FedVoiceError, match="no usable recordings") as caught:

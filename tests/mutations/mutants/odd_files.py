@@ -49,7 +49,11 @@ MUTANTS = (
     mutant(
         "a live round trains on recordings that are gone",
         "a recording that vanished is named to its owner and left out",
-        Edit("client/rounds/device_training.py", "    if task.simulated:\n        return device", "    if True:\n        return device"),
+        Edit(
+            "client/rounds/device_training.py",
+            "    if task.simulated:\n        return device",
+            "    if True:\n        return device",
+        ),
         "client/rounds/test_live_round.py::"
         "test_recordings_that_vanish_or_break_after_joining_are_named_to_their_owner_and_left_out",
     ),
