@@ -46,7 +46,7 @@ def enroll(
         try:
             usable = require_usable(recording, recipe.features)
             enrolled.features.append(features_of(recording, usable, recipe.features.signals))
-            enrolled.notes += [f"{recording.audio}: {said}" for _, said in usable.notes(recording)]
+            enrolled.notes.extend(f"{recording.audio}: {said}" for _, said in usable.notes(recording))
         except (AudioError, TextError) as error:
             enrolled.left_out.append(str(error))
         if on_utterance is not None:

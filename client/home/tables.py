@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared_models.errors import CorpusError
+from shared_models.shown_text import shown
 from shared_models.text_file import read_text
 
 TABLE_NAME = "metadata.csv"
@@ -187,7 +188,7 @@ def _check_header(columns: Mapping[str, int], header: Iterable[str], table: Path
     for needed in ("path", "text"):
         if needed not in columns:
             raise CorpusError(
-                f"{table}, line 1: no column '{needed}' among {', '.join(header)}; name it in the header "
+                f"{table}, line 1: no column '{needed}' among {shown(', '.join(header))}; name it in the header "
                 f"(also known as {', '.join(_COLUMNS[needed][1:])})"
             )
 

@@ -20,6 +20,7 @@ from shared_models.audio.mel import FRAME_RATE, HOP, SAMPLE_RATE
 from shared_models.audio.text_grid import read_tiers
 from shared_models.errors import AudioError, CorpusError
 from shared_models.files import write_atomically
+from shared_models.shown_text import shown
 from shared_models.text.symbols import SILENCE, SILENT, SYMBOL_IDS
 from shared_models.text_file import read_text
 
@@ -136,8 +137,8 @@ def _read_text_grid(path: Path) -> list[Phone]:
     found = [tier for tier in tiers if tier.name.lower().rpartition(" - ")[2].strip() in PHONE_TIERS]
     if not found:
         raise AudioError(
-            f"{path} has no tier '{PHONE_TIER}', only {', '.join(t.name for t in tiers) or 'none at all'}; rename the "
-            "phone tier",
+            f"{path} has no tier '{PHONE_TIER}', only {shown(', '.join(t.name for t in tiers)) or 'none at all'}; rename "
+            "the phone tier",
             kind="alignment",
         )
     intervals = next((tier.intervals for tier in found if tier.intervals is not None), None)

@@ -60,7 +60,7 @@ MUTANTS = (
     mutant(
         "a mended recording is cloned without a word",
         "what was mended in a recording is told to its owner",
-        Edit("client/enrollment.py", "            enrolled.notes += [", "            _ = ["),
+        Edit("client/enrollment.py", "enrolled.notes.extend(", "tuple("),
         "client/commands/test_clone_command.py::test_odd_files_are_left_out_by_name_and_stdout_stays_json",
     ),
 )
