@@ -137,8 +137,8 @@ def _read_text_grid(path: Path) -> list[Phone]:
     found = [tier for tier in tiers if tier.name.lower().rpartition(" - ")[2].strip() in PHONE_TIERS]
     if not found:
         raise AudioError(
-            f"{path} has no tier '{PHONE_TIER}', only {shown(', '.join(t.name for t in tiers)) or 'none at all'}; rename "
-            "the phone tier",
+            f"{path} has no tier '{PHONE_TIER}', only {shown(', '.join(t.name for t in tiers)) or 'none at all'}; "
+            "rename the phone tier",
             kind="alignment",
         )
     intervals = next((tier.intervals for tier in found if tier.intervals is not None), None)
