@@ -8,6 +8,7 @@ emptied, and it moves by C. The number of utterances is told to nobody.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -90,17 +91,37 @@ def release(
     is released, if the budget does not allow it.
     """
     mean = mean_embedding(vectors, terms.clipping_norm)
-    ledger.reserve(
+    entry = ledger.reserve(
         Spend(
             MECHANISM, terms.noise_multiplier, 1.0, 1, terms.unit, run="embedding", round=0, purpose=PURPOSE
         )
     )
-    noise = standard_normal(len(mean), generator) * terms.deviation(len(vectors))
+    released = noised(mean, len(vectors), terms, generator)
+    ledger.bind(entry, digest_of(released))
+    return released
+
+
+def noised(
+    mean: Tensor, utterances: int, terms: EmbeddingTerms, generator: torch.Generator | None = None
+) -> Tensor:
+    """The mean ``(E,)`` float64 over so many utterances with the noise of ``terms``: ``(E,)`` float32.
+
+    It costs what :func:`release` enters: nothing that is made of a person's recordings here may leave otherwise.
+    """
+    noise = standard_normal(len(mean), generator) * terms.deviation(utterances)
     return (mean + noise).float()
 
 
+def digest_of(vector: Tensor) -> str:
+    """SHA-256 of the float32 numbers of an embedding ``(E,)``: what the ledger knows it by."""
+    return hashlib.sha256(vector.detach().cpu().numpy().astype("<f4").tobytes()).hexdigest()
+
+
 def require_paid(embedding: SpeakerEmbedding, ledger: Ledger) -> None:
-    """Raise :class:`PrivacyError` if nothing is guaranteed of it, or if the ledger knows of no such release."""
+    """Raise :class:`PrivacyError` if nothing is guaranteed of it, or if it is no release that the ledger paid for.
+
+    Terms alone pay for nothing: the ledger knows each release by its numbers.
+    """
     promised = embedding.privacy
     if promised is None:
         raise PrivacyError(
@@ -111,9 +132,9 @@ def require_paid(embedding: SpeakerEmbedding, ledger: Ledger) -> None:
         terms = EmbeddingTerms(promised["epsilon"], promised["delta"], promised["unit"])
     except KeyError as error:
         raise PrivacyError(f"this speaker embedding does not say its {error}: make it again") from None
-    paid = {(e.spend.mechanism, e.spend.unit, e.spend.noise_multiplier) for e in ledger.history()}
-    if (MECHANISM, terms.unit, terms.noise_multiplier) not in paid:
+    paid = {(e.spend.mechanism, e.spend.unit, e.spend.noise_multiplier, e.released) for e in ledger.history()}
+    if (MECHANISM, terms.unit, terms.noise_multiplier, digest_of(embedding.vector)) not in paid:
         raise PrivacyError(
-            f"your ledger holds no release of a speaker embedding at epsilon {terms.epsilon:g} and delta "
+            f"your ledger holds no release of just this speaker embedding at epsilon {terms.epsilon:g} and delta "
             f"{terms.delta:g} for each {terms.unit}: make the embedding on this computer with fedvoice embed"
         )

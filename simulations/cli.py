@@ -33,6 +33,7 @@ from simulations.commands import (
     corpus,
     doctor,
     evaluate,
+    evaluate_matrix,
     export,
     privacy,
     rehearse,
@@ -57,6 +58,14 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt as stop:
             raise StoppedError from stop
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Two words may be one command, as ``evaluate matrix`` beside ``evaluate RUN``."""
+        if (both := " ".join(args[:2])) in self.commands and len(args) > 1:
+            return both, self.commands[both], args[2:]
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="fedvoice",
@@ -73,6 +82,7 @@ app.command()(embed.embed)
 app.command()(speak.speak)
 app.command()(detect.detect)
 app.command()(evaluate.evaluate)
+app.command("evaluate matrix")(evaluate_matrix.matrix)
 app.command()(export.export)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(privacy.app, name="privacy")

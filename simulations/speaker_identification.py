@@ -179,6 +179,14 @@ def draw(
 
 def eer_of(encoder: Any, speakers: Mapping[str, Sequence[Features]], signal: str, most: int) -> float:
     """The equal error rate over all pairs of ``most`` utterances a speaker; NaN for fewer than two speakers."""
+    found = embeddings_of(encoder, speakers, signal, most)
+    return equal_error_rate([all_pairs(found)]) if len(found) > 1 else float("nan")
+
+
+def embeddings_of(
+    encoder: Any, speakers: Mapping[str, Sequence[Features]], signal: str, most: int
+) -> dict[str, NDArray[np.float32]]:
+    """By speaker, the embeddings ``(n, E)`` of the first ``most`` utterances."""
     encoder.eval()
     found: dict[str, NDArray[np.float32]] = {}
     for name, own in speakers.items():
@@ -186,7 +194,7 @@ def eer_of(encoder: Any, speakers: Mapping[str, Sequence[Features]], signal: str
             embed_spectra(encoder, own[index].signals[signal]) for index in range(min(most, len(own)))
         ]
         found[name] = torch.stack(embedded).numpy()
-    return equal_error_rate([all_pairs(found)]) if len(found) > 1 else float("nan")
+    return found
 
 
 def _speech_of(own: Sequence[Utterance], data: Prepared, recipe: Recipe, room: Room) -> Sequence[Features]:

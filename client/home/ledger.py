@@ -26,7 +26,7 @@ Unit = Literal["utterance", "person"]
 
 UNPROTECTED = "unprotected release"
 """The mechanism of an entry that nothing bounds."""
-_VERSION = 2
+_VERSION = 3
 _BUSY_SECONDS = 60.0
 _SCHEMA = """CREATE TABLE IF NOT EXISTS spends (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -43,6 +43,8 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS spends (
 # Since version 2: a name of its own, and which entries of other ledgers were carried over into this one.
 _ABOUT = "CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
 _CARRIED = "CREATE TABLE IF NOT EXISTS carried (origin TEXT, entry INTEGER, PRIMARY KEY (origin, entry))"
+# Since version 3: what came of an entry, for those whose outcome is a file that is told from others.
+_RELEASED = "CREATE TABLE IF NOT EXISTS released (entry INTEGER PRIMARY KEY, digest TEXT NOT NULL)"
 _COLUMNS = "mechanism, noise_multiplier, sampling_probability, steps, unit, run, round, purpose"
 
 
@@ -80,6 +82,8 @@ class Entry:
     at: float
     """Seconds since 1970."""
     spend: Spend
+    released: str | None = None
+    """Digest of what was released, for releases that are known again by it."""
 
 
 class LedgerMemory(Protocol):
@@ -130,6 +134,11 @@ class Ledger:
             self._memory.move(self)
         return number
 
+    def bind(self, entry: int, digest: str) -> None:
+        """Enter, once, the digest of what was released for ``entry``: nothing else is known as that release."""
+        with self._open() as database, _transaction(database):
+            database.execute("INSERT INTO released VALUES (?, ?)", (entry, digest))
+
     def record_unprotected(
         self, *, run: str, round_number: int, purpose: str, unit: Unit = "utterance"
     ) -> int:
@@ -151,7 +160,9 @@ class Ledger:
             }
             for entry in entries:
                 if entry.id not in known:
-                    _insert(database, entry.at, entry.spend)
+                    number = _insert(database, entry.at, entry.spend)
+                    if entry.released is not None:
+                        database.execute("INSERT INTO released VALUES (?, ?)", (number, entry.released))
                     database.execute("INSERT INTO carried VALUES (?, ?)", (origin, entry.id))
                     new += 1
         return new
@@ -226,7 +237,7 @@ class Ledger:
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
     version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, 1, _VERSION):
+    if not 0 <= version <= _VERSION:
         raise PrivacyError(
             f"the ledger {path} has format {version} where this version writes {_VERSION}: update FedVoice"
         )
@@ -236,7 +247,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
         database.execute("PRAGMA journal_mode = WAL")
     if version < _VERSION:
         with _transaction(database):
-            for table in (_SCHEMA, _ABOUT, _CARRIED):
+            for table in (_SCHEMA, _ABOUT, _CARRIED, _RELEASED):
                 database.execute(table)
             database.execute("INSERT OR IGNORE INTO about VALUES ('identity', ?)", (secrets.token_hex(16),))
             database.execute(f"PRAGMA user_version = {_VERSION}")
@@ -267,9 +278,11 @@ def _protected(entries: list[Entry], unit: Unit) -> list[SampledGaussian]:
 
 
 def _entries(database: sqlite3.Connection, path: Path) -> list[Entry]:
-    rows = database.execute(f"SELECT id, at, {_COLUMNS} FROM spends ORDER BY id").fetchall()
+    rows = database.execute(
+        f"SELECT id, at, {_COLUMNS}, digest FROM spends LEFT JOIN released ON entry = id ORDER BY id"
+    ).fetchall()
     try:
-        entries = [Entry(int(row[0]), float(row[1]), Spend(*row[2:])) for row in rows]
+        entries = [Entry(int(row[0]), float(row[1]), Spend(*row[2:-1]), row[-1]) for row in rows]
         for entry in entries:
             _ = entry.spend.release if entry.spend.protected else None
     except (PrivacyError, TypeError, ValueError) as error:

@@ -7,19 +7,14 @@ fast the speaker speaks and how much the voice moves. Bases are judged side by s
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from shared_models.audio.similarity import Embedding
 from shared_models.file_names import file_name_of
@@ -30,6 +25,7 @@ from simulations.benchmarks.cloning_work import ADAPTED, REAL, ZERO_SHOT, Clones
 from simulations.evaluation.bootstrap import Estimate, bootstrap_mean, bootstrap_of
 from simulations.evaluation.spectrograms import draw, load_spectrograms
 from simulations.evaluation.verification import Trials, equal_error_rate, trials
+from simulations.parallel import in_processes
 
 SECOND, FIRST = "campplus", "resemblyzer"
 """The verifiers: CAM++, by which people are identified, and GE2E."""
@@ -88,11 +84,13 @@ def measure_cloning(
     makers: list[work.Maker] = [Recordings(), *_copies(bases), *bases]
     pieces = {m.name: {p.name: Piece(m, p, setting) for p in material.people} for m in makers}
     found: dict[str, Speakers] = {}
-    with _mapping(workers) as each:
+    with in_processes(workers) as each:
         for maker in makers:
             advance, heard = stage(maker.name), {}
             todo = pieces[maker.name]
-            for number, (name, figures) in enumerate(zip(todo, each(todo.values()), strict=True), start=1):
+            for number, (name, figures) in enumerate(
+                zip(todo, each(work.judge, todo.values()), strict=True), start=1
+            ):
                 heard[name] = figures
                 advance(number, len(todo))
             found[maker.name] = heard
@@ -243,18 +241,3 @@ def _vectors(stored: Sequence[Sequence[float] | None]) -> list[Embedding | None]
 
 def _plain(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
     return {name: asdict(estimate) for name, estimate in metrics.items()}
-
-
-@contextmanager
-def _mapping(workers: int) -> Iterator[Callable[[Any], Iterator[work.Figures]]]:
-    """Judging in order, here or in so many processes of one thread each."""
-    if workers == 1:
-        yield partial(map, work.judge)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-        yield partial(pool.map, work.judge)
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)

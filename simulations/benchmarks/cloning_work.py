@@ -244,12 +244,14 @@ def judge(piece: Piece) -> Figures:
     return figures
 
 
-def voice_of(person: Person, setting: Setting) -> dict[str, list[float]]:
-    """By verifier, the centroid of the person's other recordings, a unit vector ``(E,)``."""
+def voice_of(
+    person: Person, setting: Setting, heard_by: Sequence[SpeakerVerifier] | None = None
+) -> dict[str, list[float]]:
+    """By verifier (all if None), the centroid of the person's other recordings, a unit vector ``(E,)``."""
     heard = unseen.real_clips(person.others, setting.recipe, setting.cache)
     return {
         verifier.name: centroid([e for e in unseen.embeddings(heard, verifier) if e is not None]).tolist()
-        for verifier in verifiers()
+        for verifier in heard_by or verifiers()
     }
 
 

@@ -13,6 +13,7 @@ from simulations.commands import (
     bench_busy,
     bench_cloning,
     bench_devices,
+    bench_embeddings,
     bench_live,
     bench_normaliser,
     bench_speech,
@@ -166,6 +167,7 @@ app.command()(bench_speech.speaking)
 app.command()(bench_watermark.watermark)
 app.command()(bench_cloning.cloning)
 app.command()(bench_devices.devices)
+app.command()(bench_embeddings.embeddings)
 app.command()(bench_live.compression)
 app.command()(bench_live.live)
 app.command()(bench_busy.busy)

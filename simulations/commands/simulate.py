@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from rich.table import Table
 
 from shared_models import console
+from simulations.commands.simulation_bars import SimulationBars
 
 
 def simulate(
@@ -83,7 +83,7 @@ def _run(run: Any, recipe: Any, ray_address: str | None, as_json: bool) -> None:
     from simulations.reports.report import results_table
     from simulations.simulate import simulate as run_simulation
 
-    with console.resumable(f"fedvoice simulate --resume {run.path}"), _Bars(as_json) as bars:
+    with console.resumable(f"fedvoice simulate --resume {run.path}"), SimulationBars(as_json) as bars:
         results = run_simulation(run, recipe, bars, ray_address=ray_address)
     if as_json:
         console.print_json(results | {"run": str(run.path), "report": str(run.report_path)})
@@ -114,35 +114,6 @@ def _privacy_sentence(privacy: dict[str, Any]) -> str:
         f"{sentence} Simulated with {privacy['simulated_cohort']:g} of {privacy['simulated_population']:g} people a "
         "round, who are not protected by it: the noise is scaled to what the larger cohort would see."
     )
-
-
-class _Bars:
-    """Draws a simulation's progress: one bar a stage or arm, each replaced by a line when it ends."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._open = contextlib.ExitStack()
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
-
-    def stage(self, title: str) -> Callable[[int, int], None]:
-        """See :class:`simulations.simulate.Progress`."""
-        self._begin(title)
-        return self._open.enter_context(console.steps_progress(title, quiet=self._quiet))
-
-    def arm(self, name: str, rounds: int) -> Callable[[dict[str, Any]], None]:
-        """See :class:`simulations.simulate.Progress`."""
-        self._begin(name)
-        return self._open.enter_context(console.rounds_progress(name, rounds, quiet=self._quiet)).round
-
-    def _begin(self, title: str) -> None:
-        self._open.close()
-        if not self._quiet:
-            console.notices().print(console.styled(f"{title} ...", "dim"), highlight=False)
 
 
 def _explain(as_json: bool) -> None:

@@ -75,3 +75,17 @@ def all_pairs(embeddings: Mapping[str, NDArray[np.float32]]) -> Trials:
     cosines = (rows @ rows.T)[first, second]
     same = whose[first] == whose[second]
     return Trials(cosines[same], cosines[~same][:, None])
+
+
+def trials_of_each(embeddings: Mapping[str, NDArray[np.float32]]) -> dict[str, Trials]:
+    """The same pairs by speaker: those of the speaker's own utterances, and of each with everybody else's.
+
+    A pair of two speakers is one of either's, so that the rate over all is :func:`all_pairs`'s.
+    """
+    found = {}
+    for name, own in embeddings.items():
+        rows = own.astype(np.float64)
+        others = np.concatenate([e for other, e in embeddings.items() if other != name]).astype(np.float64)
+        first, second = np.triu_indices(len(rows), k=1)
+        found[name] = Trials((rows @ rows.T)[first, second], rows @ others.T)
+    return found

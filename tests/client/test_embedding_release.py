@@ -15,7 +15,7 @@ from scipy import stats
 from client import embedding_release
 from client.embedding_release import EmbeddingTerms, mean_embedding, release, require_paid
 from client.home.ledger import Ledger
-from client.speaker_embedding import SpeakerEmbedding
+from client.speaker_embedding import SpeakerEmbedding, heard_of, load_embedding, save_embedding, told
 from shared_models.accounting import SampledGaussian, epsilon_of, gaussian_epsilon
 from shared_models.analytic_gaussian import analytic_noise_multiplier
 from shared_models.errors import BudgetError, CorpusError, PrivacyError
@@ -176,11 +176,36 @@ def test_a_guarantee_that_nobody_paid_for_is_refused(tmp_path: Path) -> None:
         require_paid(claimed, ledger)
     with pytest.raises(PrivacyError, match="without an epsilon"):
         require_paid(SpeakerEmbedding(torch.zeros(4), "d_vector", "hash"), ledger)
-    release(vectors(), TERMS, ledger)
-    require_paid(claimed, ledger)
-    dearer = SpeakerEmbedding(torch.zeros(4), "d_vector", "hash", EmbeddingTerms(3.0, 1e-5).guarantee)
+    released = release(vectors(), TERMS, ledger)
+    require_paid(SpeakerEmbedding(released, "d_vector", "hash", TERMS.guarantee), ledger)
+    dearer = SpeakerEmbedding(released, "d_vector", "hash", EmbeddingTerms(3.0, 1e-5).guarantee)
     with pytest.raises(PrivacyError, match="holds no release"):
         require_paid(dearer, ledger)
+
+
+def test_an_embedding_with_another_releases_terms_is_refused(tmp_path: Path) -> None:
+    """Whoever writes the header of a paid release above numbers without noise has paid for nothing."""
+    ledger = ledger_at(tmp_path)
+    first, second = (release(vectors(), TERMS, ledger) for _ in range(2))
+    for own in (first, second):
+        require_paid(SpeakerEmbedding(own, "d_vector", "hash", TERMS.guarantee), ledger)
+    almost = first.clone()
+    almost[0] = torch.nextafter(almost[0], torch.tensor(9.0))
+    for forged in (mean_embedding(vectors(), 1.0).float(), almost, first[:-1], torch.zeros(0)):
+        with pytest.raises(PrivacyError, match="no release of just this"):
+            require_paid(SpeakerEmbedding(forged, "d_vector", "hash", TERMS.guarantee), ledger)
+    another = ledger_at(tmp_path / "another")
+    release(vectors(), TERMS, another)
+    with pytest.raises(PrivacyError, match="no release of just this"):
+        require_paid(SpeakerEmbedding(first, "d_vector", "hash", TERMS.guarantee), another)
+
+
+def test_a_release_is_known_again_in_its_file_and_in_a_profile(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    made = SpeakerEmbedding(release(vectors(), TERMS, ledger), "d_vector", "hash", TERMS.guarantee)
+    save_embedding(tmp_path / "me", made)
+    for read in (load_embedding(tmp_path / "me"), heard_of(told(made))):
+        require_paid(read, ledger)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared_models.audio.mel import SAMPLE_RATE
 from simulations.evaluation.bootstrap import bootstrap_mean, bootstrap_of
 from simulations.evaluation.delivery import pitch_spread, speech_seconds
-from simulations.evaluation.verification import Trials, equal_error_rate, trials
+from simulations.evaluation.verification import Trials, all_pairs, equal_error_rate, trials, trials_of_each
 
 scores = st.lists(st.integers(-20, 20).map(lambda n: n / 20), min_size=1, max_size=12)
 
@@ -92,3 +92,16 @@ def test_spread_of_pitch_is_the_deviation_of_its_logarithm() -> None:
     assert pitch_spread([high]) == pytest.approx(pitch_spread([low]), rel=0.05)
     assert pitch_spread([low, high]) > 2 * pitch_spread([low])
     assert np.isnan(pitch_spread([np.zeros(SAMPLE_RATE, dtype=np.float32)]))
+
+
+@given(st.integers(2, 4), st.integers(2, 4), st.integers(0, 99))
+@settings(max_examples=30)
+def test_the_trials_of_each_speaker_are_those_of_all_pairs(people: int, clips: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    heard = {f"p{n}": rng.standard_normal((clips, 3)).astype(np.float32) for n in range(people)}
+    whole, parts = all_pairs(heard), trials_of_each(heard)
+    assert sorted(np.concatenate([p.own for p in parts.values()])) == pytest.approx(sorted(whole.own))
+    others = np.concatenate([p.others.ravel() for p in parts.values()])
+    # Each pair of two speakers is one of either's.
+    assert sorted(others) == pytest.approx(sorted(np.repeat(whole.others.ravel(), 2)))
+    assert equal_error_rate(list(parts.values())) == pytest.approx(equal_error_rate([whole]))

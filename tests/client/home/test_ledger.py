@@ -199,6 +199,27 @@ def test_a_damaged_ledger_is_one_clear_error(tmp_path: Path, damage: str) -> Non
     assert "\n" not in str(problem.value)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_ledger_of_an_earlier_version_is_read_and_goes_on(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "ledger.sqlite"
+    Ledger(path, None, DELTA).reserve(SPEND)
+    with sqlite3.connect(path) as database:
+        for table in ("released", "about", "carried")[: 1 if version == 2 else 3]:
+            database.execute(f"DROP TABLE {table}")
+        database.execute(f"PRAGMA user_version = {version}")
+    database.close()
+    ledger = Ledger(path, None, DELTA)
+    assert [(e.spend, e.released) for e in ledger.history()] == [(SPEND, None)]
+    ledger.bind(ledger.reserve(SPEND), "what came of it")
+    assert [(e.spend, e.released) for e in Ledger(path, None, DELTA).history()] == [
+        (SPEND, None), (SPEND, "what came of it"),
+    ]  # fmt: skip
+    assert ledger.spent() == epsilon_of([SPEND.release, SPEND.release], DELTA)
+    other = Ledger(tmp_path / "other.sqlite", None, DELTA)
+    assert other.carry_over(ledger) == 2
+    assert [e.released for e in other.history()] == [None, "what came of it"]
+
+
 def test_an_unwritable_place_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for place in [tmp_path / "file" / "ledger.sqlite", tmp_path]:

@@ -29,6 +29,7 @@ def made_by_an_older_version(path: Path, *spends: Spend) -> None:
     with sqlite3.connect(path) as database:
         database.execute("DROP TABLE about")
         database.execute("DROP TABLE carried")
+        database.execute("DROP TABLE released")
         database.execute("PRAGMA user_version = 1")
     database.close()
 

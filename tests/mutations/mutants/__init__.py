@@ -18,6 +18,7 @@ from mutants import (
     ledger,
     live_round,
     lying_server,
+    matrix,
     meta_learning,
     noise,
     odd_files,
@@ -49,4 +50,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *odd_files.MUTANTS,
     *cloning_bench.MUTANTS,
     *meta_learning.MUTANTS,
+    *matrix.MUTANTS,
 )

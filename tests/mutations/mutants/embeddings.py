@@ -34,6 +34,12 @@ MUTANTS = (
         "test_emptying_a_recording_moves_the_mean_by_its_share_and_leaves_the_noise_alone",
     ),
     mutant(
+        "an embedding known by its terms alone",
+        "an embedding without noise is refused under the terms of a release that was paid for",
+        Edit(_RELEASE, '.astype("<f4").tobytes()', '.astype("<f4").tobytes()[:0]'),
+        _TESTS + "test_an_embedding_with_another_releases_terms_is_refused",
+    ),
+    mutant(
         "a profile carries what nobody paid for",
         "a profile carries a speaker embedding only if it was released",
         Edit(
