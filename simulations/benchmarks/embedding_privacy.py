@@ -170,7 +170,8 @@ def draw(path: Path, found: EmbeddingPrivacy) -> None:
     axes = figure.subplots()
     for place, count in enumerate(dict.fromkeys(point.utterances for point in found.points)):
         curve = [p for p in found.points if p.utterances == count and p.epsilon is not None]
-        x, y = [p.epsilon for p in curve], [p.likeness.mean for p in curve]
+        x = [p.epsilon for p in curve if p.epsilon is not None]
+        y = [p.likeness.mean for p in curve]
         name = f"{count} utterances ({curve[0].likeness.count} people)" if curve else f"{count}"
         axes.plot(x, y, marker="o", color=f"C{place}", label=name)
         axes.fill_between(
@@ -210,4 +211,5 @@ def _cosines(vectors: Tensor, gallery: Mapping[str, Tensor]) -> NDArray[np.float
 
 
 def _unit(vector: Tensor) -> Tensor:
-    return vector / vector.norm()
+    unit: Tensor = vector / vector.norm()
+    return unit

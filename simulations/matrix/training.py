@@ -88,7 +88,7 @@ def _rounds(recipe: Recipe, budget: Budget, run: RunFolder, data: Prepared, prog
     shutil.rmtree(probe.path, ignore_errors=True)
     try:
         run_arm(probe, DEFAULT_ARM, probed, replace(data, recipe=probed), progress, starting_weights(probed))
-        seconds = probe.arm(DEFAULT_ARM).metrics()[-1]["seconds"]
+        seconds = float(probe.arm(DEFAULT_ARM).metrics()[-1]["seconds"])
     finally:
         shutil.rmtree(probe.path, ignore_errors=True)
     return max(1, round(budget.seconds / seconds))

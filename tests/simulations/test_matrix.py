@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from small_base import small_base
 from tiny_federation import features_of_tests, small_corpus
+from whistle import Whistle
 
 from shared_models.audio.reading import Wave
 from shared_models.base_model import load_base
-from shared_models.errors import RecipeError
+from shared_models.errors import MissingExtraError, RecipeError
 from simulations import cli
 from simulations.evaluation import unseen_speakers
-from simulations.matrix import encoders, matrix
+from simulations.matrix import encoders, judging, matrix
 from simulations.matrix.matrix import Matrix, Wishes, make_matrix
 from simulations.matrix.recipes import Budget, Common, Entry
 
@@ -57,11 +58,17 @@ class Told:
         return lambda metrics: self.trained.append(f"{name} {metrics['round']}")
 
 
+def not_installed() -> None:
+    raise MissingExtraError("CAM++ needs its weights")
+
+
 @pytest.fixture
 def recogniser(monkeypatch: pytest.MonkeyPatch) -> Recogniser:
     found = Recogniser()
     monkeypatch.setattr(unseen_speakers, "load_moonshine", lambda: found)
     monkeypatch.setattr(matrix, "load_moonshine", lambda: found)
+    monkeypatch.setattr(unseen_speakers, "load_watermark", Whistle)
+    monkeypatch.setattr(judging, "load_campplus", not_installed)
     return found
 
 
@@ -78,7 +85,7 @@ def wishes(place: Path, *names: str, **more: Any) -> Wishes:
     common = Common(
         str(place / "speech"), Budget(steps=8), str(place / "base1.safetensors"), changes=SMALL, **more
     )
-    return Wishes(names, common, support=2, sentences=1, steps=(1, 2), vocoder="griffin_lim")
+    return Wishes(names, common, support=2, sentences=1, steps=(1,), vocoder="griffin_lim")
 
 
 def made(place: Path, asked: Wishes, told: Told | None = None) -> Matrix:
@@ -109,7 +116,7 @@ def test_recipes_are_trained_alike_and_judged_and_an_interrupted_matrix_goes_on(
     assert recogniser.asked == 1, "the one clip that was not judged yet: nothing else is heard again"
     assert [(row.name, row.way) for row in found.rows] == [
         ("real", "real"), ("copied", "copied"),
-        *[(name, way) for name in ("public start", "adaspeech") for way in ("zero-shot", "1 steps", "2 steps")],
+        *[(name, way) for name in ("public start", "adaspeech") for way in ("zero-shot", "1 steps")],
         ("stylespeech", "zero-shot"),
     ]  # fmt: skip
     trained = found.trained
@@ -123,13 +130,14 @@ def test_recipes_are_trained_alike_and_judged_and_an_interrupted_matrix_goes_on(
     assert trained["adaspeech"].weights != start.hash
     by_name = {(row.name, row.way): row for row in found.rows}
     assert by_name["real", "real"].metrics["resemblyzer"].mean > 0.7
-    assert by_name["real", "real"].metrics["mcd"].mean == 0
+    assert by_name["real", "real"].metrics["mcd"].mean == pytest.approx(0, abs=1e-6)
     assert (
         by_name["copied", "copied"].metrics["mcd"].mean
         < by_name["adaspeech", "zero-shot"].metrics["mcd"].mean
     )
-    assert by_name["adaspeech", "2 steps"].metrics["seconds"].mean > 0
-    assert by_name["adaspeech", "2 steps"].speakers != by_name["adaspeech", "1 steps"].speakers
+    adapted, heard = by_name["adaspeech", "1 steps"], by_name["adaspeech", "zero-shot"]
+    assert adapted.metrics["seconds"].mean > 0
+    assert all(own["mcd"] != heard.speakers[name]["mcd"] for name, own in adapted.speakers.items())
     assert not list((place / "out").rglob("devices"))
     stored = json.loads((place / "out" / "results.json").read_text())
     assert [row["name"] for row in stored["rows"]] == [row.name for row in found.rows]
