@@ -11,7 +11,7 @@ MUTANTS = (
     mutant(
         "embedding released for nothing",
         "the cost of an embedding is in the ledger before the embedding exists",
-        Edit(_RELEASE, "    ledger.reserve(\n", "    repr(\n"),
+        Edit(_RELEASE, "entry = ledger.reserve(\n", "entry = repr(\n"),
         _TESTS + "test_the_cost_is_in_the_ledger_before_the_noise_exists",
     ),
     mutant(
