@@ -29,7 +29,7 @@ SMALL = {name: value for name, value in TINY.items() if name.split(".")[0] in ("
 
 
 def small(name: str) -> Recipe:
-    changes = {"client.inner_steps": 2, "client.window_frames": 64, "client.batch_size": 2}
+    changes = {"client.inner_steps": 1, "client.window_frames": 64, "client.batch_size": 2}
     return find_recipe(name).override(SMALL | changes | {"aligner.learn": "never"})
 
 

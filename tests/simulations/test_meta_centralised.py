@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from client.learning.meta_steps import task_loss
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 from shared_models.federated_model import federated_voice_model
+from shared_models.partition import weights_hash
 from shared_models.seeds import generator
 from simulations.meta_centralised import train_meta_centralised
 from simulations.preparation import Prepared, prepare
+from simulations.run_folder import RunFolder
+from simulations.simulate import run_arm
 
 
 def prepared(**changes: Any) -> Prepared:
@@ -63,6 +67,26 @@ def test_training_goes_on_bit_by_bit_where_it_was_interrupted(tmp_path: Path) ->
     whole = train_meta_centralised(data.recipe, data, tmp_path / "whole")
     train_meta_centralised(only(data, federation__rounds=1), data, tmp_path / "parts")
     assert torch.equal(train_meta_centralised(data.recipe, data, tmp_path / "parts"), whole)
+
+
+class Silent:
+    """Nobody watches."""
+
+    def stage(self, _: str) -> Callable[[int, int], None]:
+        return lambda *_: None
+
+    def arm(self, *_: Any) -> Callable[[dict[str, Any]], None]:
+        return lambda _: None
+
+
+def test_an_arm_of_a_simulation_is_trained_so_and_counts_as_pooled(tmp_path: Path) -> None:
+    data = prepared(federation__rounds=1)
+    run = RunFolder.create(tmp_path / "run", data.recipe)
+    outcome = run_arm(run, "centralised", data.recipe, data, Silent())
+    expected = train_meta_centralised(data.recipe, data, tmp_path / "alone")
+    assert outcome["weights"] == weights_hash(expected)
+    assert outcome["description"] == "all recordings pooled, 1 steps"
+    assert outcome["protection"] == "unprotected"
 
 
 def test_dp_sgd_in_its_inner_loop_is_refused(tmp_path: Path) -> None:
