@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from shared_models.acoustic import build_model
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe, recipe_from_json
-from shared_models.errors import CheckpointError
+from shared_models.errors import CheckpointError, RecipeError
 from shared_models.federated_model import federated_voice_model
 from shared_models.files import write_atomically
 from shared_models.mel_discriminator import MelDiscriminator, discriminator_in
@@ -105,6 +107,27 @@ def packaged_base() -> BaseModel:
             f"this installation has no base model at {ACOUSTIC}: name a run, as in --base runs/default-20261121-140000"
         )
     return load_base(ACOUSTIC)
+
+
+def weights_from(base: VoicePartition, model: VoicePartition, named: str, own: Sequence[str] = ()) -> Tensor:
+    """The shared weights ``(D,)`` of ``model`` as ``base`` has them, but for those that ``own`` names, as they are.
+
+    What the base has beyond them, as an aligner that the model does without, is left. ``named`` says of an error what
+    names the base. Raises :class:`RecipeError` for a base that lacks a tensor.
+    """
+    weights, theirs = model.shared_vector(), base.shared_vector()
+    places = {tensor.name: tensor for tensor in base.partition.shared}
+    for tensor in model.partition.shared:
+        if any(fnmatchcase(tensor.name, pattern) for pattern in own):
+            continue
+        found = places.get(tensor.name)
+        if found is None or found.shape != tensor.shape:
+            raise RecipeError(
+                f"{named} has no shared tensor '{tensor.name}' of the shape {tensor.shape}: choose a base of this "
+                "recipe's [model] and [speaker], change those to the base's, or name the tensor in pretraining.fresh"
+            )
+        weights[tensor.start : tensor.stop] = theirs[found.start : found.stop]
+    return weights
 
 
 def write_base(path: Path, base: BaseModel) -> None:

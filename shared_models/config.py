@@ -20,6 +20,7 @@ from shared_models.adversarial_config import AdversarialConfig as AdversarialCon
 from shared_models.adversarial_config import EpisodesConfig as EpisodesConfig
 from shared_models.algorithms import ALGORITHMS, DEFAULT
 from shared_models.algorithms.algorithm import Algorithm, Sends
+from shared_models.augmentation_config import AugmentationConfig as AugmentationConfig
 from shared_models.client_config import ClientConfig as ClientConfig
 from shared_models.client_config import CloningConfig as CloningConfig
 from shared_models.compression_config import CompressionConfig as CompressionConfig
@@ -29,6 +30,7 @@ from shared_models.encoder_config import EncoderConfig as EncoderConfig
 from shared_models.errors import RecipeError
 from shared_models.federation_config import SCHEDULE
 from shared_models.federation_config import FederationConfig as FederationConfig
+from shared_models.loss_config import LossConfig as LossConfig
 from shared_models.model_config import AlignerConfig as AlignerConfig
 from shared_models.model_config import FeatureConfig as FeatureConfig
 from shared_models.model_config import ModelConfig as ModelConfig
@@ -44,7 +46,7 @@ from shared_models.vocoder_config import VocoderConfig as VocoderConfig
 
 UNPROTECTED = "unprotected"
 NOTHING_SENT = "nothing sent"
-PATHS = ("corpus.path", "pretraining.corpus", "pretraining.start", "evaluation.vocoder")
+PATHS = ("corpus.path", "pretraining.corpus", "pretraining.start", "evaluation.vocoder", "model.frozen")
 """Fields that may name a file or folder of whoever wrote the recipe."""
 
 
@@ -66,6 +68,8 @@ class Recipe(Section):
     pretraining: PretrainingConfig = PretrainingConfig()
     federation: FederationConfig = FederationConfig()
     client: ClientConfig = ClientConfig()
+    losses: LossConfig = LossConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
     episodes: EpisodesConfig = EpisodesConfig()
     compression: CompressionConfig = CompressionConfig()
@@ -103,6 +107,31 @@ class Recipe(Section):
             raise ValueError(
                 "federation.over_sampling cannot be combined with central privacy, because a slow person's place goes "
                 "to another, which moves the sum by twice the clipping_norm: raise federation.cohort instead"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trains_what_is_not_frozen(self) -> Recipe:
+        if self.model.frozen is not None and self.aligner.warmup_rounds:
+            raise ValueError(
+                "aligner.warmup_rounds would train the aligner, which model.frozen freezes: set it to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _judges_plain_steps(self) -> Recipe:
+        if self.losses.heard and self.algorithm.order:
+            raise ValueError(
+                "losses.perceptual and losses.consistency judge plain steps, not those of meta-learning: set both to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _changes_spectra_alone(self) -> Recipe:
+        if self.augmentation.share and "wave" in self.features.signals:
+            raise ValueError(
+                "augmentation changes spectra, and features.signals has 'wave', which would stay as it is: set "
+                "augmentation.share to 0"
             )
         return self
 
@@ -171,6 +200,7 @@ class Recipe(Section):
             value = getattr(getattr(self, section), name)
             told[path] = value and Path(value).name
         told["speaker.encoders"] = {source: Path(path).name for source, path in self.speaker.encoders.items()}
+        told["losses.judge"] = {kind: Path(path).name for kind, path in self.losses.judge.items()}
         return self.override(told)
 
     @property

@@ -18,6 +18,7 @@ from shared_models.acoustic.harmonic_source import Contours, PredictedContours
 from shared_models.config import AlignerConfig
 from shared_models.features import Batch
 from shared_models.layers.sequences import masked_mean
+from shared_models.loss_config import MelError
 
 DEFAULT_WEIGHTS = AlignerConfig.model_validate({})
 
@@ -28,7 +29,7 @@ class Losses:
 
     total: Tensor
     mel: Tensor
-    """L1 in natural-log mel; the sum of before and after the PostNet where there is one."""
+    """Error in natural-log mel, L1 by default; the sum of before and after the PostNet where there is one."""
     duration: Tensor
     """Squared error of log(d + 1), or the gamma deviance of d + 1."""
     pitch: Tensor
@@ -61,27 +62,28 @@ def acoustic_loss(
     per_utterance: bool = False,
     *,
     weights: AlignerConfig = DEFAULT_WEIGHTS,
+    error: MelError = "l1",
 ) -> Losses:
-    """L1 mel + errors of duration, pitch and energy (+ the contours', with a source, + the aligner's, if it ran).
+    """Mel + errors of duration, pitch and energy (+ the contours', with a source, + the aligner's, if it ran).
 
     And the penalty of the sources of the speaker embedding, if there is one.
-    ``weights`` are those of the aligner's losses. With ``per_utterance`` every field is ``(B,)``. Raises
-    ValueError if ``output`` is not of ``batch``.
+    ``weights`` are those of the aligner's losses; ``error`` is that of the mel. With ``per_utterance`` every field is
+    ``(B,)``. Raises ValueError if ``output`` is not of ``batch``.
     """
     if output.phoneme_mask.shape != batch.phonemes.shape:
         raise ValueError(
             f"an output for phonemes of {tuple(output.phoneme_mask.shape)} was judged against a batch of "
             f"{tuple(batch.phonemes.shape)}"
         )
-    mel = _mel_loss(output.mel, output)
+    mel = _mel_loss(output.mel, output, error)
     if output.mel_before_postnet is not None:
-        mel = mel + _mel_loss(output.mel_before_postnet, output)
+        mel = mel + _mel_loss(output.mel_before_postnet, output, error)
     # A phoneme without frames was not heard: it has a duration, but no pitch or energy.
     heard = output.phoneme_mask & (output.durations > 0)
     predicted, target = output.predicted, output.target
     difference = target.log_duration - predicted.log_duration
-    error = gamma_deviance(difference) if output.mean_durations else difference.square()
-    duration = masked_mean(error, output.phoneme_mask)
+    apart = gamma_deviance(difference) if output.mean_durations else difference.square()
+    duration = masked_mean(apart, output.phoneme_mask)
     pitch = masked_mean((predicted.pitch - target.pitch).square(), heard)
     energy = masked_mean((predicted.energy - target.energy).square(), heard)
     total = mel + duration + pitch + energy
@@ -126,5 +128,13 @@ def alignment_loss(
     return loss if per_utterance else loss.mean()
 
 
-def _mel_loss(mel: Tensor, output: AcousticOutput) -> Tensor:
-    return masked_mean((mel - output.mel_target).abs().mean(2), output.frame_mask)
+def _mel_loss(mel: Tensor, output: AcousticOutput, error: MelError) -> Tensor:
+    difference = mel - output.mel_target
+    match error:
+        case "l1":
+            apart = difference.abs()
+        case "l2":
+            apart = difference.square()
+        case "l1+l2":
+            apart = difference.abs() + difference.square()
+    return masked_mean(apart.mean(2), output.frame_mask)

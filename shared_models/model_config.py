@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from shared_models.audio.signals import SIGNALS
 from shared_models.kinds import known
@@ -12,6 +12,9 @@ from shared_models.recipe_section import Section
 from shared_models.speakers.adaptation import Site, kinds_of
 from shared_models.speakers.conditioning import CONDITIONINGS, Place
 from shared_models.speakers.sources import SOURCES
+
+PACKAGED = "packaged"
+"""The base that ships, where a recipe names one."""
 
 
 class FeatureConfig(Section):
@@ -65,6 +68,24 @@ class ModelConfig(Section):
         ge=0,
         description="How much the postfilter raises formants in what is spoken; 0 leaves the spectra as they are.",
     )
+    style_rank: int = Field(
+        0,
+        ge=0,
+        description="Rank of low-rank changes of matrices that are everybody's (Fed-PISA's style); 0: none.",
+    )
+    frozen: str | None = Field(
+        None,
+        description="A base that nobody trains, so that only the style is shared: 'packaged', a run folder, a "
+        "checkpoint, or a published model's folder. It must have all of this model's shared tensors but the style's.",
+    )
+
+    @model_validator(mode="after")
+    def _shares_something(self) -> ModelConfig:
+        if self.frozen is not None and not self.style_rank:
+            raise ValueError(
+                "model.frozen leaves nothing to share: raise model.style_rank above 0, or leave model.frozen out"
+            )
+        return self
 
 
 ADAPTATION_FIELDS = ("personal", "layers", "rank", "alpha", "bottleneck")
@@ -90,6 +111,12 @@ class SpeakerConfig(Section):
         0.0,
         ge=0,
         description="Centralised training: weight of a classification of the speakers by what is heard of them.",
+    )
+    content_confusion: float = Field(
+        0.0,
+        ge=0,
+        description="Centralised training: weight of an adversary that reads in what is heard which phonemes the "
+        "reference held; the sources learn to confuse it. It needs alignments.",
     )
     conditioning: str = Field(
         "cln",

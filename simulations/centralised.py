@@ -15,7 +15,7 @@ from torch import Tensor
 
 from client.learning.cached_features import CachedFeatures
 from client.learning.kept_features import TRAININGS_ROOM, KeptFeatures, Room
-from client.learning.phases import LossOf, aligner_loss, contested_loss, training_loss
+from client.learning.phases import LossOf, aligner_loss, contested_loss, heard_training_loss
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.accelerator import Accelerator, accelerator_of, repeat_on, seeded
 from shared_models.acoustic import build_model
@@ -125,19 +125,19 @@ def _loss_of(recipe: Recipe, number: int, adversary: Adversary | None) -> LossOf
     if number <= recipe.aligner.warmup_rounds:
         return aligner_loss
     if isinstance(adversary, Episodes):
-        return adversary.loss if adversary.learns_in(number) else training_loss
+        return adversary.loss if adversary.learns_in(number) else heard_training_loss
     if adversary is None or not recipe.adversarial.learns_in(number):
-        return training_loss
-    return contested_loss(adversary, pulls=recipe.adversarial.pulls_in(number))
+        return heard_training_loss
+    return contested_loss(adversary, pulls=recipe.adversarial.pulls_in(number), heard=True)
 
 
 def _rows(model: PartitionedModel[VoiceModel]) -> list[torch.nn.Parameter]:
-    """What has a row for each speaker: their voices, and the classification of them, if there is one.
+    """What has a row for each speaker (their voices, and the classification of them), and the reader of content.
 
     Whatever else is personal would be all speakers' together, and no newcomer has it: it stays at its start.
     """
-    told_apart = model.model.classifier.parameters() if model.model.classifier is not None else ()
-    return [*model.model.voices.parameters(), *told_apart]
+    beside = [part for part in (model.model.classifier, model.model.content) if part is not None]
+    return [*model.model.voices.parameters(), *(p for part in beside for p in part.parameters())]
 
 
 def _save(

@@ -10,6 +10,7 @@ import torch
 from client.learning.material import crop_reference
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
+from shared_models.speakers.content import PHONEMES, spoken_phonemes
 from shared_models.speakers.heard import Reference
 from shared_models.speakers.voices import NOBODY
 
@@ -57,9 +58,17 @@ def _examples(
     found = []
     for voice in torch.randint(len(speakers), (count,), generator=rng).tolist():
         order = torch.randperm(len(speakers[voice]), generator=rng)[:2].tolist()
-        reference = crop_reference(speakers[voice][order[-1]].reference, recipe, rng)
+        reference = crop_reference(_reference_of(speakers[voice][order[-1]], recipe), recipe, rng)
         found.append(_Example(voice, speakers[voice][order[0]], reference))
     return found
+
+
+def _reference_of(features: Features, recipe: Recipe) -> Reference:
+    """The utterance as a reference, with what it says where the recipe keeps that out of voices."""
+    reference = features.reference
+    if not recipe.speaker.content_confusion:
+        return reference
+    return Reference({**reference.signals, PHONEMES: spoken_phonemes(features)})
 
 
 def _collated(examples: Sequence[_Example], recipe: Recipe, rng: torch.Generator, with_voices: bool) -> Batch:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from server.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from shared_models.acoustic import build_model
-from shared_models.base_model import load_base, packaged_base
+from shared_models.base_model import load_base, packaged_base, weights_from
 from shared_models.config import Recipe
 from shared_models.errors import RecipeError
 from shared_models.partition import PartitionedModel
@@ -107,20 +107,7 @@ def starting_weights(recipe: Recipe) -> Tensor | None:
         return None
     base = (packaged_base() if start == "packaged" else load_base(Path(start))).model
     model = PartitionedModel(build_model(recipe))
-    weights, theirs = model.shared_vector(), base.shared_vector()
-    places = {tensor.name: tensor for tensor in base.partition.shared}
-    for own in model.partition.shared:
-        if any(fnmatchcase(own.name, pattern) for pattern in recipe.pretraining.fresh):
-            continue
-        found = places.get(own.name)
-        if found is None or found.shape != own.shape:
-            raise RecipeError(
-                f"pretraining.start {start!r} has no shared tensor '{own.name}' of the shape {own.shape}: choose a "
-                "base of this recipe's [model] and [speaker], change those to the base's, or name the tensor in "
-                "pretraining.fresh"
-            )
-        weights[own.start : own.stop] = theirs[found.start : found.stop]
-    return weights
+    return weights_from(base, model, f"pretraining.start {start!r}", own=recipe.pretraining.fresh)
 
 
 def _keep(recipe: Recipe, weights: Tensor, folder: Path) -> None:

@@ -14,6 +14,7 @@ depends on. So an interrupted training ends with the same weights, bit for bit, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from torch import Tensor
 from client.learning.cached_features import CachedFeatures
 from client.learning.kept_features import TRAININGS_ROOM, KeptFeatures, Room
 from shared_models.accelerator import CPU, accelerator_of, repeat_on
-from shared_models.config import Recipe
+from shared_models.audio.signals import steps_per_frame
+from shared_models.config import AugmentationConfig, Recipe
 from shared_models.encoder_config import EncoderConfig
 from shared_models.errors import CheckpointError, CorpusError, NotFiniteError, RecipeError
 from shared_models.features import Features
@@ -34,6 +36,7 @@ from shared_models.files import append_line
 from shared_models.optimization import adam, descend, load_moments, moments, told
 from shared_models.plain_json import finite
 from shared_models.seeds import derive_seed, generator
+from shared_models.speakers.augmentation import Perturbation
 from shared_models.speakers.encoders.encoder import build_encoder, embed_spectra
 from shared_models.speakers.encoders.encoder_file import save_encoder
 from shared_models.speakers.encoders.losses import build_loss
@@ -45,6 +48,7 @@ from simulations.step_checkpoints import forget_after, keep, restore
 
 FORMAT = "fedvoice-encoder-training-1"
 _REPORT_EVERY = 50
+UNCHANGED = AugmentationConfig.model_validate({})
 
 
 class EncoderTrainer:
@@ -132,7 +136,7 @@ def train_encoder(
     losses: list[Tensor] = []
     for number in range(done + 1, config.steps + 1):
         rng = generator(recipe.seed, "speaker encoder batch", number)
-        spectra, whose = draw(speakers, signal, config, rng)
+        spectra, whose = draw(speakers, signal, config, rng, recipe.augmentation)
         losses.append(trainer.step(spectra.to(device), whose.to(device)))
         last = number == config.steps
         keeping = last or number % config.checkpoint_every == 0
@@ -158,12 +162,19 @@ def train_encoder(
 
 
 def draw(
-    speakers: Sequence[Sequence[Features]], signal: str, config: EncoderConfig, rng: torch.Generator
+    speakers: Sequence[Sequence[Features]],
+    signal: str,
+    config: EncoderConfig,
+    rng: torch.Generator,
+    augmentation: AugmentationConfig = UNCHANGED,
 ) -> tuple[Tensor, Tensor]:
     """Excerpts ``(N, M, frames, bins)`` of utterances of N different speakers, and who they are ``(N,)``.
 
-    A speaker with fewer than M utterances is heard more than once. Utterances that are too short are repeated.
+    A speaker with fewer than M utterances is heard more than once. Utterances that are too short are repeated. Each
+    excerpt may be changed by ``augmentation``.
     """
+    # As long as the fastest speech needs.
+    frames = math.ceil(config.frames * (1 + augmentation.speed)) if augmentation.share else config.frames
     chosen = torch.randperm(len(speakers), generator=rng)[: config.speakers]
     rows = []
     for speaker in chosen.tolist():
@@ -171,10 +182,17 @@ def draw(
         order = torch.randperm(len(own), generator=rng).repeat(-(-config.utterances // len(own)))
         for index in order[: config.utterances].tolist():
             heard = own[index].signals[signal]
-            heard = heard.repeat(-(-config.frames // len(heard)), 1)
-            start = int(torch.randint(len(heard) - config.frames + 1, (1,), generator=rng))
-            rows.append(heard[start : start + config.frames])
+            heard = heard.repeat(-(-frames // len(heard)), 1)
+            start = int(torch.randint(len(heard) - frames + 1, (1,), generator=rng))
+            rows.append(_changed(heard[start : start + frames], signal, augmentation, rng)[: config.frames])
     return torch.stack(rows).view(len(chosen), config.utterances, config.frames, -1), chosen
+
+
+def _changed(heard: Tensor, signal: str, augmentation: AugmentationConfig, rng: torch.Generator) -> Tensor:
+    if not augmentation.share or torch.rand((), generator=rng) >= augmentation.share:
+        return heard
+    frames = round(len(heard) / steps_per_frame(signal))
+    return Perturbation.drawn(augmentation, frames, rng).of_signal(signal, heard)
 
 
 def eer_of(encoder: Any, speakers: Mapping[str, Sequence[Features]], signal: str, most: int) -> float:

@@ -21,6 +21,7 @@ from shared_models.config import Recipe
 from shared_models.device_name import DeviceName, Precision
 from shared_models.errors import RecipeError
 from shared_models.file_names import is_harmless
+from shared_models.model_config import PACKAGED
 from shared_models.partition import SharedTensor
 from shared_models.shown_text import shown
 
@@ -167,11 +168,8 @@ class Policy(BaseModel):
             return (
                 f"algorithm '{recipe.federation.algorithm}' sends nothing, so that no server needs an answer"
             )
-        if elsewhere := [file for file in recipe.speaker.encoders.values() if not is_harmless(file)]:
-            return (
-                f"the recipe's speaker.encoders names '{shown(elsewhere[0])}', a place on this device: a server may "
-                "name a file of the owner's folder of encoders by its name alone"
-            )
+        if reason := _refusal_of_places(recipe):
+            return reason
         if reason := self._refusal_of_steps(recipe):
             return reason
         return self._refusal_of_personal(recipe) if self.personal_privacy_required else None
@@ -312,6 +310,25 @@ def as_toml(policy: Policy) -> str:
         lines.append(f"# {name} = " if value is None else f"{name} = {_toml(value)}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _refusal_of_places(recipe: Recipe) -> str | None:
+    """Why a recipe is declined that names places on this device."""
+    for field, files in (
+        ("speaker.encoders", recipe.speaker.encoders),
+        ("losses.judge", recipe.losses.judge),
+    ):
+        if elsewhere := [file for file in files.values() if not is_harmless(file)]:
+            return (
+                f"the recipe's {field} names '{shown(elsewhere[0])}', a place on this device: a server may name a file "
+                "of the owner's folder of encoders by its name alone"
+            )
+    if recipe.model.frozen not in (None, PACKAGED):
+        return (
+            f"the recipe's model.frozen names '{shown(str(recipe.model.frozen))}', a place on this device: a server "
+            "may name the base that ships, 'packaged'"
+        )
+    return None
 
 
 def _differs(field: str, asked: str, allowed: str) -> str:

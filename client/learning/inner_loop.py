@@ -118,7 +118,7 @@ def loss_on(batch: Batch, model: VoicePartition, recipe: Recipe, rng: torch.Gene
         autocast = Accelerator(batch.mel.device, recipe.engine.precision).autocast()
         with sdpa_kernel(SDPBackend.MATH), autocast:
             output = functional_call(model.model, dict(parameters), (batch,), asked)
-        return acoustic_loss(output, batch, weights=recipe.aligner).total
+        return acoustic_loss(output, batch, weights=recipe.aligner, error=recipe.losses.mel).total
 
     return loss
 

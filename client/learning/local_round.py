@@ -14,7 +14,7 @@ from torch import Tensor
 
 from client.learning.material import Material
 from client.learning.meta_steps import meta_steps
-from client.learning.phases import aligner_loss, take_phase
+from client.learning.phases import aligner_loss, heard_training_loss, take_phase
 from client.task import Task
 from shared_models import wire
 from shared_models.accelerator import seeded
@@ -84,6 +84,6 @@ def _train(
             continue
         losses[name] = take_phase(
             phase, model, utterances, recipe, rng, round_number=task.round,
-            round_weights=weights if phase is algorithm.outer else None,
+            loss_of=heard_training_loss, round_weights=weights if phase is algorithm.outer else None,
         )  # fmt: skip
     return losses

@@ -12,6 +12,7 @@ from shared_models.accelerator import CPU
 from shared_models.algorithms.algorithm import Utterances
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features, collate
+from shared_models.speakers.augmentation import perturbed
 from shared_models.speakers.heard import Reference
 
 
@@ -75,9 +76,9 @@ def draw_batch(utterances: Sequence[Features], recipe: Recipe, rng: torch.Genera
 
 
 def crop_reference(reference: Reference, recipe: Recipe, rng: torch.Generator) -> Reference:
-    """A random excerpt of a reference, or nothing at all (``reference_dropout``)."""
+    """A random excerpt of a reference, changed as the recipe's augmentation says, or nothing at all."""
     if torch.rand((), generator=rng) < recipe.speaker.reference_dropout:
         return reference.excerpt(0, 0)
     frames = min(recipe.speaker.reference_frames, reference.frames)
     start = int(torch.randint(reference.frames - frames + 1, (), generator=rng))
-    return reference.excerpt(start, frames)
+    return perturbed(reference.excerpt(start, frames), recipe.augmentation, rng)

@@ -28,18 +28,36 @@ LossOf = Callable[[VoiceModel, Batch, Recipe, torch.Generator], Tensor]
 
 def training_loss(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
     """The mean loss of a batch under teacher forcing; aligner terms weighted by the recipe."""
-    return acoustic_loss(teacher_forced(model, batch, recipe, rng), batch, weights=recipe.aligner).total
+    return loss_of_output(teacher_forced(model, batch, recipe, rng), batch, recipe)
 
 
-def contested_loss(adversary: MelAdversary, *, pulls: bool = True) -> LossOf:
-    """The mean loss of a batch, and what a discriminator, which learns from the same batch, adds where it pulls."""
+def heard_training_loss(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
+    """:func:`training_loss`, and what the recipe's ``losses.judge`` hears if it names one: a round's loss."""
+    return loss_of_output(teacher_forced(model, batch, recipe, rng), batch, recipe, heard=True)
+
+
+def contested_loss(adversary: MelAdversary, *, pulls: bool = True, heard: bool = False) -> LossOf:
+    """The mean loss of a batch, and what a discriminator, which learns from the same batch, adds where it pulls.
+
+    ``heard``: as :func:`heard_training_loss`.
+    """
 
     def loss(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> Tensor:
         output = teacher_forced(model, batch, recipe, rng)
-        total = acoustic_loss(output, batch, weights=recipe.aligner).total
-        return total + adversary.loss(output, pulls=pulls)
+        return loss_of_output(output, batch, recipe, heard=heard) + adversary.loss(output, pulls=pulls)
 
     return loss
+
+
+def loss_of_output(output: AcousticOutput, batch: Batch, recipe: Recipe, *, heard: bool = False) -> Tensor:
+    """The mean loss ``()`` of what teacher forcing gave; ``heard`` adds what the recipe's judge says."""
+    total = acoustic_loss(output, batch, weights=recipe.aligner, error=recipe.losses.mel).total
+    if not heard or not recipe.losses.heard:
+        return total
+    # Its encoders take time to load, which most recipes need not wait for.
+    from shared_models.perceptual import heard_loss
+
+    return total + heard_loss(recipe.losses, output)
 
 
 def teacher_forced(model: VoiceModel, batch: Batch, recipe: Recipe, rng: torch.Generator) -> AcousticOutput:

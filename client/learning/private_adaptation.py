@@ -94,7 +94,9 @@ def private_steps(
         batch = collate([there[index] for index in chosen], references=None)
         with Accelerator(model.device, recipe.engine.precision).autocast():
             output = model.model(batch, window=None)
-        return acoustic_loss(output, batch, per_utterance=True, weights=recipe.aligner).total
+        return acoustic_loss(
+            output, batch, per_utterance=True, weights=recipe.aligner, error=recipe.losses.mel
+        ).total
 
     with _nothing_dropped(model.model):
         dp_sgd_steps(

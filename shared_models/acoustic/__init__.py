@@ -13,8 +13,17 @@ def build_model(recipe: Recipe, voices: int = 1, seed: int | None = None) -> Voi
     """The model that a recipe describes, with ``voices`` rows of personal parameters.
 
     The weights depend on the recipe and ``seed`` (the recipe's own if None) alone, not on ``voices`` nor on
-    torch's global generator, which is left as it was. Raises :class:`RecipeError`.
+    torch's global generator, which is left as it was; of a model on a frozen base, on that base. Raises
+    :class:`RecipeError`, and :class:`CheckpointError` for a frozen base that cannot be read.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed if seed is None else seed)
-        return VoiceModel(dimensions(recipe.model), recipe.speaker, recipe.aligner, voices)
+        model = VoiceModel(
+            dimensions(recipe.model), recipe.speaker, recipe.aligner, voices, recipe.model.style_rank
+        )
+    if recipe.model.frozen is not None:
+        # A base is a model itself, which is built here.
+        from shared_models.frozen_base import freeze_on
+
+        freeze_on(model, recipe.model.frozen)
+    return model

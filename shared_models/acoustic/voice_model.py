@@ -28,9 +28,11 @@ from shared_models.speakers.adaptation.together import Together
 from shared_models.speakers.classifier import SpeakerClassifier
 from shared_models.speakers.conditioning import CONDITIONINGS
 from shared_models.speakers.conditioning.conditioning import Conditioning, Maps
+from shared_models.speakers.content import PHONEMES, ContentAdversary
 from shared_models.speakers.heard import MEL, Heard
 from shared_models.speakers.learned_rates import LearnedRates
 from shared_models.speakers.projection import Projection
+from shared_models.speakers.shared_style import add_shared_style
 from shared_models.speakers.sources import SOURCES
 from shared_models.speakers.sources.source import Contribution, Source
 from shared_models.speakers.voice import Voice, VoiceTensor, require_fit
@@ -41,7 +43,12 @@ class VoiceModel(nn.Module):
     """FastSpeech 2 that speaks as ``voices`` different speakers, and as anyone with a reference recording."""
 
     def __init__(
-        self, dimensions: Dimensions, speaker: SpeakerConfig, aligner: AlignerConfig, voices: int = 1
+        self,
+        dimensions: Dimensions,
+        speaker: SpeakerConfig,
+        aligner: AlignerConfig,
+        voices: int = 1,
+        style_rank: int = 0,
     ) -> None:
         super().__init__()
         d = dimensions
@@ -74,6 +81,11 @@ class VoiceModel(nn.Module):
         self.classification_weight = speaker.classification_weight
         classifies = speaker.classification_weight > 0 and voices > 1
         self.classifier = SpeakerClassifier(d.embedding, voices) if classifies else None
+        self.content_confusion = speaker.content_confusion
+        confuses = speaker.content_confusion > 0 and voices > 1
+        self.content = ContentAdversary(d.embedding, d.vocabulary) if confuses else None
+        if style_rank:
+            add_shared_style(self.acoustic, style_rank)
         adaptation.install(self)
         rates = speaker.learned_rates
         self.learned_rates = LearnedRates([*of_every_adaptation, *kept], rates) if rates is not None else None
@@ -159,12 +171,22 @@ class VoiceModel(nn.Module):
         own = {name: kept[:1] for name, kept in heard.own.items()}
         return self._made(self._total(said, heard.rows[:1]), own)
 
+    def heard_embedding(self, heard: Heard) -> Tensor:
+        """``(B, E)``: what the sources that hear say of each row together."""
+        heard = self._looked_up(heard)
+        said = [
+            self._projected(kind, self._asked(kind, s, heard)) for kind, s in self.sources.items() if s.hears
+        ]
+        return self._total(said, heard.rows).embedding
+
     def _voice(self, heard: Heard) -> tuple[Voice, Tensor | None]:
         """The voices, and the sources' penalty ``(B,)`` if there is one."""
         heard = self._looked_up(heard)
         said = self._said(heard)
         if self.classifier is not None and not heard.nobody:
             said.append(self._classified(said, heard))
+        if self.content is not None and PHONEMES in heard.signals:
+            said.append(self._read(said, heard))
         total = self._total(said, heard.rows)
         return self._made(total, heard.own), total.penalty
 
@@ -176,11 +198,22 @@ class VoiceModel(nn.Module):
     def _classified(self, said: Sequence[Contribution], heard: Heard) -> Contribution:
         """Nothing but the penalty for not telling the speakers apart by what is heard alone."""
         assert self.classifier is not None
-        hearing = [part for part, source in zip(said, self.sources.values(), strict=True) if source.hears]
-        embedding = self._total(hearing, heard.rows).embedding
+        embedding = self._of_hearing(said, heard)
         there = heard.signals[MEL].lengths > 0
         lost = self.classifier(embedding, heard.rows, there)
         return Contribution(torch.zeros_like(embedding), penalty=self.classification_weight * lost)
+
+    def _read(self, said: Sequence[Contribution], heard: Heard) -> Contribution:
+        """Nothing but the adversary's penalty for misreading what is said, and the sources' for being read."""
+        assert self.content is not None
+        embedding, phonemes = self._of_hearing(said, heard), heard.signals[PHONEMES].values[:, :, 0].long()
+        lost = self.content(embedding, phonemes)
+        return Contribution(torch.zeros_like(embedding), penalty=self.content_confusion * lost)
+
+    def _of_hearing(self, said: Sequence[Contribution], heard: Heard) -> Tensor:
+        """``(B, E)``: what the sources that hear say together. ``said`` may go on with what is no source's."""
+        hearing = [part for part, source in zip(said, self.sources.values(), strict=False) if source.hears]
+        return self._total(hearing, heard.rows).embedding
 
     def _looked_up(self, heard: Heard) -> Heard:
         return replace(heard, own=self.voices(heard.rows))

@@ -20,7 +20,7 @@ WINDOW = 400
 HOP = 160
 STEPS_PER_FRAME = (RATE / HOP) / (SAMPLE_RATE / MEL_HOP)
 """Frames here for one frame of the models' mel: 1.16."""
-_FLOOR, _RANGE_DB = 1e-10, 80.0
+FLOOR, RANGE_DB = 1e-10, 80.0
 
 
 def at_16_khz(wave: Tensor) -> Tensor:
@@ -41,8 +41,8 @@ def filterbanks(wave: Tensor, bins: int) -> Tensor:
     Centred Hamming windows, HTK's mel scale, filters of height 1; nothing lies more than 80 dB below the loudest.
     """
     energies = _power(wave, torch.hamming_window(WINDOW)).T @ _triangles(bins)
-    decibels = 10.0 * energies.clamp_min(_FLOOR).log10()
-    return decibels.clamp_min(decibels.max() - _RANGE_DB)
+    decibels = 10.0 * energies.clamp_min(FLOOR).log10()
+    return decibels.clamp_min(decibels.max() - RANGE_DB)
 
 
 def _power(wave: Tensor, window: Tensor) -> Tensor:
@@ -60,8 +60,15 @@ def _slaney(bins: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _triangles(bins: int) -> Tensor:
-    """``(201, bins)``: both sides of a filter are as wide as its lower side, as in SpeechBrain's training."""
-    frequencies = torch.linspace(0, RATE // 2, WINDOW // 2 + 1)
+    """``(201, bins)`` at the frequencies of a window."""
+    return triangles(bins, torch.linspace(0, RATE // 2, WINDOW // 2 + 1))
+
+
+def triangles(bins: int, frequencies: Tensor) -> Tensor:
+    """``(F, bins)`` at ``frequencies (F,)`` in Hz: triangular filters of height 1 on HTK's scale from 0 to 8 kHz.
+
+    Both sides of a filter are as wide as its lower side, as in SpeechBrain's training.
+    """
     top = 2595.0 * torch.log10(torch.tensor(1 + RATE / 2 / 700.0))
     edges = 700.0 * (10 ** (torch.linspace(0.0, float(top), bins + 2) / 2595.0) - 1)
     width, centre = (edges[1:] - edges[:-1])[:-1], edges[1:-1]

@@ -14,8 +14,10 @@ from simulations.commands import (
     bench_cloning,
     bench_devices,
     bench_embeddings,
+    bench_leakage,
     bench_live,
     bench_normaliser,
+    bench_norms,
     bench_speech,
     bench_watermark,
 )
@@ -166,6 +168,8 @@ app.command()(bench_speech.vocoders)
 app.command()(bench_speech.speaking)
 app.command()(bench_watermark.watermark)
 app.command()(bench_cloning.cloning)
+app.command()(bench_leakage.leakage)
+app.command()(bench_norms.norms)
 app.command()(bench_devices.devices)
 app.command()(bench_embeddings.embeddings)
 app.command()(bench_live.compression)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -187,3 +188,19 @@ def test_durations_that_are_means_are_judged_by_the_deviance() -> None:
         ].double().exp()
         expected = (2 * (ratio - ratio.log() - 1)).mean()
         assert found[row].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("error", "power"), [("l1", (1,)), ("l2", (2,)), ("l1+l2", (1, 2))])
+def test_the_mels_error_is_the_one_that_is_asked_for(error: Any, power: tuple[int, ...]) -> None:
+    model = small_model("large").eval()
+    batch = batch_of(ITEMS)
+    output = model(batch)
+    losses = acoustic_loss(output, batch, per_utterance=True, error=error)
+    for row, item in enumerate(ITEMS):
+        frames = len(item.mel)
+        mels = [output.mel, output.mel_before_postnet]
+        apart = [(mel[row, :frames].double() - item.mel.double()).abs() for mel in mels]
+        expected = sum((a**p).mean() for a in apart for p in power)
+        assert losses.mel[row].item() == pytest.approx(expected.item(), rel=1e-5)
+    rest = losses.duration + losses.pitch + losses.energy
+    torch.testing.assert_close(losses.total, losses.mel + rest)

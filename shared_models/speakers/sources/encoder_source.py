@@ -121,13 +121,18 @@ class EcapaSource(EncoderSource):
 
 
 def file_of(kind: str, speaker: SpeakerConfig) -> Path:
-    """Where the weights of a source are: at the path that ``speaker.encoders`` names.
+    """Where the weights of a source are: at the path that ``speaker.encoders`` names (:func:`named_file`)."""
+    return named_file(speaker.encoders[kind])
+
+
+def named_file(name: str) -> Path:
+    """Where the file of an encoder is that a recipe names: at that path.
 
     A name alone is a file of ``$XDG_DATA_HOME/fedvoice/encoders`` (by default ``~/.local/share``), unless the working
     folder has one: what a live federation's recipe names, every device's owner puts there.
     """
-    named = Path(speaker.encoders[kind])
-    if named.name != speaker.encoders[kind] or named.exists():
+    named = Path(name)
+    if named.name != name or named.exists():
         return named
     data = os.environ.get("XDG_DATA_HOME")
     return (Path(data) if data else Path.home() / ".local" / "share") / "fedvoice" / "encoders" / named
