@@ -35,21 +35,26 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     # The process id keeps two writers of one path apart; the leading dot keeps half a file out of globs.
     stem = os.fsencode(path.name)[:_LONGEST_STEM].decode(errors="ignore")
     partial = path.with_name(f".{stem}.{os.getpid()}.partial")
-    with storage_problems(path):
-        if path.is_dir():
-            raise StorageError(f"{path} cannot be written: it is a folder; name a file")
-        private_folder(path.parent)
-        try:
-            with open(partial, "wb", opener=private_opener) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+    try:
+        with storage_problems(path):
+            if path.is_dir():
+                raise StorageError(f"{path} cannot be written: it is a folder; name a file")
+            private_folder(path.parent)
+            try:
+                with open(partial, "wb", opener=private_opener) as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    partial.unlink(missing_ok=True)
+                raise
+            sync_folder(path.parent)
+    except FileNotFoundError as error:  # its folder was removed, or is one that the system makes no files in
+        raise StorageError(
+            f"{path} cannot be written: no file can be made there; choose another place"
+        ) from error
 
 
 def append_line(path: Path, line: str, *, durable: bool = True) -> None:

@@ -62,7 +62,7 @@ def _spoken(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Cf":  # joiners and soft hyphens, which stand inside words
         return ""
-    return " " if category in _UNSPOKEN and character not in "°^" else character
+    return " " if category in _UNSPOKEN and character not in "°^©®" else character
 
 
 def without_accents(text: str) -> str:

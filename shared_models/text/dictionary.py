@@ -34,7 +34,8 @@ class Dictionary:
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise TextError(f"the dictionary {path} cannot be read as UTF-8 text: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise TextError(f"the dictionary {path} cannot be read as UTF-8 text: {reason}") from error
         entries: dict[str, Phones | str] = {}
         for number, line in enumerate(lines, start=1):
             if not line.strip() or line.startswith("#"):

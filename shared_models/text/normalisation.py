@@ -20,7 +20,7 @@ from shared_models.text.written_english.rules import apply
 
 SIGNS = {
     "&": " and ", "%": " percent", "+": " plus ", "=": " equals ", "@": " at ", "°": " degrees ",
-    "/": " ", "_": " ", "*": " ", "~": " about ",
+    "/": " ", "_": " ", "*": " ", "~": " about ", "©": " copyright ", "®": " registered ",
     "<": " less than ", ">": " greater than ", **SIGNS_ALONE, **SYMBOLS,
 }  # fmt: skip
 _SPELLED_THOUGH_WORDS = frozenset(

@@ -13,8 +13,16 @@ from nasty_names import NASTY, PATHS
 from client.home.device import Device
 from client.home.recordings import find_recordings
 from client.rounds.anchors import find_anchor
-from shared_models.errors import CheckpointError, CorpusError, FedVoiceError, LacksAnchorError, RecipeError
+from shared_models.errors import (
+    CheckpointError,
+    CorpusError,
+    FedVoiceError,
+    LacksAnchorError,
+    RecipeError,
+    StorageError,
+)
 from shared_models.file_names import file_name_of, is_harmless, path_within
+from shared_models.files import write_atomically
 from shared_models.pretrained import packaged_voice
 from shared_models.recipes import find_recipe
 from shared_models.recipes.vocoders import find_vocoder_recipe
@@ -142,3 +150,10 @@ def test_a_foreign_table_reads_no_file_outside_of_its_folder(tmp_path: Path, nam
     found = find_recordings(tmp_path)
     assert not found.utterances
     assert "lies outside of" in found.problems[0].reason
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc on this system")
+@pytest.mark.parametrize("place", ["/proc/nowhere/x.wav", "/proc/x.wav"])
+def test_where_no_file_can_be_made_it_is_said_in_one_sentence(place: str) -> None:
+    with pytest.raises(StorageError, match="choose another place"):
+        write_atomically(Path(place), b"sound")

@@ -27,7 +27,7 @@ from shared_models.text.unspoken import is_said, left_out, unspoken
         ("café Łódź — α ≤ β, ₹5 ½", "en", ()),
         ("Great 👍🏽 ☕!", "en", ("👍🏽", "☕")),
         ("今天😊好 λ 5℃", "zh", ("😊", "λ")),
-        ("only ₹ or ¥", "en", ()),
+        ("only ₹ or ¥ © 2020", "en", ()),
         ("a ⊕ b", "en", ("⊕",)),
     ],
 )
