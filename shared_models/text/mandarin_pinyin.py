@@ -140,7 +140,8 @@ def _alone(character: str, before: str, behind: str, last: str) -> str | None:
         case "得":
             if not before or before[-1] in _PRONOUNS:
                 return "de2" if behind and behind in _GAINED else "dei3" if behind else None
-            return "de2" if behind and behind in _GAINED and len(before) > 1 else "de5"
+            gains = behind and behind in _GAINED and (len(before) > 1 or before in "于经已将曾")
+            return "de2" if gains else "de5"
         case "着":
             return "zhe5"
         case "只":
