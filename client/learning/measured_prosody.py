@@ -2,7 +2,8 @@
 
 Four numbers of a voice shift and scale what everybody's predictors say. Given the recordings' durations, pitch and
 energy, the best four are known in closed form: those with which the predictors' totals, means and spreads are the
-recordings'. Predictors heard only in training's voices are biased for a newcomer; this takes the bias away.
+recordings'. Predictors heard only in training's voices are biased for a newcomer; this takes the bias away. Pitch's
+spread is that of frames where a source predicts contours, which are flatter than people's, and else that of phonemes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from shared_models.acoustic.fastspeech2 import target_variances
 from shared_models.acoustic.length_regulator import phoneme_means
 from shared_models.acoustic.variance_adaptor import Variances
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.audio.normalisation import normalise_pitch
 from shared_models.features import Features, collate
-from shared_models.layers.sequences import valid_steps
+from shared_models.layers.sequences import Excerpt, valid_steps
 from shared_models.speakers.voice import Voice
 
-WIDEST = 0.7
-"""A range is at most doubled or halved, lest a few monotonous recordings decide it."""
+WIDEST = 0.9
+"""A range changes by a factor of 2.5 at most, lest a few recordings, or octave errors in them, decide it."""
 LEAST = 1e-3
 
 
@@ -46,7 +48,10 @@ def with_measured_prosody(model: VoiceModel, voice: Voice, support: Sequence[Fea
     model.eval()
     heard = _compare(model, voice, support)
     register, log_range, loudness, rate = voice["prosody"][0].unbind()
-    change = _log_range_change(heard, model.dimensions.pitch_spread)
+    spreads = _spreads_of_phonemes(heard, model.dimensions.pitch_spread)
+    if model.acoustic.source is not None:
+        spreads = _spreads_of_frames(model, voice, support, heard.durations)
+    change = _log_range_change(*spreads)
     measured = torch.stack(
         [
             _register(heard, register, change),
@@ -77,10 +82,37 @@ def _rate_change(heard: _Heard) -> Tensor:
     return ((heard.durations * heard.mask).sum() + heard.mask.sum()).log() - predicted.log()
 
 
-def _log_range_change(heard: _Heard, spoken_spread: float) -> Tensor:
-    """What makes pitch within an utterance vary as much as it does, where it is spoken at ``spoken_spread``."""
-    spoken = spoken_spread * _spread(heard.predicted.pitch, heard.voiced)
-    change = (_spread(heard.actual.pitch, heard.voiced).clamp_min(LEAST) / spoken.clamp_min(LEAST)).log()
+def _spreads_of_phonemes(heard: _Heard, spoken_spread: float) -> tuple[Tensor, Tensor]:
+    """Actual and predicted, which is spoken at ``spoken_spread``."""
+    return _spread(heard.actual.pitch, heard.voiced), spoken_spread * _spread(
+        heard.predicted.pitch, heard.voiced
+    )
+
+
+def _spreads_of_frames(
+    model: VoiceModel, voice: Voice, support: Sequence[Features], durations: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Actual and predicted, over the frames that are voiced, the texts spoken freely at the actual ``durations``."""
+    acoustic = model.acoustic
+    batch, many = collate(support, None).to(durations.device), voice.expand(len(support))
+    mask = valid_steps(batch.phoneme_lengths, batch.phonemes.shape[1])
+    encoded = acoustic.encode(batch.phonemes, mask, many)
+    enriched, _ = acoustic.variance_adaptor(
+        encoded, mask, many, pitch_spread=acoustic.dimensions.pitch_spread
+    )
+    whole = Excerpt.whole(batch.mel_lengths, batch.mel.shape[1])
+    contours = acoustic.decode(enriched, durations, whole, many).contours
+    voiced = batch.voiced * valid_steps(batch.mel_lengths, batch.mel.shape[1])
+    said = contours.decided()
+    return (
+        _spread(normalise_pitch(batch.log_f0), voiced.float()),
+        _spread(said.pitch, said.voiced * whole.mask()),
+    )
+
+
+def _log_range_change(actual: Tensor, predicted: Tensor) -> Tensor:
+    """What makes pitch within an utterance vary as much as it does."""
+    change = (actual.clamp_min(LEAST) / predicted.clamp_min(LEAST)).log()
     return change.clamp(-WIDEST, WIDEST)
 
 

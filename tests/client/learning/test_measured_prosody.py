@@ -12,17 +12,18 @@ from synthetic_batches import random_features, shake, small_model, voice_of_row
 from client.learning.measured_prosody import WIDEST, with_measured_prosody
 from shared_models.acoustic.fastspeech2 import target_variances
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.audio.normalisation import BOUND, normalise_pitch
 from shared_models.config import AlignerConfig
 from shared_models.features import Features, collate
-from shared_models.layers.sequences import valid_steps
+from shared_models.layers.sequences import Excerpt, valid_steps
 from shared_models.speakers.voice import Voice
 
 SUPPORT = [random_features(9, 60, 1), random_features(5, 41, 2), random_features(12, 33, 3)]
 UNALIGNED = [replace(features, durations=None) for features in SUPPORT]
 
 
-def shaken_model(**sizes: object) -> VoiceModel:
-    model = small_model(source="harmonics", durations="mean", **sizes).eval()
+def shaken_model(source: str = "none", **sizes: object) -> VoiceModel:
+    model = small_model(source=source, durations="mean", **sizes).eval()
     shake(model, 0.1)
     return model
 
@@ -71,6 +72,32 @@ def test_totals_means_and_spreads_are_those_of_the_recordings(pitch_spread: floa
     louder = [float((f.durations * (s[4] - s[2])).sum()) for f, s in zip(SUPPORT, said, strict=True)]
     assert sum(louder) == pytest.approx(0, abs=1e-2)
     assert all(torch.equal(voice[name], before[name]) for name in before if name != "prosody")
+
+
+@pytest.mark.parametrize("pitch_spread", [1.0, 1.6])
+@torch.no_grad()
+def test_with_a_source_the_spread_is_that_of_voiced_frames(pitch_spread: float) -> None:
+    """Each utterance alone, so that no padding counts."""
+    model = shaken_model("harmonics", pitch_spread=pitch_spread)
+    before = voice_of_row(model)
+    actual, said, voiced, sounding = [], [], [], []
+    for features in SUPPORT:
+        batch = collate([features], None)
+        assert batch.durations is not None
+        encoded = model.acoustic.encode(batch.phonemes, batch.phonemes >= 0, before)
+        enriched, _ = model.acoustic.variance_adaptor(
+            encoded, batch.phonemes >= 0, before, pitch_spread=pitch_spread
+        )
+        whole = Excerpt.whole(batch.mel_lengths, batch.mel.shape[1])
+        contours = model.acoustic.decode(enriched, batch.durations, whole, before).contours
+        assert contours is not None
+        said.append(contours.pitch[0].clamp(-BOUND, BOUND))
+        sounding.append((contours.voicing[0] > 0).float())
+        actual.append(normalise_pitch(features.log_f0))
+        voiced.append(features.voiced.float())
+    wanted = math.log(spread(actual, voiced) / spread(said, sounding))
+    change = with_measured_prosody(model, before, SUPPORT)["prosody"][0, 1] - before["prosody"][0, 1]
+    assert float(change) == pytest.approx(max(-WIDEST, min(WIDEST, wanted)), abs=1e-4)
 
 
 def test_without_anything_that_tells_durations_the_voice_stays_as_it_is() -> None:
