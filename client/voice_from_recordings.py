@@ -140,6 +140,8 @@ def clone_voice(
         zero_shot, notice = True, _only_listens(epsilon)
     if zero_shot:
         recipe = recipe.override({"cloning.steps": 0, "personal_privacy.enabled": False})
+    if recipe.cloning.steps == 0:
+        adapted = loaded  # what nobody trains need not be in the profile
     ledger = open_owner_ledger(budget or epsilon, delta)
     voice = clone_from_features(
         adapted.model, support, recipe, ledger, discriminator=loaded.discriminator, on_step=stage("adapting")
