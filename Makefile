@@ -1,5 +1,5 @@
 # make simulate   set up, then run the main job: the table and the report's path come last
-# make test       set up, then lint, types, import rules and all tests, in two processes  (TEST_PROCESSES=8 for more)
+# make test       set up, then lint, types, import rules and all tests, in three processes  (TEST_PROCESSES=8 for more)
 # make report     write the newest run's report anew          (RUN=runs/... for another)
 # make clean      remove the environment and all caches; runs are kept
 
@@ -11,7 +11,7 @@ CANDIDATES := python3.13 python3.12 python3.11 python3 python
 PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c \
   'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 ARGUMENTS ?=
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 RUN ?= $(shell ls -td runs/*/ 2>/dev/null | head -n 1)
 
 export FLWR_TELEMETRY_ENABLED := 0
@@ -41,7 +41,8 @@ $(STAMP):
 simulate: setup
 	$(BIN)/fedvoice simulate $(ARGUMENTS)
 
-# Files in their order: the longest come early, and neither process waits for the other at the end.
+# One process more than CI has cores: many tests wait for processes that they started. Files with slow tests come first,
+# so that none of the processes waits for another at the end (tests/conftest.py).
 test: lint
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGUMENTS)
 

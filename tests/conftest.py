@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Before torch is loaded. Threads that spin while they wait take the cores from other tests: some took ten times as
@@ -12,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import hypothesis
 import pytest
 import torch
+from tiny_federation import FEATURES_VARIABLE
 
 from client.home import owner_ledger
 
@@ -22,6 +25,20 @@ hypothesis.settings.load_profile("fedvoice")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz", type=int, default=0, help="so many damaged files of each kind in test_fuzz.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any process is started: one folder of features for all of them."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="fedvoice-test-features-")
+        os.environ[FEATURES_VARIABLE] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: at the end, no process waits for another that has just begun a long one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent

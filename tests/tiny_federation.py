@@ -24,6 +24,8 @@ from shared_models.speakers.heard import Signal
 from shared_models.text.symbols import VOCABULARY_SIZE
 from simulations.corpora import embedded
 
+FEATURES_VARIABLE = "FEDVOICE_FEATURES_OF_TESTS"
+"""Names the folder of features to the processes that the tests are spread over."""
 TINY: dict[str, Any] = {
     "name": "tiny",
     "seed": 7,
@@ -107,8 +109,11 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @lru_cache(maxsize=1)
 def features_of_tests() -> Path:
-    """The session's feature cache: ``$FEDVOICE_CACHE``, or a folder that goes when the session ends."""
-    chosen = os.environ.get("FEDVOICE_CACHE")
+    """The session's feature cache: ``$FEDVOICE_CACHE``, or a folder that goes when the session ends.
+
+    Where several processes share the tests they share it too.
+    """
+    chosen = os.environ.get("FEDVOICE_CACHE") or os.environ.get(FEATURES_VARIABLE)
     if chosen:
         return Path(chosen)
     folder = tempfile.mkdtemp(prefix="fedvoice-test-features-")

@@ -74,7 +74,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Bear:
-    """To the nursery: fork a worker; its socket and its lifeline follow."""
+    """To the nursery: fork a worker; its socket, its lifeline and where it prints follow."""
+
+    settings: Settings
+    environment: dict[str, str]
+    """All of it."""
+    folder: str
+    """Where relative paths start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from flwr.app import Message
 from shared_models.errors import FedVoiceError
 from simulations.engine.broadcast import Broadcast, Sent
 from simulations.engine.memory import SharedBlock
-from simulations.engine.nursery import Nursery
+from simulations.engine.nursery import Nursery, environment_of, nursery_of
 from simulations.engine.orders import Done, Failed, OpenBlock, Settings, Task
 from simulations.engine.packing import Buffer, pack
 
@@ -72,17 +72,18 @@ class Workers:
         self, count: int, settings: Settings, environment: Mapping[str, str] | None = None, *, slots: int = 2
     ) -> None:
         self._settings = settings
-        self._environment = dict(environment or {})
+        self._environment = environment_of(settings.threads, environment or {})
         self._count = count
         self._slots = slots
         self._failed_starts = 0
+        self._closed = False
         self._queue: deque[Job] = deque()
         self._broadcast = Broadcast()
         self._outcomes: deque[Outcome] = deque()
         self._states: dict[int, bytes] = {}
         self._workers: list[_Worker] = []
-        self._nursery = Nursery(settings, self._environment)
-        self._nursery_ready = False
+        self._nursery = nursery_of(settings.client_app, self._environment)
+        self._start()
 
     @property
     def process_ids(self) -> list[int]:
@@ -129,21 +130,24 @@ class Workers:
             self._dispatch()
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers, once."""
+        if self._closed:
+            return
+        self._closed = True
         self._queue.clear()
         for worker in self._workers:
             self._hang_up(worker)
         for worker in self._workers:
             worker.nursery.reap(worker.process, _CLOSING_SECONDS)
-        self._nursery.close()
+        self._nursery.leave()
         self._workers.clear()
         self._broadcast.close()
 
     def _start(self) -> None:
         """Bring the workers up to their number."""
-        while self._nursery_ready and len(self._workers) < self._count:
+        while self._nursery.ready and len(self._workers) < self._count:
             try:
-                process, connection, lifeline = self._nursery.bear()
+                process, connection, lifeline = self._nursery.bear(self._settings, self._environment)
             except (EOFError, OSError):
                 self._replace_nursery()
             else:
@@ -159,20 +163,19 @@ class Workers:
             raise FedVoiceError(
                 f"the ClientApp '{self._settings.client_app}' cannot be imported: {said.reason}"
             )
-        self._nursery_ready = True
+        self._nursery.ready = True
         self._failed_starts = 0
         self._start()
 
     def _replace_nursery(self) -> None:
         code = self._nursery.close()
-        self._nursery_ready = False
         self._failed_starts += 1
         if self._failed_starts >= _STARTS_ALLOWED:
             raise FedVoiceError(
                 f"the clients' process ended with code {code} while it started, {_STARTS_ALLOWED} times in a "
                 "row: see what it printed, or free memory"
             )
-        self._nursery = Nursery(self._settings, self._environment)
+        self._nursery = Nursery(self._settings.client_app, self._environment)
 
     def _dispatch(self) -> None:
         for worker in list(self._workers):

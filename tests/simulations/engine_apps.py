@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ def count(message: Message, context: Context) -> Message:
         {"n": seen["n"], "process": os.getpid(), "threads": torch.get_num_threads()}
         | dict(context.node_config)
         | dict(context.run_config)
-        | {"environment": os.environ.get("FEDVOICE_DEVICES", "")}
+        | {"environment": os.environ.get("FEDVOICE_DEVICES", ""), "folder": str(Path.cwd())}
     )
     return Message(RecordDict({"answer": answer}), reply_to=message)
 

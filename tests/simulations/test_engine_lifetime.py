@@ -88,6 +88,36 @@ def test_workers_start_again_after_the_process_they_come_from_has_died() -> None
         assert [reply.has_error() for reply in replies] == [False] * 2
 
 
+def test_the_next_federation_is_born_of_the_same_nursery_into_surroundings_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grid(run: int, **environment: str) -> InProcessGrid:
+        return InProcessGrid("engine_apps:app", clients=1, workers=1, run_id=run, environment=environment)
+
+    def told(of: InProcessGrid) -> tuple[int, dict[str, object]]:
+        (reply,) = of.send_and_receive(ask(of, "query.count"))
+        return psutil.Process(of.process_ids[0]).ppid(), dict(reply.content["answer"])
+
+    with grid(1, FEDVOICE_DEVICES="one") as first:
+        nursery, heard = told(first)
+    first.close()
+    monkeypatch.chdir(tmp_path)
+    with grid(2) as second:
+        again, heard_again = told(second)
+        # One that is open keeps its nursery to itself.
+        with grid(3) as beside:
+            assert told(beside)[0] != nursery
+        first.close()
+        assert told(second)[0] == nursery
+    assert again == nursery
+    assert (heard["environment"], heard_again["environment"]) == ("one", "")
+    assert (heard["folder"] != str(tmp_path), heard_again["folder"]) == (True, str(tmp_path))
+    assert (heard["n"], heard_again["n"]) == (1, 1)
+    # What libraries read while they are imported is not a worker's own.
+    with grid(4, OMP_WAIT_POLICY="active") as other:
+        assert told(other)[0] != nursery
+
+
 def test_workers_share_what_they_imported() -> None:
     with InProcessGrid("engine_apps:app", clients=4, workers=4) as grid:
         grid.send_and_receive(ask(grid, "query.count"))

@@ -23,7 +23,7 @@ from shared_models.losses import acoustic_loss
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import generator
 from shared_models.vocoders import packaged_vocoder
-from simulations.deployment import distillation
+from simulations.deployment import distillation, tuning
 from simulations.deployment.distillation import distil, smaller_model, taught_loss
 from simulations.deployment.forms import Source
 from simulations.deployment.imitation import Imitation
@@ -33,7 +33,7 @@ from simulations.preparation import Prepared
 RECIPE = tiny_recipe(
     aligner__learn="never", model__encoder_layers=2, model__decoder_layers=2, model__dropout=0.1
 )
-TUNING = Tuning(steps=150, lr=3e-3, batch_size=2)
+TUNING = Tuning(steps=60, lr=3e-3, batch_size=2)
 
 
 def teacher_in(folder: Path, recipe: Recipe = RECIPE) -> BaseModel:
@@ -41,6 +41,11 @@ def teacher_in(folder: Path, recipe: Recipe = RECIPE) -> BaseModel:
     path = folder / "teacher.safetensors"
     save_base(path, BaseModel(model, recipe, ""), recipe)
     return load_base(path)
+
+
+@pytest.fixture(autouse=True)
+def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "STEPS_A_ROUND", 20)
 
 
 @pytest.fixture(scope="module")
@@ -93,20 +98,22 @@ def test_a_student_cut_from_its_teacher_comes_nearer_to_it_and_speaks_in_its_voi
         distil(teacher, changes, data, TUNING, tmp_path / "student")
 
 
-def test_interrupted_and_called_again_the_student_is_the_same(tmp_path: Path, data: Prepared) -> None:
+def test_interrupted_and_called_again_the_student_is_the_same(
+    tmp_path: Path, data: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher, changes = teacher_in(tmp_path), smaller_model(RECIPE)
-    whole = distil(teacher, changes, data, TUNING, tmp_path / "whole")
+    monkeypatch.setattr(tuning, "STEPS_A_ROUND", 3)
+    short = replace(TUNING, steps=9)
+    whole = distil(teacher, changes, data, short, tmp_path / "whole")
 
     def stop(number: int, _loss: float) -> None:
         if number == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distil(teacher, changes, data, TUNING, tmp_path / "torn", on_round=stop)
+        distil(teacher, changes, data, short, tmp_path / "torn", on_round=stop)
     rounds: list[int] = []
-    resumed = distil(
-        teacher, changes, data, TUNING, tmp_path / "torn", on_round=lambda n, _: rounds.append(n)
-    )
+    resumed = distil(teacher, changes, data, short, tmp_path / "torn", on_round=lambda n, _: rounds.append(n))
     assert rounds == [3]
     assert torch.equal(resumed.model.shared_vector(), whole.model.shared_vector())
     names = [path.name for path in sorted((tmp_path / "whole" / "training").glob("round-*"))]
