@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is loaded. Threads that spin while they wait take the cores from other tests: some took ten times as
@@ -17,6 +18,7 @@ import torch
 from tiny_federation import FEATURES_VARIABLE
 
 from client.home import owner_ledger
+from shared_models.audio import cache
 
 # A busy or slow machine may take its time: speed is what benchmarks measure.
 hypothesis.settings.register_profile("fedvoice", deadline=None)
@@ -70,6 +72,14 @@ def _a_ledger_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     monkeypatch.setattr(owner_ledger, "HOMES", folder / "homes")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_recordings_are_heard_here() -> Iterator[None]:
+    """To start a process takes more of a processor than the features of a test's recordings do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "_FEWEST_FOR_WORKERS", 100)
+        yield
 
 
 @pytest.fixture(autouse=True)

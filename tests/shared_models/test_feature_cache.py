@@ -173,7 +173,13 @@ def test_all_of_a_corpus_but_the_damaged(cache: FeatureCache, tmp_path: Path, co
     assert all(same(found[i], again[i]) for i in found)
 
 
+@pytest.fixture
+def _spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "_FEWEST_FOR_WORKERS", 24)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_spread")
 def test_processes_find_what_one_process_finds(cache: FeatureCache, tmp_path: Path) -> None:
     utterances = corpus(tmp_path, 26)
     found, problems = extract_all(utterances, CONFIG, cache, workers=2)
@@ -185,6 +191,7 @@ def test_processes_find_what_one_process_finds(cache: FeatureCache, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_spread")
 def test_a_killed_worker_costs_nothing_but_time(
     cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
