@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from client.learning.phases import teacher_forced
+from client.learning.phases import loss_of_output, teacher_forced
 from shared_models.accelerator import seeded
 from shared_models.acoustic.length_regulator import regulate
 from shared_models.acoustic.voice_model import VoiceModel
@@ -67,7 +67,8 @@ class Episodes:
         with the queries.
         """
         output = teacher_forced(model, batch, recipe, rng)
-        support = acoustic_loss(output, batch, weights=recipe.aligner)
+        support = loss_of_output(output, batch, recipe, heard=True)
+        mel = acoustic_loss(output, batch, error=recipe.losses.mel).mel
         voice = model.voice(batch.heard)
         real, query = recorded(model, batch, output.durations), said(model, batch, voice)
         # Of whom nothing is heard, or who is nobody, nobody can say whether a style is theirs.
@@ -76,8 +77,8 @@ class Episodes:
         self._learn(real, query, rows, known, model.embedding(batch.heard).detach())
         wrong: Tensor = _mean((1 - self.style(query.mel, query.mask, rows)).square(), known)
         wrong = wrong + (1 - self.phoneme(query.mel, query.phonemes, query.mask)).square().mean()
-        more = (self.config.support_weight - 1) * support.mel
-        return support.total + more + self.config.adversarial_weight * wrong
+        more = (self.config.support_weight - 1) * mel
+        return support + more + self.config.adversarial_weight * wrong
 
     def state(self) -> dict[str, Tensor]:
         """Weights and moments, for a checkpoint."""

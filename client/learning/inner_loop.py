@@ -19,13 +19,12 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from client.learning.material import draw_batch, on_device
-from client.learning.phases import freeze_all_but, parameters_of
+from client.learning.phases import freeze_all_but, loss_of_output, parameters_of
 from shared_models.accelerator import Accelerator
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.algorithm import Phase
 from shared_models.config import Recipe
 from shared_models.features import Batch, Features
-from shared_models.losses import acoustic_loss
 from shared_models.optimization import told
 from shared_models.partition import Owner
 
@@ -109,8 +108,13 @@ def adapt(start: Tensors, losses: Iterable[LossOf], pace: Pace, *, second_order:
     return Adapted(now, seen)
 
 
-def loss_on(batch: Batch, model: VoicePartition, recipe: Recipe, rng: torch.Generator) -> LossOf:
-    """The training loss of ``batch`` as a function of the parameters that take the place of the model's own."""
+def loss_on(
+    batch: Batch, model: VoicePartition, recipe: Recipe, rng: torch.Generator, *, heard: bool = False
+) -> LossOf:
+    """The training loss of ``batch`` as a function of the parameters that take the place of the model's own.
+
+    ``heard`` adds what the recipe's judge says (:func:`~client.learning.phases.loss_of_output`).
+    """
 
     def loss(parameters: Tensors) -> Tensor:
         asked = {"window": recipe.client.window_frames, "generator": rng}
@@ -118,7 +122,7 @@ def loss_on(batch: Batch, model: VoicePartition, recipe: Recipe, rng: torch.Gene
         autocast = Accelerator(batch.mel.device, recipe.engine.precision).autocast()
         with sdpa_kernel(SDPBackend.MATH), autocast:
             output = functional_call(model.model, dict(parameters), (batch,), asked)
-        return acoustic_loss(output, batch, weights=recipe.aligner, error=recipe.losses.mel).total
+        return loss_of_output(output, batch, recipe, heard=heard)
 
     return loss
 

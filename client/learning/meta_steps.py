@@ -67,7 +67,8 @@ def task_loss(
     pace = Pace.of(inner, model, recipe, round_number)
     losses = _inner_losses(inner, model, material, recipe, rng)
     adapted = adapt(_start(model, pace.rates), losses, pace, second_order=algorithm.order == 2)
-    return _on_next_batch(outer, model, material, recipe, rng)(adapted.parameters), adapted
+    batch = draw_batch(material.of(outer.material), recipe, rng)
+    return loss_on(batch, model, recipe, rng, heard=True)(adapted.parameters), adapted
 
 
 def _inner_losses(
