@@ -26,6 +26,7 @@ from mutants import (
     partition,
     personal_privacy,
     rounds,
+    sources,
     texts,
 )
 from mutants.mutant import Mutant
@@ -49,6 +50,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *embeddings.MUTANTS,
     *odd_files.MUTANTS,
     *cloning_bench.MUTANTS,
+    *sources.MUTANTS,
     *meta_learning.MUTANTS,
     *matrix.MUTANTS,
 )

@@ -46,13 +46,13 @@ def test_the_phoneme_of_each_frame_is_the_alignments() -> None:
 
 
 def test_the_adversary_reads_by_cross_entropy_and_the_sources_hear_of_the_confusion_alone() -> None:
-    adversary = ContentAdversary(4, 6)
+    adversary = ContentAdversary(8, 6)
     rng = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in (adversary.leave, adversary.bias, adversary.usual):
             parameter.copy_(torch.randn(parameter.shape, generator=rng))
     phonemes = torch.tensor([[1, 2, 2], [0, 0, 0]])
-    embedding = torch.randn(2, 4, generator=rng, requires_grad=True)
+    embedding = torch.randn(2, 8, generator=rng, requires_grad=True)
     lost = adversary(embedding, phonemes)
     plain = embedding.detach().clone().requires_grad_()
     said = F.log_softmax(torch.relu(plain @ adversary.enter.T) @ adversary.leave.T + adversary.bias, dim=1)[0]
@@ -65,6 +65,7 @@ def test_the_adversary_reads_by_cross_entropy_and_the_sources_hear_of_the_confus
     torch.testing.assert_close(found[0], torch.autograd.grad(confusion, plain, retain_graph=True)[0])
     for gradient, expected in zip(found[1:], torch.autograd.grad(reading, own), strict=True):
         torch.testing.assert_close(gradient, expected)
+    assert all(bool(gradient.any()) for gradient in found)
 
 
 def test_it_exists_where_several_speakers_train_and_changes_nothing_else() -> None:
