@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from shared_models.recipe_section import Section
 from shared_models.speakers.adaptation import Site, kinds_of
@@ -82,3 +82,12 @@ class CloningConfig(Section):
     @classmethod
     def _known_adaptation(cls, adaptation: str | None) -> str | None:
         return adaptation and "+".join(kinds_of(adaptation))
+
+    @model_validator(mode="after")
+    def _one_way_of_steps(self) -> CloningConfig:
+        if self.optimizer == "sgd" and self.adversarial:
+            raise ValueError(
+                "cloning.adversarial is for steps by Adam, and the plain steps of an inner loop have no discriminator: "
+                "set it to 0, or choose cloning.optimizer = 'adam'"
+            )
+        return self

@@ -283,6 +283,11 @@ def test_private_cloning_by_the_steps_of_an_inner_loop_is_refused(tmp_path: Path
         )
 
 
+def test_a_discriminator_beside_plain_steps_is_refused() -> None:
+    with pytest.raises(RecipeError, match="have no discriminator"):
+        plain_recipe("maml", cloning__optimizer="sgd", cloning__adversarial=0.5)
+
+
 def test_a_device_holds_plain_steps_of_every_kind_to_its_limit() -> None:
     asked = {"client__inner_lr": 0.09, "client__gradient_clip": 20.0, "client__batch_size": 4}
     policy = Policy(modes=("none",))
