@@ -119,14 +119,6 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _judges_plain_steps(self) -> Recipe:
-        if self.losses.heard and self.algorithm.order:
-            raise ValueError(
-                "losses.perceptual and losses.consistency judge plain steps, not those of meta-learning: set both to 0"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _changes_spectra_alone(self) -> Recipe:
         if self.augmentation.share and "wave" in self.features.signals:
             raise ValueError(
