@@ -102,6 +102,7 @@ def _spreads_of_frames(
     )
     whole = Excerpt.whole(batch.mel_lengths, batch.mel.shape[1])
     contours = acoustic.decode(enriched, durations, whole, many).contours
+    assert contours is not None  # the model has a source
     voiced = batch.voiced * valid_steps(batch.mel_lengths, batch.mel.shape[1])
     said = contours.decided()
     return (

@@ -45,4 +45,20 @@ MUTANTS = (
         "client/commands/test_clone_command.py::"
         "test_a_voice_is_adapted_in_another_way_than_its_base_was_trained_with_and_speaks",
     ),
+    mutant(
+        "clone that teaches the base's discriminator",
+        "a base is the same whoever was cloned on it",
+        Edit("client/cloning.py", "MelAdversary(deepcopy(discriminator), ", "MelAdversary(discriminator, "),
+        "client/test_cloning.py::test_a_clone_is_pulled_by_the_bases_discriminator_which_stays_as_it_was",
+    ),
+    mutant(
+        "private clone of what others train",
+        "a clone by DP-SGD trains what the recipe says of private ones",
+        Edit(
+            "shared_models/config.py",
+            "if private and cloning.private_adaptation is not None:",
+            "if cloning.private_adaptation is not None and not private:",
+        ),
+        "client/test_cloning.py::test_what_a_clone_trains_and_how_fast_may_differ_where_it_is_private",
+    ),
 )
