@@ -26,6 +26,7 @@ NO_PAPERS = frozenset(
 )
 """Shipped recipes that no paper's way of making a voice is named after."""
 PACKAGED = "packaged"
+CENTRALISED = "centralised"
 PLAIN = "plain"
 """The arm of a recipe that learns to learn which differs from it in that alone: its twin, NAME_plain."""
 _VALIDATION_SPEAKERS = 2
@@ -123,6 +124,10 @@ def entries(names: Sequence[str], common: Common) -> list[Entry]:
 
 def comparable(recipe: Recipe, common: Common, start: Recipe) -> Recipe:
     """The recipe of one arm on the common corpus, with the start's acoustic model."""
+    episodes: dict[str, Any] = {}
+    if recipe.episodes.from_round is not None:
+        # They are of pooled recordings, and the pretraining that the recipe has them in is left out here.
+        episodes = {"federation.algorithm": CENTRALISED, "episodes.from_round": 1}
     return recipe.override(
         {
             "corpus": {
@@ -132,6 +137,7 @@ def comparable(recipe: Recipe, common: Common, start: Recipe) -> Recipe:
             "model": start.model.model_dump(mode="json"),
             "pretraining": {"start": common.start},
             "evaluation.every": 1_000_000,
+            **episodes,
             "engine": {"workers": common.workers, "device": common.device},
             **(common.changes or {}),
         }

@@ -19,6 +19,7 @@ from simulations.matrix.recipes import (
     Common,
     entries,
     started,
+    steps_a_round,
     voice_recipes,
 )
 from simulations.pretraining import starting_weights
@@ -95,6 +96,14 @@ def test_a_recipe_with_a_plain_arm_has_a_twin_that_differs_in_that_alone(
     assert twin.recipe.override({"name": one.recipe.name, "federation.algorithm": "fedrep"}) == one.recipe
     assert twin.recipe.federation.algorithm == "fedavg"
     assert same.plain == "meta_lora_plain"
+
+
+def test_episodes_are_trained_where_recordings_are_pooled() -> None:
+    [entry] = entries(["meta_stylespeech"], COMMON)
+    assert entry.recipe.algorithm.pools_recordings
+    assert entry.recipe.episodes.from_round == 1
+    assert entry.recipe.speaker == find_recipe("meta_stylespeech").speaker
+    assert steps_a_round(entry.recipe) == entry.recipe.federation.cohort * entry.recipe.client.outer_steps
 
 
 def test_a_recipe_is_named_once() -> None:
