@@ -75,6 +75,11 @@ def _show(found: Leakage) -> None:
     for name, share in rows:
         table.add_row(name, f"{share.mean:.3f}", f"{share.low:.3f} to {share.high:.3f}")
     output().print(table)
+    if found.mel.low <= 0:
+        output().print(
+            "The probe reads nothing in the mels either, which hold the content: it needs more utterances or speakers",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
     output().print(
         f"{found.utterances} utterances of {found.speakers} speakers, of which {found.identified:.0%} are nearest to "
         f"their own speaker (chance {1 / found.speakers:.0%})",
