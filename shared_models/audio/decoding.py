@@ -55,6 +55,8 @@ _SHORTAGE = re.compile(
 """In libsndfile's log: the bytes that a header states, and those that there are."""
 _UNKNOWN_LENGTH = 0x7FFF_F000
 """From here on a stated size stands for "to the end": programs that cannot seek write it."""
+_MOST_CHANNELS = 8
+"""Of a frame. Of more, PyAV reads some that are not there, which ends the process: a damaged AAC file claimed 50."""
 _LOST_SECONDS = 0.1
 _BLOCK = 2**18
 _OGG_PAGE, _OGG_HEADER = 65_307, 27
@@ -221,7 +223,9 @@ def _by_av(path: Path, media: str, longest: float | None) -> Decoded:
         _believed(path, rate)
         stated = float(stream.duration * stream.time_base) if stream.duration else 0.0
         planar = av.AudioResampler(format="fltp")
-        frames = (part for frame in container.decode(stream) for part in planar.resample(frame))
+        frames = (
+            part for frame in _believable(path, container.decode(stream)) for part in planar.resample(frame)
+        )
         samples = _gathered(path, (frame.to_ndarray().T for frame in frames), rate, longest)
     # What an encoder puts before and after the sound is counted by some programs and not by others.
     if stated - len(samples) / rate > 0.05 * stated + _LOST_SECONDS:
@@ -231,6 +235,17 @@ def _by_av(path: Path, media: str, longest: float | None) -> Decoded:
             kind="cut short",
         )
     return Decoded(np.ascontiguousarray(samples), rate)
+
+
+def _believable(path: Path, frames: Iterator[Any]) -> Iterator[Any]:
+    """The frames; raises :class:`AudioError` at one of more channels than there are microphones."""
+    for frame in frames:
+        if frame.layout.nb_channels > _MOST_CHANNELS:
+            raise AudioError(
+                f"{path} claims {frame.layout.nb_channels} channels: it is damaged, so copy or record it again",
+                kind="unreadable",
+            )
+        yield frame
 
 
 def _length_by_av(path: Path, media: str) -> float | None:

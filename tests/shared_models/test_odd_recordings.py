@@ -223,6 +223,21 @@ def test_a_phones_file_that_was_cut_short_is_found(tmp_path: Path) -> None:
         decode(path)
 
 
+def test_more_channels_than_the_decoder_can_hold_are_refused(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mka"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=RATE, layout="hexadecagonal")
+        frame = av.AudioFrame.from_ndarray(
+            np.ones((1, 16 * 4000), np.int16), format="s16", layout="hexadecagonal"
+        )
+        frame.sample_rate = RATE
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            container.mux(packet)
+    with pytest.raises(AudioError, match="claims 16 channels"):
+        decode(path)
+
+
 def test_without_the_decoder_a_phones_file_says_what_it_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ KINDS: dict[str, list[tuple[str, str]]] = {
     ],
     "lists": [
         ("scores 98,99,100", "scores ninety eight, ninety nine, one hundred"),
+        ("lots 5,100,25 sold", "lots five, one hundred, twenty five sold"),
         ("1,234,567", "one million two hundred thirty four thousand five hundred sixty seven"),
         ("100 200 300", "one hundred two hundred three hundred"),
     ],
