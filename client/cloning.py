@@ -155,7 +155,15 @@ def adapt(
                 CLONING, model, support, heard, generator(recipe.seed, "cloning"),
                 loss_of=_loss(recipe, discriminator, model.device), on_step=on_step,
             )  # fmt: skip
-    return with_measured_prosody(model.model, voice_of(model, support), support)
+    return with_measured_prosody(model.model, _without_prosody(voice_of(model, support)), support)
+
+
+def _without_prosody(voice: Voice) -> Voice:
+    """A newcomer's prosody, to measure from: steps that were taken for mels may have moved it far beyond what is heard.
+
+    What is measured is bounded relative to where it begins.
+    """
+    return Voice({**voice.tensors, "prosody": torch.zeros_like(voice["prosody"])})
 
 
 def _loss(recipe: Recipe, discriminator: MelDiscriminator | None, device: torch.device) -> LossOf:

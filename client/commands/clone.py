@@ -66,7 +66,7 @@ def clone(
 ) -> None:
     """Clone a voice: writes a profile, bound to its base, and says what cloning changed.
 
-    On the packaged base a profile has 170,000 numbers (680 kB), and 2,436 with --zero-shot or --epsilon.
+    On the packaged base a profile has 170,000 numbers (670 kB), and 2,436 with --zero-shot or --epsilon.
 
     A profile may be given away. What it costs is entered in your ledger first, with --epsilon as what DP-SGD spends,
     and otherwise as a release without protection. The figures that are shown are for your eyes: they are computed

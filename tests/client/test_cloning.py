@@ -15,6 +15,7 @@ from tiny_federation import personal_copy, random_speech, same, shaken, tiny_mod
 from client.cloning import adapt, adapt_privately, clone, voice_of_nobody, zero_shot
 from client.home.ledger import Ledger
 from client.learning import private_adaptation
+from client.learning.measured_prosody import WIDEST
 from shared_models.accounting import SampledGaussian, epsilon_of
 from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.algorithms.cloning import CLONING
@@ -346,3 +347,14 @@ def test_what_a_clone_trains_and_how_fast_may_differ_where_it_is_private() -> No
         cloning = recipe.for_cloning()
         assert (cloning.speaker.personal, cloning.speaker.layers) == (personal, ("mel",))
         assert CLONING.personal_rate(cloning, 0) == rate
+
+
+def test_prosody_is_measured_from_a_newcomers_wherever_the_steps_led_it() -> None:
+    recipe = recipe_of(cloning__lr=1.0)  # far beyond what a measured range may change
+    model, support = shaken(tiny_model(recipe)), random_speech(3)
+    voice = adapt(model, support, recipe)
+    register, log_range, loudness, rate = voice["prosody"][0].tolist()
+    assert abs(log_range) <= WIDEST
+    trained = model.personal_state()
+    assert any(float(value.abs().max()) > WIDEST for name, value in trained.items() if "prosody" in name)
+    assert all(math.isfinite(value) for value in (register, loudness, rate))
