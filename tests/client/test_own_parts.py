@@ -5,6 +5,7 @@ With them a round is trained, a voice is cloned with DP-SGD, kept in a profile, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,6 +48,14 @@ from simulations.engine import run_federation
 from simulations.preparation import make_devices, prepare
 
 NORM = 0.05
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forgotten_afterwards() -> Iterator[None]:
+    """Where the engine loads the app in this process, that registers them for good, and other tests would meet them."""
+    yield
+    for kinds, name, _ in OWN:
+        kinds.pop(name, None)
 
 
 @pytest.fixture(autouse=True)
