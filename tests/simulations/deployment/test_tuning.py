@@ -83,7 +83,7 @@ def test_a_voice_is_heard_from_the_first_recording_to_the_last(
         heard.append(int(str(utterance.utterance_id).split("-")[1]))  # type: ignore[attr-defined]
         raise AudioError("not a recording")
 
-    monkeypatch.setattr(enrollment, "extract", hear)
+    monkeypatch.setattr(enrollment, "require_usable", hear)
     with pytest.raises(CorpusError, match="needs at least 2"):
         enroll(write_corpus(tmp_path, 1, there), tiny_recipe(), most=most)
     assert len(heard) == read
