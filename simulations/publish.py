@@ -101,7 +101,7 @@ def _in_half_precision(base: BaseModel) -> BaseModel:
     """The base with its weights, the aligner's too, as they are kept on disk; the hash is of what the file gives."""
     weights = base.model.shared_vector().half().float()
     base.model.load_shared_vector(weights)
-    return BaseModel(base.model, base.recipe, weights_hash(weights))
+    return replace(base, hash=weights_hash(weights))
 
 
 def _with_its_voices(checkpoint: Checkpoint, told: Recipe, speakers: int) -> VoicePartition:

@@ -16,6 +16,7 @@ from client.learning.local_round import local_round
 from client.learning.material import Material
 from client.profile import VoiceProfile, load_profile, save_profile
 from shared_models import wire
+from shared_models.acoustic.voice_model import VoicePartition
 from shared_models.config import Recipe
 from shared_models.features import Features
 from shared_models.federated_model import federated_voice_model
@@ -65,9 +66,15 @@ def three_rounds(recipe: Recipe, speech: Speech = random_speech) -> Tensor:
     return weights
 
 
-def speaks_from_its_file(recipe: Recipe, weights: Tensor, path: Path, speech: Speech = random_speech) -> None:
-    """A voice that is cloned on ``weights`` speaks from its file on a fresh model as it did before."""
-    model, fresh = federated_voice_model(recipe), federated_voice_model(recipe)
+def speaks_from_its_file(
+    recipe: Recipe, weights: Tensor, path: Path, speech: Speech = random_speech
+) -> VoicePartition:
+    """A voice that is cloned on ``weights`` speaks from its file on a fresh model as it did before.
+
+    The model is the one that it was cloned on.
+    """
+    newcomers = recipe.for_cloning()
+    model, fresh = federated_voice_model(newcomers), federated_voice_model(newcomers)
     for one in (model, fresh):
         one.load_shared_vector(weights)
     base = weights_hash(weights)
@@ -80,3 +87,4 @@ def speaks_from_its_file(recipe: Recipe, weights: Tensor, path: Path, speech: Sp
         expected, _ = model.model.eval().synthesize(phonemes, lengths, made)
     assert bool(torch.isfinite(spoken).all())
     assert torch.equal(spoken, expected)
+    return model

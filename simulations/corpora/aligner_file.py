@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save
@@ -71,7 +72,8 @@ def with_aligner(base: BaseModel, path: Path) -> BaseModel:
     model.aligner.load_state_dict(weights)
     model.eval()
     partitioned = PartitionedModel(model)
-    return BaseModel(partitioned, recipe, weights_hash(partitioned.shared_vector()))
+    found = weights_hash(partitioned.shared_vector())
+    return replace(base, model=partitioned, recipe=recipe, hash=found)
 
 
 def _settings(recipe: Recipe) -> dict[str, object]:

@@ -102,7 +102,7 @@ def distil(
             progress(number, recipe.federation.rounds)
 
     teach(student, trained, lesson, recipe, data, training, told)
-    return finished(training, teacher.recipe.override(dict(model)), folder / "base.safetensors")
+    return finished(training, teacher.recipe.override(dict(model)), folder / "base.safetensors", teacher)
 
 
 def taught_loss(

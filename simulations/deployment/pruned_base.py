@@ -78,7 +78,7 @@ def prune_base(
             place,
             _watch(progress, stage, len(widths), recipe.federation.rounds),
         )
-        current = finished(place, base.recipe.override({"model.filter": width}), path)
+        current = finished(place, base.recipe.override({"model.filter": width}), path, base)
     return current
 
 
@@ -93,7 +93,8 @@ def stage_widths(model: VoiceModel, pruning: Pruning) -> list[int]:
 def _pruned(base: BaseModel, width: int) -> BaseModel:
     model, recipe = prune_acoustic(base.model.model, base.recipe, width)
     partitioned = PartitionedModel(model)
-    return BaseModel(partitioned, recipe, weights_hash(partitioned.shared_vector()))
+    found = weights_hash(partitioned.shared_vector())
+    return replace(base, model=partitioned, recipe=recipe, hash=found)
 
 
 def _watch(progress: Progress | None, stage: int, stages: int, rounds: int) -> Callable[[int, float], None]:

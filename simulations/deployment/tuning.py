@@ -113,13 +113,16 @@ def claim(folder: Path, what: Mapping[str, Any]) -> None:
     write_atomically(path, content)
 
 
-def finished(folder: Path, recipe: Recipe, path: Path) -> BaseModel:
-    """The model of a training's newest checkpoint, kept in ``path`` with ``recipe`` as a base of its own."""
-    trained = load_base(folder)
+def finished(folder: Path, recipe: Recipe, path: Path, like: BaseModel) -> BaseModel:
+    """The model of a training's newest checkpoint, kept in ``path`` with ``recipe`` as a base of its own.
+
+    Clones of it are made as those of ``like``, whose discriminator it has.
+    """
+    trained = replace(load_base(folder), discriminator=like.discriminator)
     save_base(path, trained, recipe)
     return load_base(path)
 
 
 def save_base(path: Path, base: BaseModel, recipe: Recipe) -> None:
     """Write ``base`` to ``path``, to be cloned and spoken with as any base. Raises StorageError."""
-    write_base(path, BaseModel(base.model, recipe.keeping_voices(), base.hash))
+    write_base(path, replace(base, recipe=recipe.keeping_voices()))

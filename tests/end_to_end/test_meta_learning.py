@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load, save
+from three_rounds import speaks_from_its_file
 from tiny_federation import TINY, random_speech, same, task_of
 
-from client.cloning import adapt
 from client.learning.local_round import local_round
 from client.learning.material import Material
-from client.profile import VoiceProfile, load_profile, save_profile
 from shared_models import wire
 from shared_models.config import Recipe
 from shared_models.federated_model import federated_voice_model
-from shared_models.partition import Owner, weights_hash
+from shared_models.partition import Owner
 from shared_models.recipes import find_recipe
 
 RECIPES = ("maml", "fomaml", "anil", "reptile", "meta_tts", "meta_tts_personal")
@@ -57,23 +56,6 @@ def test_three_rounds_train_it_and_only_the_shared_set_is_sent(name: str, tmp_pa
     shared = {tensor.name for tensor in model.partition.shared}
     assert shared.isdisjoint(model.partition.names(Owner.PERSONAL))
     assert same(load(kept[0]), begun) == (name not in KEEP_THEIR_VOICES)
-    _speaks_from_its_file(recipe, weights, tmp_path / "me.voice.safetensors")
-
-
-def _speaks_from_its_file(recipe: Recipe, weights: torch.Tensor, path: Path) -> None:
-    newcomers = recipe.for_cloning()
-    model, fresh = federated_voice_model(newcomers), federated_voice_model(newcomers)
-    for one in (model, fresh):
-        one.load_shared_vector(weights)
-    base = weights_hash(weights)
-    made = adapt(model, random_speech(3, seed=9), recipe)
-    save_profile(path, VoiceProfile(made, base, "me"))
-    voice = load_profile(path, base=base).voice
-    phonemes, lengths = torch.tensor([[5, 9, 14, 7]]), torch.tensor([4])
-    with torch.no_grad():
-        spoken, _ = fresh.model.eval().synthesize(phonemes, lengths, voice)
-        expected, _ = model.model.eval().synthesize(phonemes, lengths, made)
-    assert bool(torch.isfinite(spoken).all())
-    assert torch.equal(spoken, expected)
-    begun = federated_voice_model(newcomers).personal_state()
-    assert not same(model.personal_state(), begun), "a newcomer adapts"
+    cloned = speaks_from_its_file(recipe, weights, tmp_path / "me.voice.safetensors")
+    newcomers = federated_voice_model(recipe.for_cloning()).personal_state()
+    assert not same(cloned.personal_state(), newcomers), "a newcomer adapts"

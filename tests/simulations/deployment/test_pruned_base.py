@@ -10,6 +10,7 @@ import torch
 from tiny_federation import (
     features_of_tests,
     read_table,
+    same,
     shaken,
     small_corpus,
     tiny_model,
@@ -21,6 +22,7 @@ from shared_models.acoustic import build_model
 from shared_models.base_model import BaseModel, load_base
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.export.pruning import ConvNeXtVocoder, prune_acoustic, prune_convnext
+from shared_models.mel_discriminator import MelDiscriminator
 from shared_models.seeds import generator
 from shared_models.vocoders import NeuralVocoder, load_vocoder
 from shared_models.vocoders.hifigan import V3, HiFiGan
@@ -39,8 +41,16 @@ TUNING = Tuning(steps=40, batch_size=2, cache=features_of_tests())
 @pytest.fixture
 def base(tmp_path: Path) -> BaseModel:
     path = tmp_path / "base.safetensors"
-    save_base(path, BaseModel(shaken(tiny_model(RECIPE)), RECIPE, ""), RECIPE)
+    made = BaseModel(shaken(tiny_model(RECIPE)), RECIPE, "", MelDiscriminator(4))
+    save_base(path, made, RECIPE)
     return load_base(path)
+
+
+def same_discriminator(one: BaseModel, other: BaseModel) -> bool:
+    """Whether clones of both are made against the same one."""
+    assert one.discriminator is not None
+    assert other.discriminator is not None
+    return same(one.discriminator.state_dict(), other.discriminator.state_dict())
 
 
 def size(base: BaseModel) -> int:
@@ -57,6 +67,7 @@ def test_without_training_it_is_pruning_alone(base: BaseModel, tmp_path: Path) -
     assert size(base) >= 1.5 * size(pruned)
     assert load_base(tmp_path / "out" / "base.safetensors").hash == pruned.hash
     assert pruned.recipe == base.recipe.override({"model.filter": width})
+    assert same_discriminator(pruned, base)
 
 
 @pytest.mark.parametrize("bring", [True, False])
@@ -73,6 +84,7 @@ def test_a_base_with_an_aligner_is_tuned_on_recordings_with_and_without_alignmen
     data = prepare_tuning(given.recipe, tuning)
     pruned = prune_base(given, Pruning(1.5, stages=1), tmp_path / "out", tuning, data)
     assert pruned.model.model.aligner is not None
+    assert same_discriminator(pruned, base)
     assert load_base(tmp_path / "out" / "base.safetensors").hash == pruned.hash
 
 
