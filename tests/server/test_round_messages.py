@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ from shared_models.config import PATHS, recipe_from_json
 def test_no_message_names_a_folder_of_the_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_run_id", "_task_id", "_node_id"):
         monkeypatch.setattr(TaskIdentity, name, 1)
-    named = {path: f"/srv/operators-own/{path}" for path in PATHS}
-    recipe = tiny_recipe().override(named)
-    plan = plan_for(recipe, tmp_path, "run", 2)
+    # A frozen base must be there when a plan is made of it, so that its folder is named afterwards.
+    sharing = {"model.style_rank": 2}
+    plan = plan_for(tiny_recipe().override(sharing), tmp_path, "run", 2)
+    recipe = tiny_recipe().override(sharing | {path: f"/srv/operators-own/{path}" for path in PATHS})
+    plan = dataclasses.replace(plan, recipe=recipe)
     downlink = Downlink(recipe.compression, plan.partition, plan.initial)
     messages = train_messages(
         plan, downlink, plan.initial, Attempt("run", 1, 1, (0, 1)), {0: 5, 1: 6}, {1: 3}
