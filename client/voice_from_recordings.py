@@ -31,6 +31,7 @@ from shared_models.config import Recipe
 from shared_models.errors import CorpusError, PrivacyError
 from shared_models.features import Features
 from shared_models.pretrained import default_vocoder
+from shared_models.speakers.adaptation import NOTHING
 from shared_models.vocoders import build_vocoder
 
 DELTA = 1e-3
@@ -59,6 +60,8 @@ class Clone:
     """The owner's, with this release in it."""
     packaged: bool
     """Whether its base is the one that ships, which need not be kept."""
+    trained: bool
+    """Whether anything was trained, and not only listened to."""
     notice: str | None = None
     """Why it was not adapted although it was to be; None if it was as asked."""
     embedding: SpeakerEmbedding | None = None
@@ -75,6 +78,8 @@ class Clone:
     @property
     def personal(self) -> dict[str, Any]:
         """What was the voice's own to train: the adaptation, and how many numbers and bytes it has."""
+        if not self.trained:
+            return {"adaptation": NOTHING, "numbers": 0, "bytes": 0}
         size = self.adapted.model.personal_size
         kind = self.adapted.recipe.speaker.personal
         return {"adaptation": kind, "numbers": size.numbers, "bytes": size.bytes}
@@ -156,6 +161,7 @@ def clone_voice(
         enrolled.notes,
         ledger,
         base is None,
+        recipe.cloning.steps > 0 and recipe.for_cloning().speaker.personal != NOTHING,
         notice,
         carried,
     )

@@ -149,12 +149,17 @@ def _show(figures: dict[str, Any]) -> None:
     ):
         if sentence:
             out.print(sentence, soft_wrap=True)
-    own = figures["personal"]
     out.print(
-        f"{figures['profile']}: {figures['numbers']} numbers, {figures['bytes']} bytes; trained: {own['adaptation']}, "
-        f"{own['numbers']} numbers, {own['bytes']} bytes",
+        f"{figures['profile']}: {figures['numbers']} numbers, {figures['bytes']} bytes; "
+        f"{_trained(figures['personal'])}",
         soft_wrap=True,
     )
+
+
+def _trained(personal: dict[str, Any]) -> str:
+    if not personal["numbers"]:
+        return "nothing was trained: the voice is what was heard"
+    return f"trained: {personal['adaptation']}, {personal['numbers']} numbers, {personal['bytes']} bytes"
 
 
 _NOT_PAID = (

@@ -145,8 +145,12 @@ def _enrol(
     with only_one(home):
         if voice is not None:
             with console.steps_progress("reading your recordings") as progress:
-                device, problems = prepare_voice(voice, home, called, progress)
-            _say([f"{len(device.recordings)} recordings can be used.", *(f"left out: {p}" for p in problems)])
+                prepared = prepare_voice(voice, home, called, progress)
+            _say([
+                f"{len(prepared.device.recordings)} recordings can be used.",
+                *(f"left out: {problem}" for problem in prepared.left_out),
+                *(f"note: {note}" for note in prepared.notes),
+            ])  # fmt: skip
         _install_policy(policy, home)
         membership = enrol(parsed, home, called)
         superexec_secret(home)

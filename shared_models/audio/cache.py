@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from shared_models import text
-from shared_models.audio.extraction import extract
+from shared_models.audio.extraction import Usable, extract, features_of
 from shared_models.config import FeatureConfig
 from shared_models.errors import AudioError, StorageError
 from shared_models.features import Features
@@ -43,8 +43,8 @@ class FeatureCache:
 
     root: Path
 
-    def get(self, utterance: Utterance, config: FeatureConfig) -> Features:
-        """The utterance's features, computed only if the cache lacks them.
+    def get(self, utterance: Utterance, config: FeatureConfig, usable: Usable | None = None) -> Features:
+        """The utterance's features, computed only if the cache lacks them, from ``usable`` if it was read before.
 
         Raises :class:`AudioError` for a recording that cannot be used and :class:`StorageError` for a
         full disk.
@@ -53,7 +53,9 @@ class FeatureCache:
         found = _read(path, utterance.utterance_id)
         if found is not None:
             return found
-        features = extract(utterance, config)
+        features = (
+            extract(utterance, config) if usable is None else features_of(utterance, usable, config.signals)
+        )
         write_atomically(path, _pack(features))
         return features
 

@@ -97,6 +97,7 @@ def test_beside_an_unprotected_release_nothing_is_said_of_everything(
 ) -> None:
     said = words(clone(recordings, base, *how))
     assert "privacy: none" in said
+    assert ("nothing was trained" in said) == ("--zero-shot" in how)
     assert "1 release without protection" in said
     assert open_owner_ledger(None, 1e-3).unprotected() == 1
     said = words(clone(recordings, base, "--epsilon", "4"))
