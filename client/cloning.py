@@ -20,6 +20,7 @@ from client.learning.inner_loop import take_inner_steps
 from client.learning.measured_prosody import with_measured_prosody
 from client.learning.phases import LossOf, contested_loss, take_phase, training_loss
 from client.learning.private_adaptation import NOTHING_TO_PROTECT, private_steps
+from client.learning.reading import also_read
 from client.task import Task
 from shared_models.accelerator import Accelerator, seeded
 from shared_models.acoustic.voice_model import VoicePartition
@@ -27,8 +28,8 @@ from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
 from shared_models.errors import CorpusError, PrivacyError
 from shared_models.features import Features, collate
+from shared_models.judges import NOBODY, Judges
 from shared_models.mel_adversary import MelAdversary
-from shared_models.mel_discriminator import MelDiscriminator
 from shared_models.seeds import derive_seed, generator
 from shared_models.speakers.adaptation import NOTHING
 from shared_models.speakers.heard import Heard
@@ -55,13 +56,13 @@ def clone(
     recipe: Recipe,
     ledger: Ledger,
     *,
-    discriminator: MelDiscriminator | None = None,
+    judges: Judges = NOBODY,
     on_step: Callable[[int, int], None] | None = None,
 ) -> ClonedVoice:
     """Clone a voice as the recipe says: zero-shot (no steps), adapted, or adapted by DP-SGD.
 
-    ``ledger`` is the owner's. What is made without DP-SGD is entered in it as unprotected. ``discriminator`` is the
-    base's, if it has one.
+    ``ledger`` is the owner's. What is made without DP-SGD is entered in it as unprotected. ``judges`` are the
+    base's.
     """
     if recipe.personal_privacy.enabled:
         return adapt_privately(model, support, recipe, ledger, on_step=on_step)
@@ -70,7 +71,7 @@ def clone(
     ledger.record_unprotected(run="clone", round_number=0, purpose=purpose)
     if listens:
         return ClonedVoice(zero_shot(model, support))
-    return ClonedVoice(adapt(model, support, recipe, discriminator=discriminator, on_step=on_step))
+    return ClonedVoice(adapt(model, support, recipe, judges=judges, on_step=on_step))
 
 
 def adapt_privately(
@@ -126,13 +127,15 @@ def adapt(
     support: Sequence[Features],
     recipe: Recipe,
     *,
-    discriminator: MelDiscriminator | None = None,
+    judges: Judges = NOBODY,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Voice:
     """Train a fresh personal set on the support for ``recipe.cloning.steps`` steps; only listen where none is.
 
-    With the base's ``discriminator``, which stays as it is, a copy of it learns beside and pulls at the mel as strongly
-    as ``recipe.cloning.adversarial`` says: an L1 error on few recordings would blur what training had sharpened.
+    ``judges`` are the base's, and stay as they are. A copy of the discriminator learns beside and pulls at the mel as
+    strongly as ``recipe.cloning.adversarial`` says: an L1 error on few recordings would blur what training had
+    sharpened. The recogniser reads other texts that the clone says, weighted by ``recipe.cloning.words``: the few
+    recordings hold few words.
     """
     if _trains_nothing(recipe):
         return zero_shot(model, support)
@@ -153,7 +156,7 @@ def adapt(
         else:
             take_phase(
                 CLONING, model, support, heard, generator(recipe.seed, "cloning"),
-                loss_of=_loss(recipe, discriminator, model.device), on_step=on_step,
+                loss_of=_loss(recipe, judges, model.device), on_step=on_step,
             )  # fmt: skip
     return with_measured_prosody(model.model, _without_prosody(voice_of(model, support)), support)
 
@@ -166,12 +169,15 @@ def _without_prosody(voice: Voice) -> Voice:
     return Voice({**voice.tensors, "prosody": torch.zeros_like(voice["prosody"])})
 
 
-def _loss(recipe: Recipe, discriminator: MelDiscriminator | None, device: torch.device) -> LossOf:
-    if discriminator is None or not recipe.cloning.adversarial:
-        return training_loss
-    contest = recipe.adversarial.model_copy(update={"weight": recipe.cloning.adversarial})
-    accelerator = Accelerator(device, recipe.engine.precision)
-    return contested_loss(MelAdversary(deepcopy(discriminator), contest, accelerator))
+def _loss(recipe: Recipe, judges: Judges, device: torch.device) -> LossOf:
+    loss: LossOf = training_loss
+    if judges.discriminator is not None and recipe.cloning.adversarial:
+        contest = recipe.adversarial.model_copy(update={"weight": recipe.cloning.adversarial})
+        accelerator = Accelerator(device, recipe.engine.precision)
+        loss = contested_loss(MelAdversary(deepcopy(judges.discriminator), contest, accelerator))
+    if judges.recogniser is not None and recipe.cloning.words:
+        loss = also_read(loss, judges.recogniser.to(device), recipe.cloning.words)
+    return loss
 
 
 @torch.no_grad()

@@ -149,7 +149,7 @@ def clone_voice(
         adapted = loaded  # what nobody trains need not be in the profile
     ledger = open_owner_ledger(budget or epsilon, delta)
     voice = clone_from_features(
-        adapted.model, support, recipe, ledger, discriminator=loaded.discriminator, on_step=stage("adapting")
+        adapted.model, support, recipe, ledger, judges=loaded.judges, on_step=stage("adapting")
     )
     return Clone(
         name or Path(recordings).resolve().stem,

@@ -17,15 +17,11 @@ from shared_models.config import Recipe, recipe_from_json
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.federated_model import federated_voice_model
 from shared_models.files import write_atomically
-from shared_models.mel_discriminator import MelDiscriminator, discriminator_in
+from shared_models.judges import NOBODY, Judges, judges_in
 from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.pretrained import ACOUSTIC
 from shared_models.published_model import WEIGHTS, is_published, verify_folder, weights_file
 from shared_models.tensor_file import read_tensors
-
-_DISCRIMINATOR = "discriminator."
-_LEARNT_BESIDE = "optimizer.adversary.weights."
-"""Where a checkpoint of centralised training keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +31,8 @@ class BaseModel:
     model: VoicePartition
     recipe: Recipe
     hash: str
-    discriminator: MelDiscriminator | None = None
-    """Of a base that was trained against one: clones may be, too. It is no part of the model, nor of the hash."""
+    judges: Judges = NOBODY
+    """What its clones are judged by while they are adapted."""
 
     def to(self, device: torch.device) -> BaseModel:
         """The same with the model, which is moved, on another device."""
@@ -91,8 +87,7 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
     published.load_shared_vector(weights)
     published.model.eval()
     base = PartitionedModel(published.model)
-    discriminator = discriminator_in(tensors, _DISCRIMINATOR, _LEARNT_BESIDE)
-    found = BaseModel(base, recipe.keeping_voices(), weights_hash(base.shared_vector()), discriminator)
+    found = BaseModel(base, recipe.keeping_voices(), weights_hash(base.shared_vector()), judges_in(tensors))
     if manifest is not None and found.hash != manifest.base:
         raise CheckpointError(
             f"the weights in {path} are not those that its manifest names: fetch the model again"
@@ -139,9 +134,7 @@ def write_base(path: Path, base: BaseModel) -> None:
     weights = base.model.shared_vector()
     half = weights.half()
     kept = half if torch.equal(half.float(), weights) else weights
-    state = base.discriminator.state_dict() if base.discriminator is not None else {}
-    beside = {f"{_DISCRIMINATOR}{name}": value.half() for name, value in state.items()}
-    write_atomically(path, weights_file(kept, recipe, schema, beside))
+    write_atomically(path, weights_file(kept, recipe, schema, base.judges.tensors))
 
 
 def _newest(run: Path, arm: str | None) -> Path:

@@ -74,6 +74,13 @@ class CloningConfig(Section):
         description="Pull of the base's discriminator of mels on a clone, as adversarial.weight. It hears the "
         "recordings without noise, so a clone by DP-SGD goes without; so does one on a base that has none.",
     )
+    words: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of what the base's recogniser misreads of other texts that the clone says meanwhile. A "
+        "clone by DP-SGD, and one on a base that has none, goes without.",
+    )
+    words_frames: int = Field(96, ge=16, description="Frames of each of these texts that are said.")
     local_steps: int = Field(
         60, ge=1, description="Steps on the whole model where a device trains alone (algorithm 'local')."
     )
@@ -85,9 +92,10 @@ class CloningConfig(Section):
 
     @model_validator(mode="after")
     def _one_way_of_steps(self) -> CloningConfig:
-        if self.optimizer == "sgd" and self.adversarial:
+        judged = {"adversarial": self.adversarial, "words": self.words}
+        if self.optimizer == "sgd" and (asked := [name for name, weight in judged.items() if weight]):
             raise ValueError(
-                "cloning.adversarial is for steps by Adam, and the plain steps of an inner loop have no discriminator: "
-                "set it to 0, or choose cloning.optimizer = 'adam'"
+                f"cloning.{asked[0]} is for steps by Adam, and the plain steps of an inner loop have no judge beside "
+                "them (no discriminator, no recogniser): set it to 0, or choose cloning.optimizer = 'adam'"
             )
         return self

@@ -36,6 +36,7 @@ from simulations.commands import (
     evaluate_matrix,
     export,
     privacy,
+    recogniser,
     rehearse,
     simulate,
     speaker_encoder,
@@ -84,6 +85,7 @@ app.command()(detect.detect)
 app.command()(evaluate.evaluate)
 app.command("evaluate matrix")(evaluate_matrix.matrix)
 app.command()(export.export)
+app.command()(recogniser.recogniser)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(vocoder.app, name="vocoder")

@@ -24,6 +24,7 @@ from shared_models.audio.cache import FeatureCache
 from shared_models.base_model import BaseModel, write_base
 from shared_models.config import Recipe, parse_override, recipe_from_json
 from shared_models.errors import CheckpointError, CorpusError, RecipeError
+from shared_models.judges import Judges
 from shared_models.mel_discriminator import discriminator_in
 from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.pretrained import FOLDER, VOICE_SUFFIX
@@ -77,8 +78,8 @@ def publish(
     base = _base(model, told)
     if aligner is not None:
         base = with_aligner(base, aligner)
-    discriminator = discriminator_in(checkpoint.optimizer, "adversary.weights.")
-    base = replace(_in_half_precision(base), discriminator=discriminator)
+    judges = Judges(discriminator_in(checkpoint.optimizer, "adversary.weights."))
+    base = replace(_in_half_precision(base), judges=judges)
     written = [target / "acoustic.safetensors"]
     write_base(written[0], base)
     for speaker, voice in made.items():

@@ -24,7 +24,7 @@ from shared_models.acoustic.harmonic_source import (
     recorded_contours,
     with_phoneme_columns,
 )
-from shared_models.acoustic.length_regulator import phoneme_means, regulate
+from shared_models.acoustic.length_regulator import phoneme_means, phoneme_of_frame, regulate
 from shared_models.acoustic.postnet import PostNet
 from shared_models.acoustic.variance_adaptor import (
     LOG_RANGE,
@@ -42,7 +42,7 @@ from shared_models.audio.normalisation import (
     restore_mel,
 )
 from shared_models.features import Batch
-from shared_models.layers.positions import SinusoidalPositions
+from shared_models.layers.positions import TABLED, SinusoidalPositions
 from shared_models.layers.sequences import Excerpt, valid_steps
 from shared_models.layers.transformer import FFTBlock, zero_padding
 from shared_models.layers.voiced import apply_layer
@@ -102,6 +102,18 @@ class Decoded:
     """``(B, W)`` bool."""
     contours: PredictedContours | None
     """``(B, W)``, if the model has a source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """W frames of what is said of each of B texts."""
+
+    mel: Tensor
+    """``(B, W, n_mels)`` natural log."""
+    mask: Tensor
+    """``(B, W)`` bool."""
+    places: Tensor
+    """``(B, W)`` int64: which phoneme of its text sounds in a frame."""
 
 
 class AcousticModel(nn.Module):
@@ -228,6 +240,38 @@ class AcousticModel(nn.Module):
         ``duration_scale`` 2 speaks half as fast, ``pitch_shift`` is in semitones, ``energy_scale`` multiplies
         the magnitude. Mel beyond an utterance's length is 0 and means nothing. Call it in ``eval()`` mode.
         """
+        enriched, durations = self._planned(
+            phonemes, lengths, voice, duration_scale, pitch_shift=pitch_shift, energy_scale=energy_scale
+        )
+        frame_lengths = durations.sum(1)
+        # The one thing that speaking waits for: how long it will be.
+        longest = int(on_host(frame_lengths).max())
+        decoded = self.decode(enriched, durations, Excerpt.whole(frame_lengths, longest), voice)
+        return zero_padding(decoded.mel, decoded.mask), frame_lengths
+
+    def excerpts(
+        self, phonemes: Tensor, lengths: Tensor, voice: Voice, window: int, generator: torch.Generator | None
+    ) -> Said:
+        """A random run of ``window`` frames of what :meth:`synthesize` says, for training: it waits for nothing.
+
+        ``generator`` draws B numbers. Only the first :data:`TABLED` frames of a text are spoken of.
+        """
+        enriched, durations = self._planned(phonemes, lengths, voice)
+        excerpt = Excerpt.drawn(durations.sum(1).clamp_max(TABLED), TABLED, window, generator)
+        decoded = self.decode(enriched, durations, excerpt, voice)
+        return Said(decoded.mel, decoded.mask, phoneme_of_frame(durations, excerpt.steps()))
+
+    def _planned(
+        self,
+        phonemes: Tensor,
+        lengths: Tensor,
+        voice: Voice,
+        duration_scale: float = 1.0,
+        *,
+        pitch_shift: float = 0.0,
+        energy_scale: float = 1.0,
+    ) -> tuple[Enriched, Tensor]:
+        """What the decoder is told of a text, and the frames ``(B, L)`` int64 that its phonemes are spoken for."""
         mask = valid_steps(lengths, phonemes.shape[1])
         encoded = self.encode(phonemes, mask, voice)
         enriched, predicted = self.variance_adaptor(
@@ -238,12 +282,7 @@ class AcousticModel(nn.Module):
             energy_shift=math.log(energy_scale) / ENERGY_SPREAD,
             pitch_spread=self.dimensions.pitch_spread,
         )
-        durations = self.spoken_frames(phonemes, mask, predicted.log_duration, duration_scale)
-        frame_lengths = durations.sum(1)
-        # The one thing that speaking waits for: how long it will be.
-        longest = int(on_host(frame_lengths).max())
-        decoded = self.decode(enriched, durations, Excerpt.whole(frame_lengths, longest), voice)
-        return zero_padding(decoded.mel, decoded.mask), frame_lengths
+        return enriched, self.spoken_frames(phonemes, mask, predicted.log_duration, duration_scale)
 
     def spoken_frames(
         self, phonemes: Tensor, mask: Tensor, log_duration: Tensor, scale: float = 1.0

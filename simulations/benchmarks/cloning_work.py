@@ -180,7 +180,7 @@ class Clones:
         found |= {name: load_profile(path, base=self.base).voice for name, path in self.voices}
         return found | {
             ZERO_SHOT: zero_shot(base.model, support),
-            ADAPTED: adapt(adapted.model, support, adapted.recipe, discriminator=base.discriminator),
+            ADAPTED: adapt(adapted.model, support, adapted.recipe, judges=base.judges),
         }
 
 

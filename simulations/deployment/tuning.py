@@ -116,9 +116,9 @@ def claim(folder: Path, what: Mapping[str, Any]) -> None:
 def finished(folder: Path, recipe: Recipe, path: Path, like: BaseModel) -> BaseModel:
     """The model of a training's newest checkpoint, kept in ``path`` with ``recipe`` as a base of its own.
 
-    Clones of it are made as those of ``like``, whose discriminator it has.
+    Clones of it are made as those of ``like``, whose judges it has.
     """
-    trained = replace(load_base(folder), discriminator=like.discriminator)
+    trained = replace(load_base(folder), judges=like.judges)
     save_base(path, trained, recipe)
     return load_base(path)
 

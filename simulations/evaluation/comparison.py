@@ -27,7 +27,7 @@ from shared_models.base_model import load_base
 from shared_models.config import Recipe
 from shared_models.file_names import file_name_of
 from shared_models.files import write_atomically
-from shared_models.mel_discriminator import MelDiscriminator
+from shared_models.judges import NOBODY, Judges
 from shared_models.partition import PartitionedModel
 from shared_models.utterance import Utterance
 from shared_models.vocoders import build_vocoder
@@ -144,8 +144,8 @@ def judge_clone(work: Judgement, targets: Mapping[str, Sequence[float]]) -> Figu
     support = list(CachedFeatures(work.support, work.cache, recipe.features))
     query = CachedFeatures(work.query, work.cache, recipe.features)
     texts = [(u.text, features.phonemes) for u, features in zip(work.query, query, strict=True)]
-    model, discriminator = _load(work)
-    clips = unseen.clone_and_speak(model, recipe, support, texts, work.speaker, discriminator)
+    model, judges = _load(work)
+    clips = unseen.clone_and_speak(model, recipe, support, texts, work.speaker, judges)
     real = unseen.real_clips(work.query, recipe, work.cache)
     voices = {name: np.asarray(voice, dtype=np.float32) for name, voice in targets.items()}
     figures: Figures = {"speaker": work.speaker}
@@ -179,16 +179,16 @@ def _anchors(real: Sequence[Figures], targets: Mapping[str, Sequence[float]]) ->
     }
 
 
-def _load(work: Judgement) -> tuple[VoicePartition, MelDiscriminator | None]:
-    """The model for clones, and what it was trained against."""
+def _load(work: Judgement) -> tuple[VoicePartition, Judges]:
+    """The model for clones, and what judges them."""
     device = accelerator_of(work.recipe.engine).device
     repeat_on(device)
     if work.checkpoints is None:
-        return PartitionedModel(build_model(work.recipe.for_cloning()).to(device)), None
+        return PartitionedModel(build_model(work.recipe.for_cloning()).to(device)), NOBODY
     base = load_base(work.checkpoints).to(device)
     if (chosen := work.recipe.for_cloning()) is not work.recipe:
         base = base.adapted(chosen.speaker.adaptation)
-    return base.model, base.discriminator
+    return base.model, base.judges
 
 
 def _stored(work: Judgement) -> Figures | None:

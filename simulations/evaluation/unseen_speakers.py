@@ -43,7 +43,7 @@ from shared_models.config import Recipe
 from shared_models.errors import AudioError
 from shared_models.features import Features
 from shared_models.file_names import file_name_of
-from shared_models.mel_discriminator import MelDiscriminator
+from shared_models.judges import NOBODY, Judges
 from shared_models.seeds import generator
 from shared_models.speakers.voice import Voice
 from shared_models.utterance import Utterance
@@ -72,11 +72,11 @@ def clone_and_speak(
     support: Sequence[Features],
     queries: Sequence[tuple[str, Tensor]],
     speaker: str,
-    discriminator: MelDiscriminator | None = None,
+    judges: Judges = NOBODY,
 ) -> dict[str, list[Clip]]:
     """The query texts ``(text, phonemes (L,))`` as spoken before and after cloning from ``speaker``'s ``support``.
 
-    ``discriminator`` is the base's, if it has one.
+    ``judges`` are the base's.
 
     Under the recipe's personal privacy there is no ``zero_shot``: what the reference encoder hears is a release
     without noise.
@@ -88,7 +88,7 @@ def clone_and_speak(
     if recipe.personal_privacy.enabled:
         voices["after"] = _adapted_privately(model, support, recipe, speaker)
     else:
-        after = adapt(model, support, recipe, discriminator=discriminator)
+        after = adapt(model, support, recipe, judges=judges)
         voices |= {"zero_shot": zero_shot(model, support), "after": after}
     return {way: speak(model, voices[way], queries, vocoder) for way in WAYS if way in voices}
 

@@ -22,6 +22,7 @@ from shared_models.algorithms.cloning import CLONING
 from shared_models.config import Recipe
 from shared_models.errors import BudgetError, CorpusError
 from shared_models.features import Features, collate
+from shared_models.judges import Judges
 from shared_models.losses import acoustic_loss
 from shared_models.mel_discriminator import MelDiscriminator
 
@@ -308,14 +309,14 @@ def test_a_clone_is_pulled_by_the_bases_discriminator_which_stays_as_it_was() ->
     recipe = recipe_of(cloning__adversarial=0.5, adversarial__channels=4)
     model, support, judge = shaken(tiny_model(recipe)), random_speech(3), judged_by(recipe)
     before = {name: value.clone() for name, value in judge.state_dict().items()}
-    pulled = adapt(model, support, recipe, discriminator=judge)
+    pulled = adapt(model, support, recipe, judges=Judges(judge))
     assert all(torch.equal(before[name], value) for name, value in judge.state_dict().items())
     assert pulled.tensors.keys() == (alone := adapt(model, support, recipe)).tensors.keys()
     assert not same(pulled.tensors, alone.tensors)
     # The same again: what the copy learnt in one clone is not met in the next.
-    assert same(pulled.tensors, adapt(model, support, recipe, discriminator=judge).tensors)
+    assert same(pulled.tensors, adapt(model, support, recipe, judges=Judges(judge)).tensors)
     deaf = recipe.override({"cloning.adversarial": 0.0})
-    assert same(alone.tensors, adapt(model, support, deaf, discriminator=judge).tensors)
+    assert same(alone.tensors, adapt(model, support, deaf, judges=Judges(judge)).tensors)
 
 
 def test_a_private_clone_goes_without_the_discriminator(
@@ -329,11 +330,11 @@ def test_a_private_clone_goes_without_the_discriminator(
     recipe = private_recipe(cloning__adversarial=0.5, adversarial__channels=4)
     monkeypatch.setattr(MelDiscriminator, "forward", heard)
     model = shaken(tiny_model(recipe))
-    made = clone(model, random_speech(3), recipe, ledger_in(tmp_path), discriminator=judged_by(recipe))
+    made = clone(model, random_speech(3), recipe, ledger_in(tmp_path), judges=Judges(judged_by(recipe)))
     assert made.privacy is not None
     open_recipe = recipe.override({"personal_privacy.enabled": False})
     with pytest.raises(AssertionError, match="heard a recording"):
-        clone(model, random_speech(3), open_recipe, ledger_in(tmp_path), discriminator=judged_by(recipe))
+        clone(model, random_speech(3), open_recipe, ledger_in(tmp_path), judges=Judges(judged_by(recipe)))
 
 
 def test_what_a_clone_trains_and_how_fast_may_differ_where_it_is_private() -> None:

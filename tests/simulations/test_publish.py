@@ -74,13 +74,13 @@ def test_a_base_is_published_with_the_discriminator_that_it_was_trained_against(
     voice = next(name for name in speakers_of(run) if name.startswith("k_"))
     publish(run, "centralised", [voice], tmp_path)
     found, own = load_base(tmp_path / "acoustic.safetensors"), load_base(run, "centralised")
-    assert found.discriminator is not None
-    assert own.discriminator is not None
-    learnt = own.discriminator.state_dict()
-    for name, value in found.discriminator.state_dict().items():
+    assert found.judges.discriminator is not None
+    assert own.judges.discriminator is not None
+    learnt = own.judges.discriminator.state_dict()
+    for name, value in found.judges.discriminator.state_dict().items():
         assert torch.equal(value, in_half_precision(learnt[name]))
     # It comes along where the base is prepared for other voices, and where a file of it is damaged that is said.
-    assert found.adapted({"personal": "vectors+lora"}).discriminator is found.discriminator
+    assert found.adapted({"personal": "vectors+lora"}).judges.discriminator is found.judges.discriminator
     header, tensors = read_tensors(tmp_path / "acoustic.safetensors", "", "")
     score = "discriminator.score.weight"
     for wrong in (tensors[score] * torch.inf, tensors[score][:, :3], tensors[score][0]):

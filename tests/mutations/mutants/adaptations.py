@@ -7,6 +7,7 @@ from mutants.mutant import Edit, mutant
 _LORA = "shared_models/speakers/adaptation/lora.py"
 _PROFILE = "client/profile.py"
 _PRIVATE = "client/learning/private_adaptation.py"
+_RECOGNISER = "shared_models/phoneme_recogniser.py"
 _OF_KINDS = "shared_models/speakers/test_adaptation_kinds.py::"
 
 MUTANTS = (
@@ -48,8 +49,24 @@ MUTANTS = (
     mutant(
         "clone that teaches the base's discriminator",
         "a base is the same whoever was cloned on it",
-        Edit("client/cloning.py", "MelAdversary(deepcopy(discriminator), ", "MelAdversary(discriminator, "),
+        Edit(
+            "client/cloning.py",
+            "MelAdversary(deepcopy(judges.discriminator), ",
+            "MelAdversary(judges.discriminator, ",
+        ),
         "client/test_cloning.py::test_a_clone_is_pulled_by_the_bases_discriminator_which_stays_as_it_was",
+    ),
+    mutant(
+        "words judged where nothing is said",
+        "an utterance's loss never depends on what it is padded with",
+        Edit(_RECOGNISER, "said.masked_fill(~mask, UNTOLD)", "said"),
+        "shared_models/test_phoneme_recogniser.py::test_padding_changes_nothing_and_is_not_judged",
+    ),
+    mutant(
+        "recogniser that hears the microphone",
+        "a clone is judged by its words and not by its room",
+        Edit(_RECOGNISER, "(heard - mean) * there", "heard * there"),
+        "shared_models/test_phoneme_recogniser.py::test_what_a_microphone_adds_to_every_frame_is_not_heard",
     ),
     mutant(
         "private clone of what others train",

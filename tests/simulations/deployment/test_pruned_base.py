@@ -48,9 +48,9 @@ def base(tmp_path: Path) -> BaseModel:
 
 def same_discriminator(one: BaseModel, other: BaseModel) -> bool:
     """Whether clones of both are made against the same one."""
-    assert one.discriminator is not None
-    assert other.discriminator is not None
-    return same(one.discriminator.state_dict(), other.discriminator.state_dict())
+    assert one.judges.discriminator is not None
+    assert other.judges.discriminator is not None
+    return same(one.judges.discriminator.state_dict(), other.judges.discriminator.state_dict())
 
 
 def size(base: BaseModel) -> int:
