@@ -62,6 +62,8 @@ class Settings:
     """How many it keeps for clones to say."""
     lr: float = 2e-3
     seed: int = 7
+    words: float = 0.03
+    """``cloning.words`` of the base that is made."""
 
     def rate(self, step: int) -> float:
         """The learning rate of ``step``, from 1 on."""
@@ -169,9 +171,10 @@ def train_recogniser(
 ) -> BaseModel:
     """Train, or go on training; the base with its recogniser, which is also at ``output/base.safetensors``.
 
-    Raises :class:`CorpusError` for a corpus that cannot be learnt from, and :class:`NotFiniteError` where training
-    diverges.
+    Raises :class:`RecipeError` for a base whose clones adapt by the plain steps of an inner loop, :class:`CorpusError`
+    for a corpus that cannot be learnt from, and :class:`NotFiniteError` where training diverges.
     """
+    recipe = base.recipe.override({"cloning.words": settings.words})
     speech = Speech(base, speakers)
     trainer = RecogniserTrainer(base, speech.texts(settings.texts), settings)
     done = restore(trainer, output / "checkpoints", FORMAT, "a recogniser's training")
@@ -190,7 +193,7 @@ def train_recogniser(
         if keeping:
             keep(trainer, output / "checkpoints", number, FORMAT)
     recogniser = trainer.recogniser.eval().requires_grad_(False)
-    found = replace(base, judges=replace(base.judges, recogniser=recogniser))
+    found = replace(base, recipe=recipe, judges=replace(base.judges, recogniser=recogniser))
     write_base(output / "base.safetensors", found)
     return found
 

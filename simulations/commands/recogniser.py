@@ -28,14 +28,17 @@ def recogniser(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps, of 16 excerpts of 1.9 s each.")] = 4000,
     lr: Annotated[float, typer.Option(min=1e-9, help="The highest learning rate.")] = 2e-3,
+    words: Annotated[
+        float, typer.Option(min=0.0, help="How much clones heed it: cloning.words of the base that is made.")
+    ] = 0.03,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 7,
     workers: Annotated[int, typer.Option(min=1, help="Processes that compute features.")] = 1,
     as_json: console.JsonOption = False,
 ) -> None:
     """Train a small recogniser of phonemes on public speech, and keep it in a copy of the base.
 
-    Clones on that base, with cloning.words above 0 in its recipe, also say texts of the corpus while they adapt, which
-    the recogniser reads. The base's weights and its hash stay as they are, and so do the profiles that are bound to it.
+    Clones on that base also say texts of the corpus while they adapt, which the recogniser reads, so that their words
+    stay clear. The base's weights and its hash stay as they are, and so do the profiles that are bound to it.
 
     Examples:
 
@@ -51,8 +54,10 @@ def recogniser(
     loaded = packaged_base() if base == "packaged" else load_base(Path(base))
     place = corpus if corpus == "embedded" else str(Path(corpus).resolve())
     wanted = {"path": place, "utterances": utterances}
-    recipe = loaded.recipe.override({"corpus": wanted, "engine.workers": workers, "aligner.learn": "auto"})
-    settings = Settings(steps=steps, lr=lr, seed=seed)
+    # Unseen speakers are read and not cloned: any two of their utterances will do.
+    asked = {"corpus": wanted, "engine.workers": workers, "aligner.learn": "auto", "cloning.support": 1}
+    recipe = loaded.recipe.override(asked)
+    settings = Settings(steps=steps, lr=lr, seed=seed, words=words)
     with console.resumable(f"fedvoice {shlex.join(sys.argv[1:])}"):
         with console.steps_progress("listening", quiet=as_json) as progress:
             data = prepare(recipe, progress=progress)
