@@ -12,6 +12,9 @@ from tiny_federation import random_speech, tiny_model, tiny_recipe
 from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
 from client.home.ledger import Ledger
 from client.speaker import Speaker
+from shared_models.judges import Judges
+from shared_models.mel_discriminator import MelDiscriminator
+from shared_models.phoneme_recogniser import PhonemeRecogniser, padded_texts
 from shared_models.speakers.voice import Voice
 from shared_models.vocoders import build_vocoder
 
@@ -34,6 +37,19 @@ def test_a_voice_is_adapted_and_heard_where_the_model_is(
     with reading_gives(1.5, monkeypatch) as read:
         assert on_meta(adapt(model, support, recipe))
     assert read == [(2,)]  # the losses, after the last step
+
+
+def test_a_bases_judges_listen_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny_recipe(
+        cloning__steps=2, cloning__adversarial=0.5, cloning__words=0.5, adversarial__channels=4
+    )
+    model = tiny_model(recipe).to(META)
+    texts = padded_texts([torch.tensor([5, 9, 30, 12]), torch.tensor([7, 3, 8])])
+    reader = PhonemeRecogniser(model.model.dimensions.vocabulary, 8, 80, texts)
+    judges = Judges(MelDiscriminator(4), reader.requires_grad_(False))
+    with reading_gives(1.5, monkeypatch) as read:
+        assert on_meta(adapt(model, random_speech(4), recipe, judges=judges))
+    assert read == [(2,)]  # the losses alone: nothing waits for how long a text will be
 
 
 def test_a_private_voice_is_adapted_where_the_model_is(
