@@ -27,9 +27,16 @@ def recogniser(
         int | None, typer.Option(min=2, help="Of each train speaker, at most so many utterances.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps, of 16 excerpts of 1.9 s each.")] = 4000,
-    lr: Annotated[float, typer.Option(min=1e-9, help="The highest learning rate.")] = 2e-3,
+    lr: Annotated[
+        float, typer.Option(min=1e-9, callback=console.a_number, help="The highest learning rate.")
+    ] = 2e-3,
     words: Annotated[
-        float, typer.Option(min=0.0, help="How much clones heed it: cloning.words of the base that is made.")
+        float,
+        typer.Option(
+            min=0.0,
+            callback=console.a_number,
+            help="How much clones heed it: cloning.words of the base that is made.",
+        ),
     ] = 0.03,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 7,
     workers: Annotated[int, typer.Option(min=1, help="Processes that compute features.")] = 1,

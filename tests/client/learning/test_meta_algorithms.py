@@ -284,7 +284,7 @@ def test_private_cloning_by_the_steps_of_an_inner_loop_is_refused(tmp_path: Path
 
 
 def test_a_discriminator_beside_plain_steps_is_refused() -> None:
-    with pytest.raises(RecipeError, match="have no discriminator"):
+    with pytest.raises(RecipeError, match="no discriminator, no recogniser"):
         plain_recipe("maml", cloning__optimizer="sgd", cloning__adversarial=0.5)
 
 
