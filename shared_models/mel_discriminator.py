@@ -19,6 +19,8 @@ from shared_models.errors import CheckpointError
 from shared_models.partition import Owner
 from shared_models.vocoders.discriminators.judgement import Judgement
 
+_ITS_OWN = ("layers.", "score.")
+"""What the names of its weights begin with."""
 _SLOPE = 0.2
 _KERNEL = (5, 5)
 """Frames, bands."""
@@ -52,15 +54,15 @@ class MelDiscriminator(nn.Module):
 
 
 def discriminator_in(tensors: Mapping[str, Tensor], *prefixes: str) -> MelDiscriminator | None:
-    """The one among a file's ``tensors``, under the first of ``prefixes`` that any name begins with; None if none does.
+    """The one among a file's ``tensors``, under the first of ``prefixes`` that any of its names begins with, or None.
 
-    Raises :class:`CheckpointError` if it is damaged.
+    Other judges may lie in its place, as those of episodes do. Raises :class:`CheckpointError` if it is damaged.
     """
     for prefix in prefixes:
         state = {
             name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
         }
-        if state:
+        if any(name.startswith(_ITS_OWN) for name in state):
             return _discriminator_of(state)
     return None
 

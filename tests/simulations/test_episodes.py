@@ -12,6 +12,7 @@ from synthetic_batches import batch_of, random_features, shake, small_model
 from tiny_federation import features_of_tests, tiny_recipe
 
 from shared_models.acoustic.voice_model import VoiceModel
+from shared_models.base_model import load_base
 from shared_models.config import Recipe, SpeakerConfig
 from shared_models.errors import RecipeError
 from shared_models.losses import acoustic_loss
@@ -129,6 +130,10 @@ def test_training_goes_on_bit_by_bit_where_it_was_interrupted(tmp_path: Path) ->
     whole = train_centralised(data.recipe, data, tmp_path / "whole")
     train_centralised(data.recipe.override({"federation.rounds": 1}), data, tmp_path / "parts")
     assert torch.equal(train_centralised(data.recipe, data, tmp_path / "parts"), whole)
+    # Clones are made on it, without the judges that it was trained before.
+    base = load_base(tmp_path / "whole")
+    assert torch.equal(base.model.shared_vector(), whole)
+    assert base.judges.discriminator is None
     plain = data.recipe.override({"episodes.from_round": 3})
     assert not torch.equal(train_centralised(plain, data, tmp_path / "plain"), whole)
 
