@@ -22,6 +22,7 @@ from shared_models.acoustic import build_model
 from shared_models.base_model import BaseModel, load_base
 from shared_models.errors import CheckpointError, RecipeError
 from shared_models.export.pruning import ConvNeXtVocoder, prune_acoustic, prune_convnext
+from shared_models.judges import Judges
 from shared_models.mel_discriminator import MelDiscriminator
 from shared_models.seeds import generator
 from shared_models.vocoders import NeuralVocoder, load_vocoder
@@ -41,7 +42,7 @@ TUNING = Tuning(steps=40, batch_size=2, cache=features_of_tests())
 @pytest.fixture
 def base(tmp_path: Path) -> BaseModel:
     path = tmp_path / "base.safetensors"
-    made = BaseModel(shaken(tiny_model(RECIPE)), RECIPE, "", MelDiscriminator(4))
+    made = BaseModel(shaken(tiny_model(RECIPE)), RECIPE, "", Judges(MelDiscriminator(4)))
     save_base(path, made, RECIPE)
     return load_base(path)
 
