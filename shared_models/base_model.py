@@ -87,7 +87,9 @@ def load_base(path: Path, arm: str | None = None) -> BaseModel:
     published.load_shared_vector(weights)
     published.model.eval()
     base = PartitionedModel(published.model)
-    found = BaseModel(base, recipe.keeping_voices(), weights_hash(base.shared_vector()), judges_in(tensors))
+    judges = judges_in(tensors)
+    judges.require_fit(base.model.dimensions)
+    found = BaseModel(base, recipe.keeping_voices(), weights_hash(base.shared_vector()), judges)
     if manifest is not None and found.hash != manifest.base:
         raise CheckpointError(
             f"the weights in {path} are not those that its manifest names: fetch the model again"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shared_models.acoustic.dimensions import Dimensions
+from shared_models.errors import CheckpointError
 from shared_models.mel_discriminator import MelDiscriminator, discriminator_in
 from shared_models.phoneme_recogniser import PhonemeRecogniser, recogniser_in
 
@@ -24,6 +26,17 @@ class Judges:
     """What training was against; a clone's own copy of it learns beside."""
     recogniser: PhonemeRecogniser | None = None
     """What reads the words that clones say."""
+
+    def require_fit(self, dimensions: Dimensions) -> None:
+        """Raises :class:`CheckpointError` for a recogniser of other phonemes or mels than a base's."""
+        if self.recogniser is None:
+            return
+        reads = (self.recogniser.phonemes.out_features, self.recogniser.n_mels)
+        if reads != (dimensions.vocabulary, dimensions.n_mels):
+            raise CheckpointError(
+                f"the phoneme recogniser in the checkpoint reads {reads[0]} phonemes in {reads[1]} bands, its model "
+                f"has {dimensions.vocabulary} and {dimensions.n_mels}: the file was put together of two, so use another"
+            )
 
     @property
     def tensors(self) -> dict[str, Tensor]:

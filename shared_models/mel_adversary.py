@@ -17,6 +17,7 @@ from shared_models.adversarial_config import AdversarialConfig
 from shared_models.mel_discriminator import MelDiscriminator
 from shared_models.optimization import load_moments, moments
 from shared_models.seeds import derive_seed
+from shared_models.tensor_file import under
 from shared_models.vocoders.adversarial_losses import (
     discriminator_loss,
     feature_matching_loss,
@@ -67,8 +68,8 @@ class MelAdversary:
     def load(self, saved: Mapping[str, Tensor]) -> None:
         """Put :meth:`state` back; nothing to put back leaves it at its start."""
         if saved:
-            self.discriminator.load_state_dict(_under(saved, _WEIGHTS))
-            load_moments(self.optimizer, _under(saved, _MOMENTS))
+            self.discriminator.load_state_dict(under(saved, _WEIGHTS))
+            load_moments(self.optimizer, under(saved, _MOMENTS))
 
     def _judged(self, mel: Tensor, output: AcousticOutput) -> Judgement:
         with self.accelerator.autocast():
@@ -101,7 +102,3 @@ def l1_gradient_norm(output: AcousticOutput) -> Tensor:
     frames = output.frame_mask.sum(1).clamp_min(1)
     # Each of an utterance's numbers has 1 / (B W n_mels), and there are W n_mels of them.
     return (1 / (frames * bands)).sum().sqrt() / batch
-
-
-def _under(saved: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}

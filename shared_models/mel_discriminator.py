@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from shared_models.audio.normalisation import normalise_mel
 from shared_models.errors import CheckpointError
 from shared_models.partition import Owner
+from shared_models.tensor_file import under
 from shared_models.vocoders.discriminators.judgement import Judgement
 
 _ITS_OWN = ("layers.", "score.")
@@ -59,9 +60,7 @@ def discriminator_in(tensors: Mapping[str, Tensor], *prefixes: str) -> MelDiscri
     Other judges may lie in its place, as those of episodes do. Raises :class:`CheckpointError` if it is damaged.
     """
     for prefix in prefixes:
-        state = {
-            name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
-        }
+        state = under(tensors, prefix)
         if any(name.startswith(_ITS_OWN) for name in state):
             return _discriminator_of(state)
     return None

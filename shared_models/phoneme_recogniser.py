@@ -19,10 +19,13 @@ from torch.nn.utils.rnn import pad_sequence
 from shared_models.audio.normalisation import normalise_mel
 from shared_models.errors import CheckpointError
 from shared_models.partition import Owner
+from shared_models.tensor_file import under
 
 LAYERS = 4
 KERNEL = 5
 """Frames. Four layers of it hear 17 frames, 0.2 s."""
+LONGEST_TEXT = 80
+"""Phonemes. What clones say to be read is short, so that much of it is heard in a window."""
 UNTOLD = -100
 """The phoneme of a frame that is not judged."""
 
@@ -39,6 +42,7 @@ class PhonemeRecogniser(nn.Module):
 
     def __init__(self, vocabulary: int, channels: int, n_mels: int, texts: Tensor) -> None:
         super().__init__()
+        self.n_mels = n_mels
         widths = [n_mels, *[channels] * LAYERS]
         self.layers = nn.ModuleList(
             nn.Conv1d(entering, leaving, KERNEL, padding=KERNEL // 2)
@@ -82,7 +86,7 @@ def recogniser_in(tensors: Mapping[str, Tensor], prefix: str) -> PhonemeRecognis
 
     Raises :class:`CheckpointError` if it is damaged.
     """
-    state = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    state = under(tensors, prefix)
     if not state:
         return None
     try:
@@ -98,8 +102,13 @@ def _recogniser_of(state: Mapping[str, Tensor]) -> PhonemeRecogniser:
     texts = state["texts"].long()
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise ValueError("it holds NaN or infinite numbers")
-    if texts.ndim != 2 or not len(texts) or not bool(((texts >= 0) & (texts < vocabulary)).all()):
-        raise ValueError("its texts are no phonemes")
+    if (
+        texts.ndim != 2
+        or not len(texts)
+        or texts.shape[1] > LONGEST_TEXT
+        or not bool(((texts >= 0) & (texts < vocabulary)).all())
+    ):
+        raise ValueError("its texts are no phonemes, or too long")
     if not bool((texts[:, 0] > 0).all()):
         raise ValueError("one of its texts is empty")
     found = PhonemeRecogniser(vocabulary, channels, n_mels, texts)

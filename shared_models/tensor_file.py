@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import safe_open
@@ -22,3 +23,8 @@ def read_tensors(path: Path, what: str, remedy: str) -> tuple[dict[str, str], di
     # Broken bytes lead the reader into whatever error it happens to; none of them is a bug of ours.
     except Exception as error:
         raise CheckpointError(f"{what} {path} cannot be read ({error}): {remedy}") from None
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

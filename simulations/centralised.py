@@ -28,6 +28,7 @@ from shared_models.mel_adversary import MelAdversary
 from shared_models.optimization import adam, load_moments, moments, take_steps
 from shared_models.partition import PartitionedModel
 from shared_models.seeds import derive_seed, generator
+from shared_models.tensor_file import under
 from simulations.episodes import Episodes
 from simulations.mixed_batch import mixed_batches
 from simulations.preparation import Prepared
@@ -168,12 +169,8 @@ def _restore(
     if checkpoint is None:
         return 0
     model.load_shared_vector(checkpoint.weights)
-    model.load_personal_state(_under(checkpoint.optimizer, _PERSONAL))
-    load_moments(optimizer, _under(checkpoint.optimizer, _MOMENTS))
+    model.load_personal_state(under(checkpoint.optimizer, _PERSONAL))
+    load_moments(optimizer, under(checkpoint.optimizer, _MOMENTS))
     if adversary is not None:
-        adversary.load(_under(checkpoint.optimizer, _ADVERSARY))
+        adversary.load(under(checkpoint.optimizer, _ADVERSARY))
     return checkpoint.round
-
-
-def _under(saved: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}

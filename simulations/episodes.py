@@ -27,6 +27,7 @@ from shared_models.seeds import derive_seed
 from shared_models.speakers.heard import MEL
 from shared_models.speakers.voice import Voice
 from shared_models.style_discriminators import PhonemeDiscriminator, StyleDiscriminator
+from shared_models.tensor_file import under
 
 _BETAS = (0.9, 0.98)
 _WEIGHTS = "weights."
@@ -88,8 +89,8 @@ class Episodes:
     def load(self, saved: Mapping[str, Tensor]) -> None:
         """Put :meth:`state` back; nothing to put back leaves it at its start."""
         if saved:
-            self.discriminators.load_state_dict(_under(saved, _WEIGHTS))
-            load_moments(self.optimizer, _under(saved, _MOMENTS))
+            self.discriminators.load_state_dict(under(saved, _WEIGHTS))
+            load_moments(self.optimizer, under(saved, _MOMENTS))
 
     def _learn(self, real: Spoken, query: Spoken, rows: Tensor, known: Tensor, styles: Tensor) -> None:
         loss = _mean((1 - self.style(real.mel, real.mask, rows)).square(), known)
@@ -128,7 +129,3 @@ def _sounding(model: VoiceModel, phonemes: Tensor, durations: Tensor, excerpt: E
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
     return (values * chosen).sum() / chosen.sum().clamp_min(1)
-
-
-def _under(saved: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}

@@ -13,8 +13,9 @@ Which phoneme sounds when, the corpus's alignments say, or the base's aligner wh
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,12 @@ from shared_models.features import Features
 from shared_models.files import append_line
 from shared_models.layers.sequences import valid_steps
 from shared_models.optimization import adam, descend, load_moments, moments, told
-from shared_models.phoneme_recogniser import PhonemeRecogniser, padded_texts
-from shared_models.plain_json import finite
+from shared_models.phoneme_recogniser import LONGEST_TEXT, PhonemeRecogniser, padded_texts
 from shared_models.seeds import derive_seed, generator
-from simulations.step_checkpoints import forget_after, keep, restore
+from shared_models.tensor_file import under
+from simulations.step_checkpoints import claim, forget_after, keep, restore
 
 FORMAT = "fedvoice-recogniser-training-1"
-LONGEST_TEXT = 80
-"""Phonemes. What clones say to be read is short, so that much of it is heard in a window."""
 _REPORT_EVERY = 50
 _KEEP_EVERY = 500
 _WARMUP = 0.1
@@ -91,6 +90,10 @@ class Speech:
     def utterances(self, speaker: int) -> int:
         """How many there are of a speaker."""
         return len(self._speakers[speaker])
+
+    def sizes(self) -> list[int]:
+        """How many utterances there are of each speaker."""
+        return [len(own) for own in self._speakers]
 
     def utterance(self, speaker: int, index: int) -> Features:
         """One, with durations."""
@@ -148,18 +151,14 @@ class RecogniserTrainer:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Put :meth:`state` back. Raises :class:`CheckpointError` if it is another training's."""
-        parts: dict[str, dict[str, Tensor]] = {"recogniser": {}, "moments": {}}
-        for name, tensor in state.items():
-            part, own = name.split(".", 1)
-            parts[part][own] = tensor
         try:
-            self.recogniser.load_state_dict(parts["recogniser"])
+            self.recogniser.load_state_dict(under(state, "recogniser."))
         except RuntimeError as error:
             raise CheckpointError(
                 f"the checkpoint is of another recogniser ({str(error).splitlines()[0]}): go on with the same base "
                 "and corpus, or choose another --output"
             ) from None
-        load_moments(self.optimizer, parts["moments"])
+        load_moments(self.optimizer, under(state, "moments."))
 
 
 def train_recogniser(
@@ -172,11 +171,15 @@ def train_recogniser(
     """Train, or go on training; the base with its recogniser, which is also at ``output/base.safetensors``.
 
     Raises :class:`RecipeError` for a base whose clones adapt by the plain steps of an inner loop, :class:`CorpusError`
-    for a corpus that cannot be learnt from, and :class:`NotFiniteError` where training diverges.
+    for a corpus that cannot be learnt from, :class:`CheckpointError` where ``output`` holds another training, and
+    :class:`NotFiniteError` where training diverges.
     """
     recipe = base.recipe.override({"cloning.words": settings.words})
     speech = Speech(base, speakers)
-    trainer = RecogniserTrainer(base, speech.texts(settings.texts), settings)
+    texts = speech.texts(settings.texts)
+    whose = {"base": base.hash, "utterances": speech.sizes(), "texts": texts.tolist()}
+    claim(output, whose | asdict(settings))
+    trainer = RecogniserTrainer(base, texts, settings)
     done = restore(trainer, output / "checkpoints", FORMAT, "a recogniser's training")
     forget_after(output / "metrics.jsonl", done)
     losses: list[Tensor] = []
@@ -185,7 +188,7 @@ def train_recogniser(
         keeping = number == settings.steps or number % _KEEP_EVERY == 0
         if keeping or number % _REPORT_EVERY == 0:
             line = {"step": number, "loss": sum(told(losses)) / len(losses)}
-            if not finite(line)["loss"]:
+            if not math.isfinite(line["loss"]):
                 raise NotFiniteError(f"the loss is not finite at step {number}: lower --lr")
             append_line(output / "metrics.jsonl", json.dumps(line), durable=keeping)
             on_metrics(line)
@@ -220,7 +223,10 @@ def phonemes_of_frames(heard: Features) -> Tensor:
 
 
 def share_read(
-    recogniser: PhonemeRecogniser, base: BaseModel, speakers: Mapping[str, Sequence[Features]]
+    recogniser: PhonemeRecogniser,
+    base: BaseModel,
+    speakers: Mapping[str, Sequence[Features]],
+    on_speaker: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> float:
     """The share of the frames of all utterances whose phoneme is read right."""
     speech, right, frames = Speech(base, speakers), 0, 0
@@ -231,6 +237,7 @@ def share_read(
                 read = recogniser(heard.mel[None], torch.ones(1, len(heard.mel), dtype=torch.bool))
             right += int((read[0].argmax(1) == phonemes_of_frames(heard)).sum())
             frames += len(heard.mel)
+        on_speaker(speaker + 1, len(speech))
     return right / frames
 
 

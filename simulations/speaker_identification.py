@@ -40,6 +40,7 @@ from shared_models.speakers.augmentation import Perturbation
 from shared_models.speakers.encoders.encoder import build_encoder, embed_spectra
 from shared_models.speakers.encoders.encoder_file import save_encoder
 from shared_models.speakers.encoders.losses import build_loss
+from shared_models.tensor_file import under
 from shared_models.utterance import Utterance
 from simulations.evaluation.verification import all_pairs, equal_error_rate
 from simulations.preparation import Prepared
@@ -79,19 +80,15 @@ class EncoderTrainer:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Put :meth:`state` back. Raises :class:`CheckpointError` if it is another training's."""
-        parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "loss": {}, "moments": {}}
-        for name, tensor in state.items():
-            part, own = name.split(".", 1)
-            parts[part][own] = tensor
         try:
-            self.encoder.load_state_dict(parts["encoder"])
-            self.loss.load_state_dict(parts["loss"])
+            self.encoder.load_state_dict(under(state, "encoder."))
+            self.loss.load_state_dict(under(state, "loss."))
         except RuntimeError as error:
             raise CheckpointError(
                 f"the checkpoint is of another encoder or another number of speakers ({str(error).split(':')[0]}): "
                 "resume with the run's own corpus"
             ) from None
-        load_moments(self.optimizer, parts["moments"])
+        load_moments(self.optimizer, under(state, "moments."))
 
 
 def encoder_of(config: EncoderConfig) -> Any:

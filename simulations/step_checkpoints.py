@@ -1,11 +1,14 @@
-"""Checkpoints of a training that counts steps, the newest two, and metrics that go no further than they do."""
+"""Checkpoints of a training that counts steps, the newest two, and metrics that go no further than they do.
+
+And whose training a folder holds, so that no other one goes on with it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from safetensors.torch import save
 from torch import Tensor
@@ -69,3 +72,17 @@ def forget_after(path: Path, step: int) -> None:
     whole = path.read_text(encoding="utf-8").split("\n")[:-1]
     kept = [line for line in whole if json.loads(line)["step"] <= step]
     write_atomically(path, "".join(f"{line}\n" for line in kept))
+
+
+def claim(folder: Path, what: Mapping[str, Any]) -> None:
+    """Say in ``folder`` whose training it holds; what is there goes on only if it is the same.
+
+    Raises :class:`CheckpointError` if it holds another training.
+    """
+    path, content = folder / "training.json", json.dumps(what, indent=1, sort_keys=True) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != content:
+        raise CheckpointError(
+            f"{folder} holds a training of another base, with other settings or on another corpus: remove it, or "
+            "name another output"
+        )
+    write_atomically(path, content)

@@ -54,6 +54,7 @@ def recogniser(
         fedvoice recogniser --base runs/base --corpus public-speech.csv --output runs/recogniser
     """
     from client.learning.cached_features import CachedFeatures
+    from client.learning.kept_features import TRAININGS_ROOM, KeptFeatures, Room
     from shared_models.base_model import load_base, packaged_base
     from simulations.phoneme_recognition import Settings, share_read, train_recogniser
     from simulations.preparation import prepare
@@ -68,8 +69,12 @@ def recogniser(
     with console.resumable(f"fedvoice {shlex.join(sys.argv[1:])}"):
         with console.steps_progress("listening", quiet=as_json) as progress:
             data = prepare(recipe, progress=progress)
+        room = Room(TRAININGS_ROOM)
         sides = [
-            {name: CachedFeatures(own, data.cache, recipe.features) for name, own in side.items()}
+            {
+                name: KeptFeatures(CachedFeatures(own, data.cache, recipe.features), room)
+                for name, own in side.items()
+            }
             for side in (data.train, data.test)
         ]
         with console.rounds_progress("recogniser", steps, quiet=as_json) as bars:
@@ -79,7 +84,10 @@ def recogniser(
 
             found = train_recogniser(loaded, sides[0], output, settings, show)
         assert found.judges.recogniser is not None
-        share = share_read(found.judges.recogniser, loaded, sides[1]) if sides[1] else None
+        share = None
+        if sides[1]:
+            with console.steps_progress("reading unseen speakers", quiet=as_json) as progress:
+                share = share_read(found.judges.recogniser, loaded, sides[1], progress)
     figures = {"base": str(output / "base.safetensors"), "steps": steps, "share_read": share,
                "train_speakers": len(sides[0]), "unseen_speakers": len(sides[1])}  # fmt: skip
     if as_json:

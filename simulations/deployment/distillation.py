@@ -36,8 +36,9 @@ from shared_models.partition import PartitionedModel
 from shared_models.speakers.voice import Voice
 from simulations.deployment.imitation import Imitation, voices_hash
 from simulations.deployment.teaching import Lesson, teach
-from simulations.deployment.tuning import Progress, Tuning, claim, finished, tuning_recipe
+from simulations.deployment.tuning import Progress, Tuning, finished, tuning_recipe
 from simulations.preparation import Prepared
+from simulations.step_checkpoints import claim
 
 TAUGHT = 0.5
 """Weight of the teacher's targets; the recording's is the rest."""

@@ -21,8 +21,9 @@ from shared_models.partition import PartitionedModel, weights_hash
 from shared_models.speakers.voice import Voice
 from simulations.deployment.imitation import Imitation, voices_hash
 from simulations.deployment.teaching import teach
-from simulations.deployment.tuning import Progress, Tuning, claim, finished, save_base, tuning_recipe
+from simulations.deployment.tuning import Progress, Tuning, finished, save_base, tuning_recipe
 from simulations.preparation import Prepared
+from simulations.step_checkpoints import claim
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,8 +11,6 @@ from typing import Any
 
 from shared_models.base_model import BaseModel, load_base, write_base
 from shared_models.config import Recipe
-from shared_models.errors import CheckpointError
-from shared_models.files import write_atomically
 from simulations.corpora import find_corpus
 from simulations.preparation import Prepared, prepare
 
@@ -97,20 +94,6 @@ def limited(recipe: Recipe, tuning: Tuning, most: int) -> Tuning:
 def prepare_tuning(recipe: Recipe, tuning: Tuning, progress: Progress | None = None) -> Prepared:
     """The speech to tune on. Raises :class:`CorpusError`."""
     return prepare(tuning_recipe(recipe, tuning), tuning.cache, progress)
-
-
-def claim(folder: Path, what: Mapping[str, Any]) -> None:
-    """Say in ``folder`` whose training it holds; what is there goes on only if it is the same.
-
-    Raises :class:`CheckpointError` if it holds another training.
-    """
-    path, content = folder / "training.json", json.dumps(what, indent=1, sort_keys=True) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != content:
-        raise CheckpointError(
-            f"{folder} holds a training of another base, with other settings or on another corpus: remove it, or "
-            "name another output"
-        )
-    write_atomically(path, content)
 
 
 def finished(folder: Path, recipe: Recipe, path: Path, like: BaseModel) -> BaseModel:

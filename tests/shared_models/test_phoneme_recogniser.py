@@ -100,11 +100,18 @@ def test_a_base_keeps_its_judges_and_a_damaged_one_is_told_of(tmp_path: Path) ->
     tensors = Judges(recogniser=recogniser).tensors
     for name, wrong in {
         "recogniser.texts": torch.tensor([[500]], dtype=torch.int16),
+        "recogniser.phonemes.bias": torch.zeros(5),
         "recogniser.phonemes.weight": tensors["recogniser.phonemes.weight"] * torch.inf,
         "recogniser.layers.2.weight": torch.zeros(3),
         "recogniser.layers.0.weight": torch.zeros(()),
     }.items():
         with pytest.raises(CheckpointError, match="phoneme recogniser in the checkpoint"):
             judges_in(tensors | {name: wrong})
+    with pytest.raises(CheckpointError, match="too long"):
+        judges_in(tensors | {"recogniser.texts": torch.ones(1, 81, dtype=torch.int16)})
+    # One that reads other phonemes than its model says.
+    write_base(path, BaseModel(model, recipe, "", Judges(recogniser=recogniser_of())))
+    with pytest.raises(CheckpointError, match="reads 9 phonemes in 80 bands"):
+        load_base(path)
     with pytest.raises(CheckpointError, match="phoneme recogniser in the checkpoint"):
         judges_in({name: value for name, value in tensors.items() if name != "recogniser.texts"})

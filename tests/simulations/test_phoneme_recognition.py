@@ -12,7 +12,7 @@ from tiny_federation import features_of_tests, random_speech, same, small_corpus
 from typer.testing import CliRunner
 
 from shared_models.base_model import BaseModel, load_base, write_base
-from shared_models.errors import CorpusError
+from shared_models.errors import CheckpointError, CorpusError
 from shared_models.features import Features, collate
 from shared_models.partition import weights_hash
 from simulations import cli, phoneme_recognition
@@ -87,6 +87,13 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(
     assert same(whole.judges.recogniser.state_dict(), again.judges.recogniser.state_dict())
     kept = [load_base(tmp_path / name / "base.safetensors").judges.tensors for name in ("whole", "killed")]
     assert same(*kept)
+
+
+def test_another_training_in_the_folder_is_refused(tmp_path: Path) -> None:
+    train_recogniser(base_of(), speakers(), tmp_path, SETTINGS)
+    for settings, others in ((replace(SETTINGS, steps=7), speakers()), (SETTINGS, {"a": speakers()["a"]})):
+        with pytest.raises(CheckpointError, match="holds a training of another base"):
+            train_recogniser(base_of(), others, tmp_path, settings)
 
 
 def test_alignments_come_from_the_recordings_or_the_bases_aligner_once() -> None:
