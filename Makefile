@@ -42,9 +42,10 @@ simulate: setup
 	$(BIN)/fedvoice simulate $(ARGUMENTS)
 
 # One process more than CI has cores: many tests wait for processes that they started. Files with slow tests come first,
-# so that none of the processes waits for another at the end (tests/conftest.py).
+# so that none of the processes waits for another at the end (tests/conftest.py). The many programs that tests start would
+# compile all modules anew where byte code is not written.
 test: lint
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGUMENTS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGUMENTS)
 
 lint: setup
 	$(BIN)/ruff check .

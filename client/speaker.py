@@ -33,6 +33,7 @@ from shared_models.audio.postfilter import sharpen
 from shared_models.audio.reading import Wave, refuse_format, write_audio
 from shared_models.base_model import load_base
 from shared_models.errors import CheckpointError, TextError
+from shared_models.features import Features, collate
 from shared_models.pretrained import DEFAULT_VOICE, default_vocoder, packaged_voice
 from shared_models.speakers.voice import Voice, require_fit
 from shared_models.text.dictionary import Dictionary
@@ -211,7 +212,21 @@ class Speaker:
             duration_scale=1.0 / speed,
             pitch_shift=pitch_shift,
         )
-        sharp = torch.from_numpy(sharpen(on_host(mel[0]).numpy(), self.model.dimensions.contrast))
+        return self._sound(mel[0])
+
+    @torch.no_grad()
+    def unmarked_as(self, recording: Features) -> Sound:
+        """The text of a ``recording`` that has durations, said with its durations, pitch and energy, before the mark.
+
+        For measurements: what the voice would sound like if its prosody were the person's own.
+        """
+        batch = collate([recording.to(self.device)], None)
+        assert recording.durations is not None
+        mel = self.model.acoustic.perform(batch, recording.durations[None].to(self.device), self.voice)
+        return self._sound(mel[0])
+
+    def _sound(self, mel: Tensor) -> Sound:
+        sharp = torch.from_numpy(sharpen(on_host(mel).numpy(), self.model.dimensions.contrast))
         return Sound(sharp, self.vocoder(sharp).numpy())
 
     def warm_up(self, language: str = "en") -> None:

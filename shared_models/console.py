@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from shared_models.errors import RecipeError
+from shared_models.errors import OtherTrainingError, RecipeError
 from shared_models.literal_console import LiteralConsole
 from shared_models.plain_json import finite
 from shared_models.shown_text import shown
@@ -82,10 +82,13 @@ def print_error(message: str) -> None:
 def resumable(command: str) -> Iterator[None]:
     """Say how to go on after whatever interrupts the block: ``command`` is shown with the error.
 
-    The command travels as a note on the exception, so that it survives any wrapping on its way up.
+    The command travels as a note on the exception, so that it survives any wrapping on its way up. A folder that holds
+    another training is no interruption.
     """
     try:
         yield
+    except OtherTrainingError:
+        raise
     except BaseException as interruption:
         interruption.add_note(f"{_NOTE}{command}")
         raise

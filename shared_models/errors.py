@@ -63,6 +63,10 @@ class CheckpointError(FedVoiceError):
     """A checkpoint or voice profile that is truncated, or belongs to another model or recipe."""
 
 
+class OtherTrainingError(CheckpointError):
+    """An output folder that holds another training: the same command would be refused again."""
+
+
 class PrivacyError(FedVoiceError):
     """A privacy target that cannot be reached, or a mechanism used outside of what its proof covers."""
 

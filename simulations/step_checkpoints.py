@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from safetensors.torch import save
 from torch import Tensor
 
-from shared_models.errors import CheckpointError
+from shared_models.errors import CheckpointError, OtherTrainingError
 from shared_models.files import write_atomically
 from shared_models.tensor_file import read_tensors
 
@@ -77,11 +77,11 @@ def forget_after(path: Path, step: int) -> None:
 def claim(folder: Path, what: Mapping[str, Any]) -> None:
     """Say in ``folder`` whose training it holds; what is there goes on only if it is the same.
 
-    Raises :class:`CheckpointError` if it holds another training.
+    Raises :class:`OtherTrainingError` if it holds another training.
     """
     path, content = folder / "training.json", json.dumps(what, indent=1, sort_keys=True) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") != content:
-        raise CheckpointError(
+        raise OtherTrainingError(
             f"{folder} holds a training of another base, with other settings or on another corpus: remove it, or "
             "name another output"
         )

@@ -12,13 +12,18 @@ from simulations.benchmarks.cloning_work import COPIED, PACKAGED, REAL, Clones, 
 
 
 def find_bases(
-    paths: Sequence[str], voices: Sequence[str] | None = None, vocoders: Sequence[str] | None = None
+    paths: Sequence[str],
+    voices: Sequence[str] | None = None,
+    vocoders: Sequence[str] | None = None,
+    *,
+    oracle: bool = False,
 ) -> list[Clones]:
     """The bases to judge: ``packaged``, or whatever :func:`load_base` reads.
 
     ``voices`` are names or profiles, by default the default voice; each speaks with the base that it was cloned on.
-    ``vocoders`` has one for all bases or one for each. Raises :class:`RecipeError` for wishes that do not fit
-    together and :class:`CheckpointError` for what cannot be read.
+    ``vocoders`` has one for all bases or one for each; ``oracle`` is :attr:`Clones.oracle`.
+    Raises :class:`RecipeError` for wishes that do not fit together and :class:`CheckpointError` for what cannot be
+    read.
     """
     chosen = list(vocoders or [default_vocoder()])
     if len(chosen) not in (1, len(paths)):
@@ -34,7 +39,7 @@ def find_bases(
         where = None if path == PACKAGED else Path(path)
         base = open_base(where)
         own = tuple((name, profiles[name]) for name, hashed in bound.items() if hashed == base.hash)
-        found.append(Clones(label, where, base.hash, base.recipe, vocoder, own))
+        found.append(Clones(label, where, base.hash, base.recipe, vocoder, own, oracle=oracle))
     mute = [name for name, hashed in bound.items() if hashed not in {base.base for base in found}]
     if voices and mute:
         raise CheckpointError(

@@ -45,6 +45,8 @@ Figures = dict[str, Any]
 Ways = dict[str, list[Clip]]
 REAL, COPIED = "real", "copied"
 BEFORE, ZERO_SHOT, ADAPTED = "before", "zero-shot", "adapted"
+ORACLE = "oracle prosody"
+"""Adapted, and said with the durations, pitch and energy of the person's own recordings of the texts."""
 PACKAGED = "packaged"
 
 
@@ -142,6 +144,8 @@ class Clones:
     """Names and profiles of voices that speak with it."""
     nobody: bool = False
     """Whether it also speaks as before it has heard anybody."""
+    oracle: bool = False
+    """Whether the adapted voice also speaks with the recordings' own prosody."""
     kept = True
     marked = True
 
@@ -150,7 +154,7 @@ class Clones:
         """Weights and settings."""
         settings = self.recipe.model_dump(mode="json", include={"features", "client", "cloning", "seed"})
         profiles = [file_digest(path) for _, path in self.voices]
-        return [self.base, settings, vocoder_digest(self.vocoder), profiles, self.nobody]
+        return [self.base, settings, vocoder_digest(self.vocoder), profiles, self.nobody, self.oracle]
 
     def clips(self, person: Person, setting: Setting) -> Ways:
         """The texts in each voice, through the one door as a person hears it, but before the mark."""
@@ -161,10 +165,17 @@ class Clones:
         queries = [(u.text, encode(phonemize(u.text, u.language))) for u in person.query]
         # As `fedvoice clone` adapts on this base; the adapted voice has tensors that the base alone does not take.
         adapted = base.adapted(base.recipe.for_cloning().speaker.adaptation)
-        return {
+        voices = self._voices(base, adapted, person, setting)
+        found = {
             way: unseen.speak((adapted if way == ADAPTED else base).model, voice, queries, vocoder)
-            for way, voice in self._voices(base, adapted, person, setting).items()
+            for way, voice in voices.items()
         }
+        if self.oracle:
+            recorded = [FeatureCache(setting.cache).get(u, base.recipe.features) for u in person.query]
+            found[ORACLE] = unseen.speak_as_recorded(
+                adapted.model, voices[ADAPTED], person.query, recorded, vocoder
+            )
+        return found
 
     def _voices(
         self, base: BaseModel, adapted: BaseModel, person: Person, setting: Setting

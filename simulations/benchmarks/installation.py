@@ -63,10 +63,12 @@ def install(wheel: Path, folder: Path, extras: Sequence[str] = ()) -> Installati
     python = folder / "bin" / "python"
     before, started = _bytes_of(folder), time.monotonic()
     wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
-    _run([str(python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), wanted])
+    # Isolated: what PYTHONPATH names would pass for installed.
+    pip = [str(python), "-I", "-m", "pip"]
+    _run([*pip, "install", "--quiet", "-c", str(ROOT / "constraints.txt"), wanted])
     taken = time.monotonic() - started
     size = (_bytes_of(folder) - before) / 1e6
-    listed = json.loads(_run([str(python), "-m", "pip", "list", "--format", "json"]))
+    listed = json.loads(_run([*pip, "list", "--format", "json"]))
     return Installation(tuple(extras), taken, size, len(listed), _try(folder))
 
 

@@ -58,6 +58,12 @@ def cloning(
     figure: Annotated[
         Path | None, typer.Option(help="PNG with spectrograms of the first four speakers and their clones.")
     ] = None,
+    oracle_prosody: Annotated[
+        bool,
+        typer.Option(
+            help="Adapted clones also speak with the durations, pitch and energy of the recordings."
+        ),
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes; speakers are judged in parallel.")] = 1,
     cache: Annotated[Path | None, typer.Option(help="Where features are kept between runs.")] = None,
     device: DeviceOption = "cpu",
@@ -82,7 +88,7 @@ def cloning(
     from simulations.benchmarks.cloning_work import Setting
     from simulations.preparation import default_cache
 
-    bases = find_bases(base or ["packaged"], voice, vocoder)
+    bases = find_bases(base or ["packaged"], voice, vocoder, oracle=oracle_prosody)
     kept, recipe = cache or default_cache(), bases[0].recipe
     with ExitStack() as stack:
         stage = stack.enter_context(stages(quiet=json_output))

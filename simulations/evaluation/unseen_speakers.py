@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from client.cloning import adapt, adapt_privately, voice_of_nobody, zero_shot
+from client.cloning import adapt, adapt_privately, aligned_once, voice_of_nobody, zero_shot
 from client.home.ledger import Ledger
 from client.learning.local_only import train_alone
 from client.speaker import Speaker
@@ -112,6 +112,22 @@ def speak(
     speaker = Speaker(model.model, voice, vocoder)
     sounds = [(text, speaker.unmarked(phonemes)) for text, phonemes in queries]
     return [Clip(text, sound.wave, sound.mel) for text, sound in sounds]
+
+
+def speak_as_recorded(
+    model: VoicePartition,
+    voice: Voice,
+    recordings: Sequence[Utterance],
+    features: Sequence[Features],
+    vocoder: Vocoder,
+) -> list[Clip]:
+    """The texts of ``recordings`` in one voice, with the recordings' own durations, pitch and energy.
+
+    What better prosody than the model's could bring. ``features`` are the recordings'.
+    """
+    speaker = Speaker(model.model, voice, vocoder)
+    sounds = [speaker.unmarked_as(one) for one in aligned_once(model, features)]
+    return [Clip(u.text, sound.wave, sound.mel) for u, sound in zip(recordings, sounds, strict=True)]
 
 
 def real_clips(recordings: Sequence[Utterance], recipe: Recipe, cache: Path) -> list[Clip]:

@@ -18,8 +18,8 @@ from server.checkpoints import latest_checkpoint
 from simulations.rehearsal.kills import RandomKills
 from simulations.rehearsal.rehearsal import rehearse
 
-KILLS = int(os.environ.get("FEDVOICE_KILLS", "4"))
-ROUNDS = int(os.environ.get("FEDVOICE_KILL_ROUNDS", "4"))
+KILLS = int(os.environ.get("FEDVOICE_KILLS", "3"))
+ROUNDS = int(os.environ.get("FEDVOICE_KILL_ROUNDS", "3"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 * max(KILLS, ROUNDS))]
 
 

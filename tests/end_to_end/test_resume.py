@@ -26,7 +26,7 @@ from simulations.simulate import simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 KILLS = int(os.environ.get("FEDVOICE_KILLS", "5"))
-ROUNDS = 9
+ROUNDS = 6
 ARMS: dict[str, dict[str, Any]] = {
     "centralised": {"federation.algorithm": "centralised"},
     "federated": {"federation.server_optimizer": "fedadam"},

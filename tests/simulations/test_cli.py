@@ -18,9 +18,10 @@ import typer
 from typer.testing import CliRunner
 
 from shared_models import console
-from shared_models.errors import BudgetError, CorpusError, StorageError
+from shared_models.errors import BudgetError, CheckpointError, CorpusError, StorageError
 from simulations import cli
 from simulations.commands import doctor
+from simulations.step_checkpoints import claim
 
 COMMAND = [sys.executable, "-m", "simulations.cli"]
 runner = CliRunner()
@@ -175,6 +176,22 @@ def test_interruption_says_how_to_go_on(
     failing(body)
     assert cli.run(["fail"]) == 130
     assert capsys.readouterr().err.strip() == "stopped; resume with fedvoice simulate --resume runs/x"
+
+
+def test_a_folder_of_another_training_is_refused_without_advice_to_go_on_with_it(
+    failing: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    claim(tmp_path, {"steps": 2})
+
+    def body() -> None:
+        with console.resumable("fedvoice recogniser --steps 3"):
+            claim(tmp_path, {"steps": 3})
+
+    failing(body)
+    assert cli.run(["fail"]) == CheckpointError.exit_code
+    error = capsys.readouterr().err
+    assert "name another output" in error
+    assert "resume with" not in error
 
 
 def test_a_real_ctrl_c_ends_with_130() -> None:

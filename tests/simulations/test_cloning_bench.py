@@ -117,6 +117,18 @@ def test_a_clone_is_adapted_as_its_base_says(
     assert all(own == taken for own, taken in seen)
 
 
+def test_with_oracle_prosody_a_clone_takes_as_long_as_the_recordings(
+    tmp_path: Path, material: Material, cache: Path
+) -> None:
+    [maker] = find_bases([str(small_base(tmp_path))], vocoders=["griffin_lim"], oracle=True)
+    setting, person = work.Setting(maker.recipe, cache, tmp_path, "cpu"), material.people[0]
+    ways = maker.clips(person, setting)
+    real = unseen_speakers.real_clips(person.query, maker.recipe, cache)
+    for told, free, recorded in zip(ways[work.ORACLE], ways[work.ADAPTED], real, strict=True):
+        assert told.text == recorded.text
+        assert len(told.mel) == len(recorded.mel) != len(free.mel)
+
+
 def test_people_pass_for_themselves_and_clones_of_an_untrained_base_for_nobody(
     folder: Path, material: Material, cache: Path
 ) -> None:
