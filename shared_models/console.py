@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from shared_models.errors import OtherTrainingError, RecipeError
+from shared_models.errors import CollapsedError, OtherTrainingError, RecipeError
 from shared_models.literal_console import LiteralConsole
 from shared_models.plain_json import finite
 from shared_models.shown_text import shown
@@ -83,11 +83,11 @@ def resumable(command: str) -> Iterator[None]:
     """Say how to go on after whatever interrupts the block: ``command`` is shown with the error.
 
     The command travels as a note on the exception, so that it survives any wrapping on its way up. A folder that holds
-    another training is no interruption.
+    another training is no interruption, nor is a training that came to nothing.
     """
     try:
         yield
-    except OtherTrainingError:
+    except (OtherTrainingError, CollapsedError):
         raise
     except BaseException as interruption:
         interruption.add_note(f"{_NOTE}{command}")

@@ -101,6 +101,10 @@ class NotFiniteError(FedVoiceError):
     """A federation whose weights left the finite numbers. Those of before are kept."""
 
 
+class CollapsedError(FedVoiceError):
+    """A training whose network has come to say the same of everything: going on with it would change nothing."""
+
+
 class FruitlessError(FedVoiceError):
     """A live run whose rounds bring nothing, again and again, until somebody looks after it."""
 

@@ -30,7 +30,7 @@ from shared_models.accelerator import CPU, accelerator_of, repeat_on
 from shared_models.audio.signals import steps_per_frame
 from shared_models.config import AugmentationConfig, Recipe
 from shared_models.encoder_config import EncoderConfig
-from shared_models.errors import CheckpointError, CorpusError, NotFiniteError, RecipeError
+from shared_models.errors import CheckpointError, CollapsedError, CorpusError, NotFiniteError, RecipeError
 from shared_models.features import Features
 from shared_models.files import append_line
 from shared_models.optimization import adam, descend, load_moments, moments, told
@@ -49,6 +49,7 @@ from simulations.step_checkpoints import forget_after, keep, restore
 
 FORMAT = "fedvoice-encoder-training-1"
 _REPORT_EVERY = 50
+_ALIKE = 1e-6
 UNCHANGED = AugmentationConfig.model_validate({})
 
 
@@ -61,7 +62,7 @@ class EncoderTrainer:
             self.encoder = encoder_of(config).to(device)
             self.loss = build_loss(config.loss, self.encoder.width, speakers).to(device)
         self.trained = [*self.encoder.parameters(), *self.loss.parameters()]
-        self.optimizer = adam(self.trained, config.lr)
+        self.optimizer = adam(self.trained, config.rate)
         self.clip = config.gradient_clip
 
     def step(self, spectra: Tensor, speakers: Tensor) -> Tensor:
@@ -69,6 +70,13 @@ class EncoderTrainer:
         self.encoder.train()
         embeddings = self.encoder(spectra.flatten(0, 1)).view(*spectra.shape[:2], -1)
         return descend(self.loss(embeddings, speakers), self.trained, self.optimizer, self.clip)
+
+    @torch.no_grad()
+    def is_collapsed(self, spectra: Tensor) -> bool:
+        """Whether all of ``spectra (N, M, frames, bins)`` have one embedding, which has no gradient to leave by."""
+        self.encoder.eval()
+        embeddings = self.encoder(spectra.flatten(0, 1))
+        return bool((embeddings - embeddings.mean(0)).abs().max() < _ALIKE)
 
     def state(self) -> dict[str, Tensor]:
         """Everything, by name."""
@@ -116,8 +124,8 @@ def train_encoder(
 ) -> Path:
     """Train, or go on training, up to the recipe's last step; the path of the encoder's file.
 
-    ``recipe`` is :func:`with_signal`'s. Raises :class:`CorpusError` for a corpus with fewer than two speakers, and
-    :class:`NotFiniteError` where training diverges.
+    ``recipe`` is :func:`with_signal`'s. Raises :class:`CorpusError` for a corpus with fewer than two speakers,
+    :class:`NotFiniteError` where training diverges, and :class:`CollapsedError` where it tells nobody apart any more.
     """
     torch.set_num_threads(recipe.engine.threads)
     config, device = recipe.encoder, accelerator_of(recipe.engine).device
@@ -148,6 +156,11 @@ def train_encoder(
             if on_metrics is not None:
                 on_metrics(line)
             losses = []
+        if keeping and trainer.is_collapsed(spectra.to(device)):
+            raise CollapsedError(
+                f"the encoder has one embedding for everything at step {number}: train anew with a lower encoder.lr "
+                f"than {config.rate:g}"
+            )
         if keeping:
             keep(trainer, run.path / "checkpoints", number, FORMAT)
         if on_step is not None:

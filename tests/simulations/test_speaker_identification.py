@@ -12,15 +12,17 @@ import torch
 from tiny_federation import features_of_tests, small_corpus, tiny_recipe
 from typer.testing import CliRunner
 
+from shared_models import console
 from shared_models.config import Recipe
-from shared_models.errors import CheckpointError, RecipeError
+from shared_models.encoder_config import EncoderConfig
+from shared_models.errors import CheckpointError, CollapsedError, RecipeError
 from shared_models.speakers.encoders.encoder import build_encoder
 from shared_models.speakers.encoders.encoder_file import load_encoder, save_encoder
-from simulations import cli, preparation
+from simulations import cli, preparation, speaker_identification
 from simulations.evaluation.verification import all_pairs
 from simulations.preparation import Prepared, prepare
 from simulations.run_folder import RunFolder
-from simulations.speaker_identification import draw, train_encoder, with_signal
+from simulations.speaker_identification import draw, encoder_of, train_encoder, with_signal
 
 SIZES: dict[str, dict[str, int]] = {
     "d_vector": {"hidden": 12, "layers": 1, "width": 8},
@@ -89,6 +91,30 @@ def test_it_learns_to_tell_speakers_apart(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", recipe)
     train_encoder(run, recipe, prepared(recipe), on_metrics=lambda line: losses.append(line["loss"]))
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_d_vector_whose_last_layer_has_died_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(config: EncoderConfig) -> Any:
+        encoder = encoder_of(config)
+        torch.nn.init.constant_(encoder.linear.bias, -100.0)
+        return encoder
+
+    recipe = recipe_of("d_vector", "ge2e", encoder__lr=0.003)
+    run = RunFolder.create(tmp_path / "run", recipe)
+    monkeypatch.setattr(speaker_identification, "encoder_of", dead)
+    with (
+        pytest.raises(
+            CollapsedError, match=r"step 2: train anew with a lower encoder\.lr than 0\.003"
+        ) as told,
+        console.resumable("fedvoice again"),
+    ):
+        train_encoder(run, recipe, prepared(recipe))
+    assert console.how_to_resume(told.value) is None
+    assert not (run.path / "encoder.safetensors").exists()
+    rates = [tiny_recipe(encoder__kind=kind).encoder.rate for kind in ("d_vector", "x_vector", "ecapa")]
+    assert rates == [1e-4, 1e-3, 1e-3]
 
 
 def test_a_step_hears_different_speakers_and_whole_excerpts() -> None:
