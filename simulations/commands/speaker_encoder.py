@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shared_models import console
+
+if TYPE_CHECKING:
+    from simulations.evaluation.bootstrap import Estimate
+    from simulations.evaluation.verification import Trials
 
 app = typer.Typer(no_args_is_help=True, help="Train a speaker encoder, and measure one.")
 
@@ -76,38 +80,72 @@ def train(
 
 @app.command("test")
 def measure(
-    weights: Annotated[Path, typer.Argument(help="An encoder's file, ours or a public one.")],
-    encoder: Annotated[str, typer.Option(help="d_vector, x_vector or ecapa.")] = KIND,
+    weights: Annotated[list[Path], typer.Argument(help="Encoders' files, ours or public ones.")],
+    encoder: Annotated[
+        str, typer.Option(help="d_vector, x_vector or ecapa, of a public file: ours say what they are.")
+    ] = KIND,
     corpus: CorpusOption = None,
     utterances: Annotated[int, typer.Option(min=2, help="Utterances a speaker, at most.")] = 8,
     as_json: console.JsonOption = False,
 ) -> None:
-    """The equal error rate of an encoder on a corpus's test speakers, over all pairs of their utterances.
+    """The equal error rate of encoders on a corpus's test speakers, over all pairs of their utterances.
+
+    Of several, each is also compared with the next on the same speakers. Intervals are 95 %, over speakers.
 
     Examples:
 
         fedvoice speaker-encoder test runs/ecapa/encoder.safetensors --corpus speech/
 
+        fedvoice speaker-encoder test runs/a/encoder.safetensors runs/b/encoder.safetensors --corpus speech/
+
         fedvoice speaker-encoder test pretrained.pt --encoder d_vector --corpus speech/ --json
     """
+    from dataclasses import asdict
+    from itertools import pairwise
+
+    from shared_models.speakers.encoders.encoder_file import kind_in
+    from simulations.evaluation.verification import rate_difference, rate_of
+
+    kinds = [kind_in(path) or encoder for path in weights]
+    tried = [
+        _tried(path, kind, corpus, utterances, quiet=as_json)
+        for path, kind in zip(weights, kinds, strict=True)
+    ]
+    rates = [rate_of(own) for own in tried]
+    differences = [rate_difference(one, other) for one, other in pairwise(tried)]
+    if as_json:
+        figures = [
+            {"encoder": kind, "weights": str(path), "eer": asdict(rate)}
+            for path, kind, rate in zip(weights, kinds, rates, strict=True)
+        ]
+        console.print_json({"encoders": figures, "differences": [asdict(found) for found in differences]})
+        return
+    for path, kind, rate in zip(weights, kinds, rates, strict=True):
+        _print(f"{kind} {path}: {_rate(rate.mean, rate.count)} ({_percents(rate)})")
+    for (one, other), found in zip(pairwise(weights), differences, strict=True):
+        _print(f"{one} less {other}: {100 * found.mean:+.2f} points ({_percents(found)})")
+
+
+def _tried(path: Path, kind: str, corpus: str | None, utterances: int, *, quiet: bool) -> dict[str, Trials]:
     from client.learning.cached_features import CachedFeatures
     from shared_models.config import Recipe
+    from shared_models.errors import CorpusError
     from shared_models.speakers.encoders.encoder_file import load_encoder
+    from simulations.evaluation.verification import trials_of_each
     from simulations.preparation import prepare_unseen
-    from simulations.speaker_identification import eer_of
+    from simulations.speaker_identification import embeddings_of
 
-    loaded = load_encoder(weights, encoder)
+    loaded = load_encoder(path, kind)
     recipe = Recipe().override(_corpus(corpus) | {"features.signals": [loaded.hears], "cloning.support": 1})
-    with console.steps_progress("listening", quiet=as_json) as progress:
+    with console.steps_progress(f"{kind}: listening", quiet=quiet) as progress:
         data = prepare_unseen(recipe, progress=progress)
-    speakers = {n: CachedFeatures(own, data.cache, recipe.features) for n, own in data.test.items()}
-    eer = eer_of(loaded, speakers, loaded.hears, utterances)
-    if as_json:
-        console.print_json(
-            {"encoder": encoder, "weights": str(weights), "eer": eer, "speakers": len(speakers)}
+    if len(data.test) < 2:
+        raise CorpusError(
+            f"{recipe.corpus.path} has one usable test speaker, and an error rate needs two or more: mark more "
+            "speakers as test in its table"
         )
-        return
-    console.output().print(_rate(eer, len(speakers)), soft_wrap=True, highlight=False)
+    speakers = {n: CachedFeatures(own, data.cache, recipe.features) for n, own in data.test.items()}
+    return trials_of_each(embeddings_of(loaded, speakers, loaded.hears, utterances))
 
 
 def _start(encoder: str, corpus: str | None, changes: list[str], output: Path | None) -> Any:
@@ -134,3 +172,11 @@ def _corpus(path: str | None) -> dict[str, Any]:
 
 def _rate(eer: float, speakers: int) -> str:
     return f"equal error rate {100 * eer:.2f} % on {speakers} unseen speakers"
+
+
+def _percents(found: Estimate) -> str:
+    return f"{100 * found.low:.1f} to {100 * found.high:.1f}"
+
+
+def _print(line: str) -> None:
+    console.output().print(line, soft_wrap=True, highlight=False)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared_models.audio.similarity import Embedding
+from simulations.evaluation.bootstrap import Estimate, bootstrap_of
 
 Scores = NDArray[np.float64]
 
@@ -89,3 +90,18 @@ def trials_of_each(embeddings: Mapping[str, NDArray[np.float32]]) -> dict[str, T
         first, second = np.triu_indices(len(rows), k=1)
         found[name] = Trials((rows @ rows.T)[first, second], rows @ others.T)
     return found
+
+
+def rate_of(trials_by_speaker: Mapping[str, Trials]) -> Estimate:
+    """The equal error rate over all speakers' trials, resampled by speakers."""
+    return bootstrap_of(list(trials_by_speaker.values()), equal_error_rate)
+
+
+def rate_difference(one: Mapping[str, Trials], other: Mapping[str, Trials]) -> Estimate:
+    """The equal error rate of ``one`` less that of ``other``, on the speakers that both tried, resampled together."""
+    sides = [(one[name], other[name]) for name in one if name in other]
+    return bootstrap_of(sides, _rate_less)
+
+
+def _rate_less(sides: Sequence[tuple[Trials, Trials]]) -> float:
+    return equal_error_rate([own for own, _ in sides]) - equal_error_rate([other for _, other in sides])

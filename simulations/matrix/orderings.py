@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from simulations.evaluation.bootstrap import Estimate, bootstrap_of
-from simulations.evaluation.verification import Trials, equal_error_rate
+from simulations.evaluation.bootstrap import Estimate
+from simulations.evaluation.verification import rate_difference
 from simulations.matrix.encoders import Tried
 from simulations.matrix.recipes import Entry
 from simulations.matrix.summary import Row, difference, likeness
@@ -62,19 +62,13 @@ def orderings(
 
 def _of_encoders(tried: Sequence[Tried]) -> Iterator[Ordering]:
     for better, worse in pairwise(tried):
-        names = [name for name in better.trials if name in worse.trials]
-        sides = [(better.trials[name], worse.trials[name]) for name in names]
-        found = bootstrap_of(sides, _rate_less)
+        found = rate_difference(better.trials, worse.trials)
         yield Ordering(
             f"{better.kind} has a lower equal error rate than {worse.kind}",
             found.high < 0,
             f"rate of {better.kind} less that of {worse.kind}, on unseen speakers,",
             found,
         )
-
-
-def _rate_less(sides: Sequence[tuple[Trials, Trials]]) -> float:
-    return equal_error_rate([own for own, _ in sides]) - equal_error_rate([other for _, other in sides])
 
 
 def _of_norms(trained: Mapping[str, Trained], rows: Sequence[Row]) -> Iterator[Ordering]:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from shared_models import console
 from shared_models.config import Recipe
 from shared_models.encoder_config import EncoderConfig
-from shared_models.errors import CheckpointError, CollapsedError, RecipeError
+from shared_models.errors import CheckpointError, CollapsedError, CorpusError, RecipeError
 from shared_models.speakers.encoders.encoder import build_encoder
 from shared_models.speakers.encoders.encoder_file import load_encoder, save_encoder
 from simulations import cli, preparation, speaker_identification
@@ -166,7 +166,33 @@ def test_the_command_measures_a_saved_encoder(tmp_path: Path, monkeypatch: pytes
     arguments = ["speaker-encoder", "test", str(tmp_path / "e.safetensors"), "--encoder", "x_vector"]
     done = CliRunner().invoke(cli.app, [*arguments, "--corpus", str(speech), "--utterances", "2", "--json"])
     assert done.exit_code == 0, done.output
-    assert 0 <= json.loads(done.stdout)["eer"] <= 1
+    (own,) = json.loads(done.stdout)["encoders"]
+    assert 0 <= own["eer"]["mean"] <= 1
+    assert own["eer"]["count"] == 2
+
+
+def test_encoders_are_compared_on_the_same_speakers_each_as_what_its_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "default_cache", features_of_tests)
+    paths = [tmp_path / f"{kind}.safetensors" for kind in SIZES]
+    for kind, path in zip(SIZES, paths, strict=True):
+        save_encoder(path, kind, build_encoder(kind, **SIZES[kind]))
+    speech = small_corpus(tmp_path / "speech", train=0, test=3, utterances=3)
+    arguments = ["speaker-encoder", "test", *map(str, [*paths, paths[1]]), "--corpus", str(speech)]
+    done = CliRunner().invoke(cli.app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert [own["encoder"] for own in told["encoders"]] == [*SIZES, "x_vector"]
+    first, second, third = (own["eer"]["mean"] for own in told["encoders"])
+    assert second == third
+    assert [difference["mean"] for difference in told["differences"]] == pytest.approx([first - second, 0])
+    said = " ".join(CliRunner().invoke(cli.app, arguments).stdout.split())
+    assert f"equal error rate {100 * second:.2f} % on 3 unseen speakers" in said
+    assert "+0.00 points (0.0 to 0.0)" in said
+    alone = small_corpus(tmp_path / "alone", train=0, test=1, utterances=3)
+    refused = CliRunner().invoke(cli.app, ["speaker-encoder", "test", str(paths[0]), "--corpus", str(alone)])
+    assert isinstance(refused.exception, CorpusError)
 
 
 def test_every_pair_of_utterances_is_a_trial_once() -> None:

@@ -50,6 +50,17 @@ def load_encoder(path: Path, kind: str) -> Any:
     return encoder.eval()
 
 
+def kind_in(path: Path) -> str | None:
+    """The kind that one of our files says it holds; None for public ones, which do not say.
+
+    Raises :class:`CheckpointError` if it cannot be read.
+    """
+    if path.suffix != ".safetensors":
+        return None
+    header, _ = read_tensors(path, "the speaker encoder", _REMEDY)
+    return header.get("kind")
+
+
 def _ours(file: Path, kind: str) -> nn.Module:
     header, tensors = read_tensors(file, "the speaker encoder", _REMEDY)
     if header.get("format") != FORMAT or header.get("kind") not in ENCODERS:
