@@ -216,14 +216,18 @@ class Speaker:
 
     @torch.no_grad()
     def unmarked_as(self, recording: Features) -> Sound:
-        """The text of a ``recording`` that has durations, said with its durations, pitch and energy, before the mark.
+        """The text of a ``recording`` said with the recording's own durations, pitch and energy, before the mark.
 
-        For measurements: what the voice would sound like if its prosody were the person's own.
+        For measurements: what the voice would sound like if its prosody were the person's own. Raises ValueError for a
+        recording without durations.
         """
-        batch = collate([recording.to(self.device)], None)
-        assert recording.durations is not None
-        mel = self.model.acoustic.perform(batch, recording.durations[None].to(self.device), self.voice)
-        return self._sound(mel[0])
+        if recording.durations is None:
+            raise ValueError("the recording has no durations: align it first")
+        there = recording.to(self.device)
+        output = self.model.acoustic(
+            collate([there], None), recording.durations[None].to(self.device), self.voice
+        )
+        return self._sound(output.mel[0])
 
     def _sound(self, mel: Tensor) -> Sound:
         sharp = torch.from_numpy(sharpen(on_host(mel).numpy(), self.model.dimensions.contrast))

@@ -249,13 +249,6 @@ class AcousticModel(nn.Module):
         decoded = self.decode(enriched, durations, Excerpt.whole(frame_lengths, longest), voice)
         return zero_padding(decoded.mel, decoded.mask), frame_lengths
 
-    def perform(self, batch: Batch, durations: Tensor, voice: Voice) -> Tensor:
-        """The texts of recordings in another ``voice``, with the recordings' own prosody: nothing of it is predicted.
-
-        ``durations (B, L)`` int64; to natural-log mel ``(B, T, n_mels)``. Call it in ``eval()`` mode.
-        """
-        return self(batch, durations, voice).mel  # type: ignore[no-any-return]
-
     def excerpts(
         self, phonemes: Tensor, lengths: Tensor, voice: Voice, window: int, generator: torch.Generator | None
     ) -> Said:

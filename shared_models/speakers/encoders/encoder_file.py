@@ -6,7 +6,6 @@ Nothing in them is run: safetensors hold numbers alone, and torch's own files ar
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from shared_models.speakers.encoders import ENCODERS
 from shared_models.speakers.encoders.d_vector import DVector
 from shared_models.speakers.encoders.ecapa import Ecapa, EcapaSizes
 from shared_models.speakers.encoders.encoder import build_encoder
-from shared_models.tensor_file import read_tensors
+from shared_models.tensor_file import read_tensors, read_torch_file
 
 FORMAT = "fedvoice-encoder-1"
 _SPEECHBRAIN = "embedding_model.ckpt"
@@ -76,11 +75,7 @@ def _ours(file: Path, kind: str) -> nn.Module:
 
 
 def _public(file: Path, kind: str) -> nn.Module:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"the speaker encoder {file} cannot be read ({said}): {_REMEDY}") from None
+    state = read_torch_file(file, "the speaker encoder", _REMEDY)
     if kind == "d_vector" and isinstance(state, dict) and isinstance(state.get("model_state"), dict):
         own = ("lstm.", "linear.")
         return _filled(DVector(), {n: t for n, t in state["model_state"].items() if n.startswith(own)}, file)

@@ -8,7 +8,6 @@ heard alone, because the front's group norm spans the whole of what it is given,
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from shared_models.speakers.sizes import Sizes
 from shared_models.speakers.sources.encoder_source import Frozen, file_of
 from shared_models.speakers.sources.source import Contribution
 from shared_models.speakers.voice import VoiceTensor
-from shared_models.tensor_file import read_tensors
+from shared_models.tensor_file import read_tensors, read_torch_file
 
 FORMAT = "fedvoice-self-supervised-1"
 _REMEDY = (
@@ -131,10 +130,10 @@ def load_front(path: Path) -> Any:
                 )
             front = wav2vec2_model(**json.loads(header["config"]))
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = read_torch_file(path, "the self-supervised model", _REMEDY)
             front = wav2vec2_base()
         front.load_state_dict(state)
-    except (OSError, RuntimeError, EOFError, ValueError, TypeError, pickle.UnpicklingError) as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"the self-supervised model {path} cannot be read ({said}): {_REMEDY}"
